@@ -1,0 +1,1 @@
+//! Nothing here: see `e2e.rs`.
