@@ -6,12 +6,17 @@
 //! and any type that holds a secret in a printable form except [`guest::EnvReply`], which exists to
 //! carry secrets to the guest and has no `Debug`.
 
+pub mod api;
 pub mod duration;
+pub mod event;
 pub mod fleet;
 pub mod guest;
+pub mod job;
 pub mod persona;
+pub mod problem;
 pub mod runners;
 pub mod spec_file;
+pub mod status;
 pub mod task;
 
 /// Instants on the wire: RFC 3339, UTC.

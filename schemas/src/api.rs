@@ -1,0 +1,391 @@
+//! The socket API: bodies and replies that are not a status, an event, a job or a problem.
+//!
+//! | call | body | reply |
+//! |---|---|---|
+//! | `PUT /v1/cattle/{name}` | a spec file, YAML or JSON, task inline | [`ApplyReply`] |
+//! | `GET /v1/cattle` | | [`CattleList`] |
+//! | `GET /v1/cattle/{name}` | | [`crate::status::CattleStatus`] |
+//! | `DELETE /v1/cattle/{name}` | | [`DestroyReply`] |
+//! | `POST /v1/plan` | [`PlanRequest`] | [`PlanReply`] |
+//! | `GET /v1/cattle/{name}/logs` | | `text/plain` bytes, streamed with `follow=true` |
+//! | `GET /v1/cattle/{name}/result` | | [`ResultReply`] |
+//! | `GET /v1/cattle/{name}/events`, `GET /v1/events` | | [`EventList`], or server-sent events |
+//! | `POST /v1/cattle/{name}/rerun` | | [`RerunReply`] |
+//! | `POST /v1/cattle/{name}/extend` | [`ExtendRequest`] | [`ExtendReply`] |
+//! | `POST /v1/reap` | [`ReapRequest`] | [`ReapReply`] |
+//! | `POST /v1/resume` | [`ResumeRequest`] | [`ResumeReply`] |
+//! | `GET /v1/limits` | | [`Limits`] |
+//! | `/v1/jobs…` | [`crate::job`] | |
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{
+    Timestamp,
+    duration::SpecDuration,
+    event::Event,
+    problem::Diagnostic,
+    status::{CattleStatus, ControllerStatus, EndReason, Phase},
+};
+
+/// The socket on a host.
+pub const DEFAULT_SOCKET: &str = "/run/clf/orchestrator.sock";
+/// The environment variable that names it.
+pub const SOCKET_ENV: &str = "CLF_SOCKET_PATH";
+/// The socket in a project.
+pub const PROJECT_SOCKET: &str = ".clawdlets/cattle/orchestrator.sock";
+/// The longest spec file, on disk and in a `PUT`.
+pub const MAX_SPEC_BYTES: usize = 256 * 1024;
+
+/// What a `PUT` did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Change {
+    /// There was none of this name.
+    Created,
+    /// Changed in place; the run goes on.
+    Configured,
+    /// The run ends and a new one starts.
+    Replaced,
+    /// Nothing to do.
+    Unchanged,
+}
+
+/// Query of `PUT /v1/cattle/{name}`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct ApplyQuery {
+    /// Say what would happen, change nothing.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
+    /// Refuse (`limit-reached`) when it could not start at once.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub refuse_at_limit: bool,
+    /// The directory it was applied from, remembered for `--prune`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub apply_set: Option<String>,
+    /// Refuse (`name-taken`) when a cattle of this name exists already.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub create_only: bool,
+}
+
+/// Reply of `PUT /v1/cattle/{name}`. The `ETag` header carries the spec's version.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ApplyReply {
+    /// Its name.
+    pub name: String,
+    /// What happened, or with `dryRun` would.
+    pub change: Change,
+    /// The live run, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
+    /// Where it is.
+    pub phase: Phase,
+    /// What somebody should know: a running task ends, a TTL is already over.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+    /// Whether nothing was changed because it was asked so.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// Query of `GET /v1/cattle`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct ListQuery {
+    /// Only with these labels: `key=value,key2=value2`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub selector: Option<String>,
+    /// Also runs that ended over 24 hours ago.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub all: bool,
+    /// Only what this caller applied from this directory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub apply_set: Option<String>,
+    /// At most so many; 500 unless given, at most 5,000.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+    /// `next` of the previous page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+}
+
+/// Reply of `GET /v1/cattle`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CattleList {
+    /// By name.
+    pub items: Vec<CattleStatus>,
+    /// `cursor` of the next page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+    /// The controller itself.
+    pub controller: ControllerStatus,
+    /// Files that are nobody's cattle: a name that is not allowed, a second file of one stem.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// Query of long-polling reads: `waitFor=ended&timeoutSeconds=`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct WaitQuery {
+    /// Answer when this holds, or the time is over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wait_for: Option<WaitFor>,
+    /// At most so long; 30 unless given, at most 300.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout_seconds: Option<u64>,
+}
+
+/// What can be waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum WaitFor {
+    /// The guest reported in, or it is over.
+    Running,
+    /// The latest run is over (its server may still be going).
+    Ended,
+    /// The latest run's server is proved gone.
+    Gone,
+}
+
+/// Reply of `DELETE /v1/cattle/{name}`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DestroyReply {
+    /// Its name.
+    pub name: String,
+    /// The run that ends, if one was live.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
+    /// Whether anything was left to do.
+    pub changed: bool,
+    /// Whether the spec file was removed (only those the socket wrote are).
+    pub spec_removed: bool,
+    /// The spec file that stays, ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spec_remains: Option<String>,
+}
+
+/// Body of `POST /v1/plan`: plan as if these were applied too.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct PlanRequest {
+    /// Name to spec file, YAML or JSON text, task inline.
+    pub files: BTreeMap<String, String>,
+}
+
+/// One line of a plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PlannedAction {
+    /// A stable word: `start`, `end`, `delete`, `adopt`, `relabel`, …
+    pub verb: String,
+    /// The cattle, where it is about one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cattle: Option<String>,
+    /// The run, where there is one already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
+    /// The server, where there is one already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<u64>,
+    /// A sentence for people.
+    pub message: String,
+}
+
+/// A cattle that waits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PlannedWait {
+    /// The cattle.
+    pub cattle: String,
+    /// A pending reason.
+    pub reason: String,
+    /// A sentence for people.
+    pub message: String,
+    /// 1 is next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue_position: Option<u32>,
+}
+
+/// Reply of `POST /v1/plan`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PlanReply {
+    /// What the next pass would do.
+    pub actions: Vec<PlannedAction>,
+    /// What waits.
+    pub waiting: Vec<PlannedWait>,
+    /// When the loop wakes by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_wake: Option<Timestamp>,
+    /// What is wrong with spec files.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// Query of `GET /v1/cattle/{name}/logs`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct LogsQuery {
+    /// Which run; the latest unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
+    /// From which byte.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub offset: Option<u64>,
+    /// Only so many bytes from the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tail_bytes: Option<u64>,
+    /// Stay until the run is over.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub follow: bool,
+}
+
+/// Reply of `GET /v1/cattle/{name}/result`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ResultReply {
+    /// The cattle.
+    pub name: String,
+    /// The run.
+    pub run: String,
+    /// Why it is over; absent while it hands over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end_reason: Option<EndReason>,
+    /// The runner's exit code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// Why it failed, where the guest said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// The content of `result.json`; null when the runner left none.
+    pub result: Option<Value>,
+}
+
+/// Reply of the event lists.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EventList {
+    /// Oldest first.
+    pub items: Vec<Event>,
+}
+
+/// Reply of `POST /v1/cattle/{name}/rerun`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RerunReply {
+    /// The cattle, pending again.
+    pub name: String,
+    /// Where it is now.
+    pub phase: Phase,
+}
+
+/// Body of `POST /v1/cattle/{name}/extend`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ExtendRequest {
+    /// How much is added.
+    pub by: SpecDuration,
+}
+
+/// Reply of `POST /v1/cattle/{name}/extend`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ExtendReply {
+    /// The cattle.
+    pub name: String,
+    /// The run.
+    pub run: String,
+    /// The new expiry.
+    pub expires_at: Timestamp,
+}
+
+/// Body of `POST /v1/reap`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct ReapRequest {
+    /// Only say what would be deleted.
+    pub dry_run: bool,
+}
+
+/// One server past its expiry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Reaped {
+    /// Hetzner's id.
+    pub server: u64,
+    /// Its name.
+    pub name: String,
+    /// When it expired.
+    pub expired_at: Timestamp,
+    /// Whether the delete call was accepted; `false` with `dryRun` or an error.
+    pub deleted: bool,
+    /// Why it was not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// Reply of `POST /v1/reap`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ReapReply {
+    /// Each server past its expiry.
+    pub servers: Vec<Reaped>,
+    /// Whether nothing was deleted because it was asked so.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// Body of `POST /v1/resume`. Operators only.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct ResumeRequest {
+    /// The digest of the list of ends that is confirmed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub confirm_deletes: Option<String>,
+    /// The cattle that start again after a lost ledger.
+    pub run: Vec<String>,
+}
+
+/// Reply of `POST /v1/resume`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ResumeReply {
+    /// A sentence for people.
+    pub message: String,
+}
+
+/// One limit.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Limit {
+    /// How much there is.
+    pub limit: f64,
+    /// How much is used.
+    pub used: f64,
+    /// How much is left.
+    pub left: f64,
+}
+
+/// Reply of `GET /v1/limits`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Limits {
+    /// By name: `maxInstances`, `liveRunsPerRequester`, `createsPerHour`, `hetznerRequests`, …
+    pub limits: BTreeMap<String, Limit>,
+    /// The longest TTL.
+    pub max_ttl: SpecDuration,
+    /// What a spec may choose.
+    pub images: Vec<String>,
+    /// What a spec may choose.
+    pub server_types: Vec<String>,
+    /// What a spec may choose.
+    pub locations: Vec<String>,
+}
