@@ -1,1 +1,11 @@
-//! core
+//! The decisions of clawdlets cattle, and nothing that acts on them.
+//!
+//! Invariant: no I/O, no clock, no randomness. What a function needs to know is an argument, `now`
+//! included; `clippy.toml` beside this crate forbids the calls that would break that.
+
+pub mod action;
+pub mod desired;
+pub mod labels;
+pub mod ledger;
+pub mod names;
+pub mod observed;

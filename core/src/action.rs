@@ -1,0 +1,221 @@
+//! What a plan asks the controller to do.
+//!
+//! An action names its subject and carries what its execution needs to re-check, nothing more. Ids
+//! are not minted here: `Start` becomes a run when its intent is recorded.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use cattle_schemas::{
+    Timestamp,
+    spec_file::OnFailure,
+    status::{EndReason, PendingReason},
+};
+
+use crate::{
+    desired::{Cattle, Origin, Requester},
+    names::{CattleName, RunId, ServerId, SpecHash},
+};
+
+/// One thing to do.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Ledger: remember the first sight of a (name, hash), its place in the queue.
+    Enqueue {
+        /// The cattle.
+        cattle: CattleName,
+        /// The hash.
+        hash: SpecHash,
+        /// Who asked.
+        requester: Requester,
+    },
+    /// Ledger: a pending assignment is over without a server.
+    Close {
+        /// The cattle.
+        cattle: CattleName,
+        /// The hash.
+        hash: SpecHash,
+        /// Why.
+        reason: EndReason,
+        /// A sentence for people.
+        message: String,
+    },
+    /// Draw a run, record its intent, create its server.
+    Start {
+        /// The cattle, complete.
+        cattle: Arc<Cattle>,
+        /// Where its spec comes from.
+        origin: Origin,
+    },
+    /// Record a further attempt of a live run and create its server.
+    Retry {
+        /// The run.
+        run: RunId,
+    },
+    /// Ledger: this server is this run's.
+    Adopt {
+        /// The run.
+        run: RunId,
+        /// The server.
+        server: ServerId,
+    },
+    /// Ledger: take over a server whose run is unknown but whose name and hash a live spec has.
+    AdoptUnknown {
+        /// The cattle as it is desired.
+        cattle: Arc<Cattle>,
+        /// Where its spec comes from.
+        origin: Origin,
+        /// The run its label names.
+        run: RunId,
+        /// The server.
+        server: ServerId,
+        /// When Hetzner created it.
+        created: Timestamp,
+        /// Its expiry.
+        expires_at: Timestamp,
+    },
+    /// Ledger: note that Hetzner runs the server.
+    MarkBooted {
+        /// The run.
+        run: RunId,
+    },
+    /// Ledger: what a spec file may change in place.
+    Update {
+        /// The run.
+        run: RunId,
+        /// Time to live.
+        ttl: Duration,
+        /// The expiry that follows from it.
+        expires_at: Timestamp,
+        /// What happens to the VM of a failed task.
+        on_failure: OnFailure,
+        /// The spec's labels.
+        labels: BTreeMap<String, String>,
+    },
+    /// `PUT` the whole label set of a server.
+    Relabel {
+        /// The run, where there is one.
+        run: Option<RunId>,
+        /// The server.
+        server: ServerId,
+        /// All its labels.
+        labels: BTreeMap<String, String>,
+    },
+    /// Ledger: ask the guest to stop and hand over, within the grace.
+    Stop {
+        /// The run.
+        run: RunId,
+        /// Why the run will be over.
+        reason: EndReason,
+        /// A sentence for people.
+        message: String,
+    },
+    /// Ledger, one compare-and-set: the run is over. Its server is deleted after.
+    End {
+        /// The run.
+        run: RunId,
+        /// Why.
+        reason: EndReason,
+        /// A sentence for people.
+        message: String,
+        /// Keep the server on for a look until then.
+        hold_until: Option<Timestamp>,
+        /// Drop this when the env was handed out since the plan was made (boot-timeout).
+        unless_env_handed_out: bool,
+    },
+    /// `DELETE` the server of an ended run, re-checking its labels first where it is only listed.
+    Delete {
+        /// The run.
+        run: RunId,
+        /// The server.
+        server: ServerId,
+    },
+    /// `GET` by id: is it gone?
+    ConfirmGone {
+        /// The run.
+        run: RunId,
+        /// The server.
+        server: ServerId,
+    },
+    /// Ledger: an ended run that has no server and, certainly, never will.
+    MarkGone {
+        /// The run.
+        run: RunId,
+    },
+    /// Find a server by its name: the create's reply was lost, or an ended run may have one.
+    Lookup {
+        /// The run.
+        run: RunId,
+        /// The name.
+        name: String,
+    },
+    /// Power on a server found off before its env was handed out.
+    PowerOn {
+        /// The run.
+        run: RunId,
+        /// The server.
+        server: ServerId,
+    },
+    /// Delete a server of this fleet that no run stands behind, past its expiry.
+    ReapOrphan {
+        /// The server.
+        server: ServerId,
+        /// Its name.
+        name: String,
+        /// When it expired.
+        expired_at: Timestamp,
+    },
+}
+
+/// A cattle that does not start yet, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// The cattle.
+    pub cattle: CattleName,
+    /// What for.
+    pub reason: PendingReason,
+    /// A sentence for people.
+    pub message: String,
+    /// Its place in the queue, from 1, where it has one.
+    pub queue_position: Option<u32>,
+}
+
+/// What one pass is to do.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plan {
+    /// In the order in which they may be carried out: ledger, ends, deletes, then starts.
+    pub actions: Vec<Action>,
+    /// What does not start yet.
+    pub waiting: Vec<Waiting>,
+    /// When the loop must look again even if nothing happens.
+    pub next_wake: Option<Timestamp>,
+    /// Whether something waits for what only a list can say: then lists are closer together.
+    pub list_soon: bool,
+}
+
+/// What bounds a plan.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Limits {
+    /// `cattle.enabled`.
+    pub enabled: bool,
+    /// Servers at once.
+    pub max_instances: u32,
+    /// Live runs of one requester.
+    pub live_runs_per_requester: u32,
+    /// Servers created within an hour.
+    pub creates_per_hour: u32,
+    /// The longest life of a server, extensions included.
+    pub max_ttl: Duration,
+    /// The life of a server whose expiry label is missing or malformed.
+    pub default_ttl: Duration,
+    /// Set while nothing may start (lost ledger, pause), with the sentence that says why.
+    pub starts_paused: Option<String>,
+    /// Set while nothing may end for `spec-removed` or `spec-changed`, likewise.
+    pub ends_paused: Option<String>,
+    /// What is already being done by this process: no second action is planned for these runs'
+    /// servers.
+    pub in_flight: std::collections::BTreeSet<RunId>,
+    /// The fleet's own labels, for relabelling.
+    pub fleet_labels: BTreeMap<String, String>,
+    /// Who may name what beyond; used by the guard.
+    pub fleet: crate::names::FleetName,
+}

@@ -1,0 +1,214 @@
+//! What labels cannot say: the record of assignments and runs.
+//!
+//! These are plain values that `plan` reads; the controller's store keeps them. Transitions are in
+//! [`crate::lifecycle`].
+
+use std::{collections::BTreeMap, time::Duration};
+
+use cattle_schemas::{Timestamp, guest::Outcome, status::EndReason};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    desired::{Authority, Placement, Requester},
+    names::{CattleName, PersonaName, RunId, ServerId, SpecHash},
+};
+
+/// The part of the ledger that one plan needs: every run that is not over and gone, the latest run
+/// of every name, and the assignment of every (name, hash) that is desired or live.
+#[derive(Clone, Debug, Default)]
+pub struct Ledger {
+    /// By id, so oldest first.
+    pub runs: BTreeMap<RunId, Run>,
+    /// What became of each (name, hash).
+    pub assignments: BTreeMap<(CattleName, SpecHash), Assignment>,
+    /// When each server of the last hour was asked for, for `createsPerHour`.
+    pub creates_last_hour: Vec<Timestamp>,
+}
+
+/// One (name, spec hash) the ledger has seen: the thing that is done at most once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Assignment {
+    /// When it was first seen, or last rerun: its place in the queue.
+    pub queued_at: Timestamp,
+    /// Who asked.
+    pub requester: Requester,
+    /// Set when it is spent: nothing starts for it until `rerun`. Stays for good.
+    pub ended: Option<AssignmentEnd>,
+    /// Runs since `queued_at` that ended before their env was handed out.
+    pub failed_starts: u32,
+    /// Not before this, after a failed start.
+    pub not_before: Option<Timestamp>,
+}
+
+/// Why an assignment is spent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AssignmentEnd {
+    /// Of its last run; `not-started` or `destroyed` without one.
+    pub reason: EndReason,
+    /// When.
+    pub at: Timestamp,
+    /// A sentence for people.
+    pub message: String,
+}
+
+/// One attempt at a cattle.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Run {
+    /// Its ULID.
+    pub id: RunId,
+    /// Whose it is.
+    pub cattle: CattleName,
+    /// What it was started from.
+    pub hash: SpecHash,
+    /// The spec, as far as the run needs it to its end.
+    pub spec: RunSpec,
+    /// Who asked.
+    pub requester: Requester,
+    /// What that source may do.
+    pub authority: Authority,
+    /// The spec directory it came from.
+    pub root: String,
+    /// When the intent was recorded.
+    pub created_at: Timestamp,
+    /// `POST /servers` calls made or about to be made, from 1.
+    pub attempt: u32,
+    /// When the latest of them was about to be made, by Hetzner's clock: what the TTL counts from.
+    pub posted_at: Timestamp,
+    /// Not to be posted again before this, after a failed attempt.
+    pub retry_at: Option<Timestamp>,
+    /// The fate of the latest attempt.
+    pub create: CreateState,
+    /// What Hetzner refused, for people.
+    pub create_message: Option<String>,
+    /// Granted by `extend`.
+    pub extension: Duration,
+    /// When its server is deleted whatever happens.
+    pub expires_at: Timestamp,
+    /// Its server.
+    pub server: Option<RunServer>,
+    /// When Hetzner was first seen to run the server.
+    pub booted_at: Option<Timestamp>,
+    /// When it was powered on by us because it was found off before its env was handed out.
+    pub powered_on_at: Option<Timestamp>,
+    /// When the env was handed out: from here on the spec is used up.
+    pub env_at: Option<Timestamp>,
+    /// When the guest first reported: the task begins.
+    pub started_at: Option<Timestamp>,
+    /// The guest's last sign of life.
+    pub last_seen_at: Option<Timestamp>,
+    /// What the guest handed over.
+    pub outcome: Option<Outcome>,
+    /// When it did.
+    pub outcome_at: Option<Timestamp>,
+    /// Set when the guest is asked to stop: why, and since when.
+    pub stop: Option<StopRequest>,
+    /// Set when the run is over; never changes again.
+    pub ended: Option<RunEnd>,
+    /// When its server was proved gone, or it was certain that there never was one.
+    pub gone_at: Option<Timestamp>,
+}
+
+/// What a run keeps of its spec.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RunSpec {
+    /// Who it is.
+    pub persona: PersonaName,
+    /// The task, complete.
+    pub task: cattle_schemas::task::Task,
+    /// Resolved.
+    pub model: String,
+    /// Whether the guest gets the GitHub token.
+    pub with_github_token: bool,
+    /// `false` keeps the VM until its TTL after the task.
+    pub auto_shutdown: bool,
+    /// What happens to the VM of a failed task. Follows the spec file.
+    pub on_failure: cattle_schemas::spec_file::OnFailure,
+    /// Time to live. Follows the spec file.
+    pub ttl: Duration,
+    /// The spec's labels. Follow the spec file.
+    pub labels: BTreeMap<String, String>,
+    /// What it was started with.
+    pub placement: Placement,
+}
+
+/// The fate of the latest `POST /servers`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CreateState {
+    /// Recorded; the call may or may not have reached Hetzner.
+    Intended,
+    /// Accepted: the server has an id.
+    Accepted,
+    /// Refused for certain: there is no server from it.
+    Refused,
+}
+
+/// The server of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RunServer {
+    /// Hetzner's number.
+    pub id: ServerId,
+    /// Its name.
+    pub name: String,
+    /// Public IPv4 address.
+    pub ipv4: Option<String>,
+    /// Server type.
+    pub server_type: Option<String>,
+    /// Location.
+    pub location: Option<String>,
+    /// When Hetzner created it; what billing counts from.
+    pub created: Option<Timestamp>,
+    /// Net hourly price of the server with its IPv4, decimal, where it was known at create.
+    pub hourly_price: Option<String>,
+}
+
+/// The guest is asked to stop.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StopRequest {
+    /// Why the run will be over.
+    pub reason: EndReason,
+    /// Since when it knows, or could.
+    pub at: Timestamp,
+    /// A sentence for people.
+    pub message: String,
+}
+
+/// The end of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RunEnd {
+    /// Why.
+    pub reason: EndReason,
+    /// When.
+    pub at: Timestamp,
+    /// A sentence for people.
+    pub message: String,
+    /// Keep the server on for a look until then (`onFailure: hold`).
+    pub hold_until: Option<Timestamp>,
+}
+
+impl Run {
+    /// Not over yet.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        self.ended.is_none()
+    }
+
+    /// Takes one of `maxInstances`: its server exists, may exist, or is about to.
+    #[must_use]
+    pub fn holds_slot(&self) -> bool {
+        self.gone_at.is_none()
+    }
+
+    /// Its name at Hetzner.
+    #[must_use]
+    pub fn server_name(&self) -> String {
+        crate::names::server_name(&self.cattle, self.id)
+    }
+}

@@ -1,0 +1,92 @@
+//! What is: the servers of this fleet, as Hetzner last said.
+
+use cattle_schemas::Timestamp;
+
+use crate::{labels::ServerLabels, names::ServerId};
+
+/// The servers of this fleet as of one list. What was observed is always stale: who acts on it must
+/// use deterministic names and re-check before deleting.
+#[derive(Clone, Debug, Default)]
+pub struct Observed {
+    /// When the list was asked for; `None` before the first one succeeded. Nothing is concluded
+    /// from absence, and nothing is started, before then.
+    pub listed_at: Option<Timestamp>,
+    /// Why the last list failed; `None` when it succeeded.
+    pub unreachable: Option<String>,
+    /// Everything the selector matched, minus what carries another tool's mark.
+    pub servers: Vec<ObservedServer>,
+}
+
+/// One server.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ObservedServer {
+    /// Hetzner's number.
+    pub id: ServerId,
+    /// Its name.
+    pub name: String,
+    /// Its status.
+    pub status: ServerState,
+    /// When it was created, by Hetzner's clock.
+    pub created: Timestamp,
+    /// Its labels, decoded as far as they go.
+    pub labels: ServerLabels,
+    /// Public IPv4 address.
+    pub ipv4: Option<String>,
+    /// Server type.
+    pub server_type: Option<String>,
+    /// Location.
+    pub location: Option<String>,
+    /// Another action is running.
+    pub locked: bool,
+    /// `protection.delete`: only an operator can lift it.
+    pub protected: bool,
+}
+
+/// Hetzner's server status; what we do not know is `Unknown`, never an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum ServerState {
+    Initializing,
+    Starting,
+    Running,
+    Stopping,
+    Off,
+    Deleting,
+    Rebuilding,
+    Migrating,
+    Unknown,
+}
+
+impl ServerState {
+    /// From Hetzner's word.
+    #[must_use]
+    pub fn from_word(word: &str) -> Self {
+        match word {
+            "initializing" => Self::Initializing,
+            "starting" => Self::Starting,
+            "running" => Self::Running,
+            "stopping" => Self::Stopping,
+            "off" => Self::Off,
+            "deleting" => Self::Deleting,
+            "rebuilding" => Self::Rebuilding,
+            "migrating" => Self::Migrating,
+            _ => Self::Unknown,
+        }
+    }
+
+    /// Hetzner's word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Initializing => "initializing",
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Stopping => "stopping",
+            Self::Off => "off",
+            Self::Deleting => "deleting",
+            Self::Rebuilding => "rebuilding",
+            Self::Migrating => "migrating",
+            Self::Unknown => "unknown",
+        }
+    }
+}
