@@ -1,1 +1,13 @@
-//! controller
+//! `clf-orchestrator`: makes Hetzner agree with the spec files.
+//!
+//! Everything here is an effect around the core's decisions. A pass (see [`reconcile`]) reads the
+//! spec files, the last list of servers and the ledger, plans, guards, records and acts.
+
+pub mod guest_api;
+pub mod hetzner;
+pub mod intake;
+pub mod logs;
+pub mod secrets;
+pub mod settings;
+pub mod socket_api;
+pub mod store;

@@ -117,3 +117,16 @@ impl EventReason {
         serde_json::from_value(serde_json::Value::String(word.to_owned())).ok()
     }
 }
+
+/// An event before the store gives it its id and time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewEvent {
+    /// Which cattle; absent for the controller's own.
+    pub cattle: Option<String>,
+    /// Which run.
+    pub run: Option<String>,
+    /// A stable word.
+    pub reason: EventReason,
+    /// A sentence for people.
+    pub message: String,
+}

@@ -1,0 +1,1 @@
+//! The guest API, over the tailnet.

@@ -1,0 +1,1 @@
+//! The Hetzner Cloud API: one transport, tolerant decoding, named errors.

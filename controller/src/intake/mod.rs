@@ -1,0 +1,1 @@
+//! Spec directories: watch, scan, read.

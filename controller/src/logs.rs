@@ -1,0 +1,1 @@
+//! Logs of runs, as capped files beside the ledger.

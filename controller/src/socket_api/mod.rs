@@ -1,0 +1,1 @@
+//! The socket API for operators and bots.

@@ -1,0 +1,253 @@
+//! The ledger's keeper: SQLite in the binary, memory in simulation, one contract for both.
+//!
+//! Invariants: a commit is one transaction, durable before it returns; a run's end and its
+//! assignment's are one write; events get monotonic ids in the order of commits. The store decides
+//! nothing: what changes is said by pure functions of the core, applied to the row as it is inside
+//! the transaction, so that a decision on an old view cannot overwrite a newer fact.
+
+use std::{future::Future, pin::Pin};
+
+use cattle_core::{
+    ledger::{Assignment, Ledger, Run},
+    names::{CattleName, RunId, SpecHash},
+};
+use cattle_schemas::{
+    Timestamp,
+    event::{Event, NewEvent},
+    job::Job,
+};
+use tokio::sync::broadcast;
+
+/// What every call of a store answers with.
+pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
+
+/// A change to a run and the assignment of its (name, hash). Returns `None` when the row, as it is
+/// now, does not allow it; otherwise both are written with these events.
+pub type RunEdit =
+    Box<dyn FnOnce(&mut Run, &mut Option<Assignment>) -> Option<Vec<NewEvent>> + Send>;
+
+/// A change to an assignment, which may not exist yet; likewise.
+pub type AssignmentEdit = Box<dyn FnOnce(&mut Option<Assignment>) -> Option<Vec<NewEvent>> + Send>;
+
+/// One change within a commit.
+pub enum Edit {
+    /// A new run, refused when a run of this id, or a live run of this cattle, exists.
+    InsertRun {
+        /// The run, its first intent.
+        run: Box<Run>,
+        /// What happened.
+        events: Vec<NewEvent>,
+    },
+    /// A change to a run; not applied when there is none of this id.
+    Run {
+        /// Which.
+        id: RunId,
+        /// The change.
+        edit: RunEdit,
+    },
+    /// A change to an assignment.
+    Assignment {
+        /// Whose.
+        cattle: CattleName,
+        /// Which.
+        hash: SpecHash,
+        /// The change.
+        edit: AssignmentEdit,
+    },
+    /// A token that a guest may present.
+    InsertToken(TokenRecord),
+    /// No token of this run but the given one is valid any more.
+    VoidTokens {
+        /// Which run.
+        run: RunId,
+        /// The one that stays, if any.
+        except: Option<[u8; 32]>,
+    },
+    /// An event alone.
+    Event(NewEvent),
+}
+
+/// What a token is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenKind {
+    /// In `bootstrap.json`; buys the env.
+    Bootstrap,
+    /// In the env; for everything after.
+    Session,
+}
+
+/// A token as it is stored: never the token itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenRecord {
+    /// SHA-256 of the token.
+    pub digest: [u8; 32],
+    /// The run it is bound to.
+    pub run: RunId,
+    /// The attempt whose `user_data` carries it.
+    pub attempt: u32,
+    /// What it is for.
+    pub kind: TokenKind,
+    /// With a session token: SHA-256 of the idempotency key of the call that bought it.
+    pub idempotency: Option<[u8; 32]>,
+    /// With a session token: the peer's address at that call.
+    pub peer: Option<String>,
+    /// Whether it is void.
+    pub voided: bool,
+}
+
+/// Which runs to read, newest first.
+#[derive(Clone, Debug, Default)]
+pub struct RunFilter {
+    /// Only of this cattle.
+    pub cattle: Option<CattleName>,
+    /// Live ones, and those that ended after this.
+    pub ended_after: Option<Timestamp>,
+    /// Only the latest of each cattle.
+    pub latest_only: bool,
+    /// At most so many.
+    pub limit: Option<u32>,
+}
+
+/// Who put a spec into the socket's directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SocketSpec {
+    /// Its name.
+    pub cattle: CattleName,
+    /// Who asked.
+    pub requester: cattle_core::desired::Requester,
+    /// What they may do.
+    pub authority: cattle_core::desired::Authority,
+    /// The directory it was applied from, for `--prune`.
+    pub apply_set: Option<String>,
+}
+
+/// The ledger's keeper.
+pub trait Store: Send + Sync + 'static {
+    /// What one plan needs (see [`Ledger`]): every run that is not both over and gone, the latest
+    /// run of each wanted name, the assignments of all of these, and creates since `creates_since`.
+    fn ledger(
+        &self,
+        wanted: Vec<(CattleName, SpecHash)>,
+        creates_since: Timestamp,
+    ) -> StoreFuture<'_, Ledger>;
+
+    /// One transaction. Each change is applied or not on its own; the answer says which.
+    fn commit(&self, edits: Vec<Edit>, now: Timestamp) -> StoreFuture<'_, Vec<bool>>;
+
+    /// One transaction that is dropped whole when one change is not applied.
+    fn commit_all(&self, edits: Vec<Edit>, now: Timestamp) -> StoreFuture<'_, bool>;
+
+    /// One run.
+    fn run(&self, id: RunId) -> StoreFuture<'_, Option<Run>>;
+
+    /// Runs, newest first.
+    fn runs(&self, filter: RunFilter) -> StoreFuture<'_, Vec<Run>>;
+
+    /// All assignments of a name.
+    fn assignments(&self, cattle: CattleName) -> StoreFuture<'_, Vec<(SpecHash, Assignment)>>;
+
+    /// The token with this digest, voided ones included.
+    fn token(&self, digest: [u8; 32]) -> StoreFuture<'_, Option<TokenRecord>>;
+
+    /// Events after an id, oldest first.
+    fn events(
+        &self,
+        after: u64,
+        cattle: Option<CattleName>,
+        limit: u32,
+    ) -> StoreFuture<'_, Vec<Event>>;
+
+    /// Events from now on, as they are committed. A receiver that lags reads the gap with `events`.
+    fn subscribe(&self) -> broadcast::Receiver<Event>;
+
+    /// Insert or replace who put a spec into the socket's directory; `None` forgets.
+    fn put_socket_spec(&self, cattle: CattleName, spec: Option<SocketSpec>) -> StoreFuture<'_, ()>;
+
+    /// All of them.
+    fn socket_specs(&self) -> StoreFuture<'_, Vec<SocketSpec>>;
+
+    /// Insert or replace a job.
+    fn put_job(&self, job: Job) -> StoreFuture<'_, ()>;
+
+    /// One job.
+    fn job(&self, id: String) -> StoreFuture<'_, Option<Job>>;
+
+    /// Jobs, newest first; only this requester's where given.
+    fn jobs(
+        &self,
+        requester: Option<String>,
+        before: Option<String>,
+        limit: u32,
+    ) -> StoreFuture<'_, Vec<Job>>;
+
+    /// Remember the answer to an idempotent request, unless the key is there already: then that
+    /// record is returned. `request` is a digest of what was asked.
+    fn remember(
+        &self,
+        key: IdempotentReply,
+        now: Timestamp,
+    ) -> StoreFuture<'_, Option<IdempotentReply>>;
+
+    /// The answer to an earlier request with this key of this requester.
+    fn recall(&self, requester: String, key: String) -> StoreFuture<'_, Option<IdempotentReply>>;
+
+    /// A value kept by name; the ledger's id is `ledger-id`.
+    fn meta(&self, name: String) -> StoreFuture<'_, Option<String>>;
+
+    /// Insert or replace such a value.
+    fn put_meta(&self, name: String, value: String) -> StoreFuture<'_, ()>;
+
+    /// Forget results, events, jobs and idempotency keys of what was over before this. Assignments
+    /// and the fact of a run stay for good. Answers with the runs whose logs may go.
+    fn forget_before(&self, before: Timestamp) -> StoreFuture<'_, Vec<RunId>>;
+}
+
+/// What was answered to an idempotent request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdempotentReply {
+    /// Whose key.
+    pub requester: String,
+    /// The key.
+    pub key: String,
+    /// SHA-256 of method, path and body, hex.
+    pub request: String,
+    /// Status and body of the answer.
+    pub status: u16,
+    /// The body.
+    pub body: String,
+}
+
+/// Why the store could not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The file system is full; what was there before still is.
+    #[error("the ledger has no room to {operation}")]
+    Full {
+        /// What was tried.
+        operation: &'static str,
+    },
+    /// SQLite refused.
+    #[error("the ledger could not {operation}")]
+    Database {
+        /// What was tried.
+        operation: &'static str,
+        /// Why.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// A row does not decode: written by a newer version, or damaged.
+    #[error("the ledger's {what} does not decode")]
+    Corrupt {
+        /// Which row.
+        what: String,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// Anything else about opening it.
+    #[error("{message}")]
+    Open {
+        /// What is wrong, and what to do.
+        message: String,
+    },
+}
