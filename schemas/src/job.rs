@@ -1,4 +1,13 @@
 //! Jobs: recorded requests of bots, through `clf`.
+//!
+//! | call | body | reply |
+//! |---|---|---|
+//! | `POST /v1/jobs` | [`JobRequest`] | [`Job`] |
+//! | `GET /v1/jobs` | `?limit=&cursor=` | [`JobList`] |
+//! | `GET /v1/jobs/{id}` | `?waitFor=ended&timeoutSeconds=` | [`Job`] |
+//! | `POST /v1/jobs/{id}/cancel` | | [`Job`] |
+//!
+//! Logs and results have no calls of their own: a job names its cattle and run, and those have.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
