@@ -1,0 +1,81 @@
+//! `clf-cattle check`: what `run` would find, and what it would do.
+
+use std::fmt::Write as _;
+
+use crate::input;
+use crate::layout::Layout;
+use crate::peer;
+use crate::runner;
+use crate::state;
+
+/// The report, and whether a run could start.
+pub(crate) fn check(layout: &Layout) -> (String, bool) {
+    let mut text = String::new();
+    let mut good = true;
+    let mut problem = |text: &mut String, what: &str, error: &dyn std::error::Error| {
+        good = false;
+        let _ = writeln!(text, "{what:<10} {error}");
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            let _ = writeln!(text, "{:<10} caused by: {error}", "");
+            cause = error.source();
+        }
+    };
+    let marker = state::marker(layout).ok().flatten();
+    match input::bootstrap(layout) {
+        Ok(Some(bootstrap)) => {
+            let _ = writeln!(
+                text,
+                "bootstrap  cattle {}, run {}, controller {}, until {}",
+                bootstrap.cattle, bootstrap.run, bootstrap.controller_url, bootstrap.expires_at
+            );
+            let url = input::base_url(&bootstrap.controller_url);
+            if let Some(Err(error)) = url.ok().map(|url| peer::check(&bootstrap, &url)) {
+                problem(&mut text, "bootstrap", &error);
+            }
+        }
+        Ok(None) => problem(
+            &mut text,
+            "bootstrap",
+            &input::InputError::Missing {
+                what: "bootstrap file",
+                path: layout.bootstrap(),
+            },
+        ),
+        Err(error) => problem(&mut text, "bootstrap", &error),
+    }
+    let task = input::task(layout);
+    match &task {
+        Ok(task) => {
+            let _ = writeln!(text, "task       {}, type {}", task.task_id, task.kind);
+        }
+        Err(error) => problem(&mut text, "task", error),
+    }
+    let runners = input::runners(layout);
+    match &runners {
+        Ok(runners) => {
+            let known: Vec<_> = runners.runners.keys().map(String::as_str).collect();
+            let _ = writeln!(text, "runners    {}", known.join(", "));
+        }
+        Err(error) => problem(&mut text, "runners", error),
+    }
+    if let (Ok(task), Ok(runners)) = (&task, &runners) {
+        match runner::choose(runners, &task.kind) {
+            Ok(runner) => {
+                let user = runner.user.as_deref();
+                let user = user.map(|user| format!(" as {user}")).unwrap_or_default();
+                let _ = writeln!(text, "would run  {:?}{user}", runner.command);
+            }
+            Err(error) => problem(&mut text, "would run", &error),
+        }
+    }
+    if let Some(marker) = marker {
+        good = false;
+        let _ = writeln!(
+            text,
+            "state      run {} started here before; it is not run again",
+            marker.run
+        );
+    }
+    (text, good)
+}
