@@ -16,6 +16,9 @@
 //! | `POST /v1/resume` | [`ResumeRequest`] | [`ResumeReply`] |
 //! | `GET /v1/limits` | | [`Limits`] |
 //! | `/v1/jobs…` | [`crate::job`] | |
+//!
+//! With `Accept: text/event-stream` the event lists stay open: `id:` is the event's id, `event:` its
+//! reason, `data:` the [`Event`] as JSON; `Last-Event-ID` resumes after it.
 
 use std::collections::BTreeMap;
 
