@@ -1,0 +1,554 @@
+//! Firewalls: rules, and membership that follows labels with a delay.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{
+    Event, World,
+    action::{Action, Deed},
+    route::Kind,
+    server::Attachment,
+};
+use crate::{
+    error::ApiError,
+    labels::{self, Labels, Selector},
+    message::{Answer, Request},
+    paging::{self, SortField},
+};
+
+/// Limits of the reference: rules per firewall, addresses per rule, and lengths.
+const RULES_MAX: usize = 50;
+const ADDRESSES_MAX: usize = 100;
+const NAME_MAX: usize = 128;
+const DESCRIPTION_MAX: usize = 255;
+
+#[derive(Clone, Debug)]
+pub(crate) struct Firewall {
+    pub(crate) id: u64,
+    pub(crate) name: String,
+    pub(crate) labels: Labels,
+    pub(crate) created: DateTime<Utc>,
+    pub(crate) rules: Vec<Rule>,
+    pub(crate) selectors: Vec<Selector>,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Rule {
+    direction: String,
+    protocol: String,
+    port: Option<String>,
+    #[serde(default)]
+    source_ips: Vec<String>,
+    #[serde(default)]
+    destination_ips: Vec<String>,
+    description: Option<String>,
+}
+
+impl Rule {
+    fn check(&self) -> Result<(), ApiError> {
+        let ported = matches!(self.protocol.as_str(), "tcp" | "udp");
+        let problem = if !matches!(self.direction.as_str(), "in" | "out") {
+            "direction must be 'in' or 'out'"
+        } else if !ported && !matches!(self.protocol.as_str(), "icmp" | "esp" | "gre") {
+            "unknown protocol"
+        } else if ported != self.port.is_some() {
+            "port is required for tcp and udp, and for nothing else"
+        } else if self.port.as_deref().is_some_and(|port| !valid_ports(port)) {
+            "invalid port"
+        } else if self.direction == "in" && self.source_ips.is_empty() {
+            "source_ips is required"
+        } else if self.direction == "out" && self.destination_ips.is_empty() {
+            "destination_ips is required"
+        } else if self.source_ips.len().max(self.destination_ips.len()) > ADDRESSES_MAX {
+            "too many addresses"
+        } else if !self
+            .source_ips
+            .iter()
+            .chain(&self.destination_ips)
+            .all(|a| valid_cidr(a))
+        {
+            "invalid CIDR"
+        } else if self
+            .description
+            .as_ref()
+            .is_some_and(|d| d.len() > DESCRIPTION_MAX)
+        {
+            "description is too long"
+        } else {
+            return Ok(());
+        };
+        Err(ApiError::invalid("rules", problem))
+    }
+}
+
+fn valid_ports(text: &str) -> bool {
+    if text == "any" {
+        return true;
+    }
+    let port = |text: &str| text.parse::<u16>().ok().filter(|port| *port > 0);
+    match text.split_once('-') {
+        None => port(text).is_some(),
+        Some((low, high)) => matches!((port(low), port(high)), (Some(l), Some(h)) if l <= h),
+    }
+}
+
+fn valid_cidr(text: &str) -> bool {
+    let Some((address, bits)) = text.split_once('/') else {
+        return false;
+    };
+    match (address.parse(), bits.parse::<u8>()) {
+        (Ok(std::net::IpAddr::V4(_)), Ok(bits)) => bits <= 32,
+        (Ok(std::net::IpAddr::V6(_)), Ok(bits)) => bits <= 128,
+        _ => false,
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Resource {
+    #[serde(rename = "type")]
+    kind: String,
+    server: Option<ServerId>,
+    label_selector: Option<SelectorText>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct ServerId {
+    id: u64,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct SelectorText {
+    selector: String,
+}
+
+/// What a firewall is applied to, or taken from.
+enum Target {
+    Server(u64),
+    Selector(Selector),
+}
+
+impl Resource {
+    fn target(&self) -> Result<Target, ApiError> {
+        match (self.kind.as_str(), &self.server, &self.label_selector) {
+            ("server", Some(server), _) => Ok(Target::Server(server.id)),
+            ("label_selector", _, Some(s)) => Selector::parse(&s.selector).map(Target::Selector),
+            _ => Err(ApiError::invalid(
+                "type",
+                "must be 'server' or 'label_selector'",
+            )),
+        }
+    }
+}
+
+const SORT: &[SortField<Firewall>] = &[
+    ("id", |a, b| a.id.cmp(&b.id)),
+    ("name", |a, b| a.name.cmp(&b.name)),
+    ("created", |a, b| a.created.cmp(&b.created)),
+];
+
+impl World {
+    fn firewall(&self, id: u64) -> Result<&Firewall, ApiError> {
+        self.firewalls
+            .get(&id)
+            .ok_or_else(|| ApiError::not_found("firewall", id))
+    }
+
+    fn firewall_mut(&mut self, id: u64) -> Result<&mut Firewall, ApiError> {
+        self.firewalls
+            .get_mut(&id)
+            .ok_or_else(|| ApiError::not_found("firewall", id))
+    }
+
+    fn attached(&self, firewall: u64, direct: bool) -> impl Iterator<Item = (u64, &Labels)> {
+        self.servers
+            .values()
+            .filter(move |server| {
+                server
+                    .firewalls
+                    .iter()
+                    .any(|a| a.firewall == firewall && a.direct == direct)
+            })
+            .map(|server| (server.id, &server.labels))
+    }
+
+    fn render_firewall(&self, firewall: &Firewall) -> Value {
+        let server = |id: u64| json!({"type": "server", "server": {"id": id}});
+        let mut applied_to: Vec<Value> = self
+            .attached(firewall.id, true)
+            .map(|(id, _)| server(id))
+            .collect();
+        for selector in &firewall.selectors {
+            let members: Vec<Value> = self
+                .attached(firewall.id, false)
+                .filter(|(_, labels)| selector.matches(labels))
+                .map(|(id, _)| server(id))
+                .collect();
+            applied_to.push(json!({
+                "type": "label_selector",
+                "label_selector": {"selector": selector.text},
+                "applied_to_resources": members,
+            }));
+        }
+        json!({
+            "id": firewall.id,
+            "name": firewall.name,
+            "labels": firewall.labels,
+            "created": self.stamp(firewall.created),
+            "rules": firewall.rules,
+            "applied_to": applied_to,
+        })
+    }
+
+    pub(crate) fn list_firewalls(&self, request: &Request) -> Result<Answer, ApiError> {
+        let selector = Selector::parse(request.param("label_selector").unwrap_or(""))?;
+        let name = request.param("name");
+        let found = self
+            .firewalls
+            .values()
+            .filter(|f| name.is_none_or(|name| f.name == name))
+            .filter(|f| selector.matches(&f.labels))
+            .collect();
+        paging::list(request, "firewalls", found, SORT, |f| {
+            self.render_firewall(f)
+        })
+    }
+
+    pub(crate) fn get_firewall(&self, id: u64) -> Result<Answer, ApiError> {
+        let firewall = self.firewall(id)?;
+        Ok(Answer::ok(
+            json!({"firewall": self.render_firewall(firewall)}),
+        ))
+    }
+
+    pub(crate) fn create_firewall(&mut self, request: &Request) -> Result<Answer, ApiError> {
+        #[derive(Deserialize)]
+        struct Body {
+            name: String,
+            #[serde(default)]
+            labels: Labels,
+            #[serde(default)]
+            rules: Vec<Rule>,
+            #[serde(default)]
+            apply_to: Vec<Resource>,
+        }
+        let body: Body = request.parse()?;
+        self.check_firewall_name(&body.name, None)?;
+        labels::check(&body.labels)?;
+        check_rules(&body.rules)?;
+        let targets = self.targets(&body.apply_to)?;
+        let id = self.next_small_id();
+        let ruled = !body.rules.is_empty();
+        self.firewalls.insert(
+            id,
+            Firewall {
+                id,
+                name: body.name,
+                labels: body.labels,
+                created: self.now,
+                rules: body.rules,
+                selectors: Vec::new(),
+            },
+        );
+        let mut actions = Vec::new();
+        if ruled {
+            actions.push(self.begin(
+                Deed::Plain("set_firewall_rules"),
+                vec![(id, Kind::Firewall.singular())],
+                Some(self.now),
+            ));
+        }
+        actions.extend(self.apply(id, targets)?);
+        let firewall = self.firewall(id).map(|f| self.render_firewall(f))?;
+        Ok(Answer::created(json!({
+            "firewall": firewall,
+            "actions": self.actions_json(&actions),
+        })))
+    }
+
+    fn check_firewall_name(&self, name: &str, own: Option<u64>) -> Result<(), ApiError> {
+        if name.is_empty() || name.len() > NAME_MAX {
+            return Err(ApiError::invalid(
+                "name",
+                "Length must be between 1 and 128.",
+            ));
+        }
+        let taken = self
+            .firewalls
+            .values()
+            .any(|f| f.name == name && Some(f.id) != own);
+        if taken {
+            return Err(ApiError::name_taken("firewall name is already used"));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn update_firewall(
+        &mut self,
+        request: &Request,
+        id: u64,
+    ) -> Result<Answer, ApiError> {
+        #[derive(Deserialize)]
+        struct Body {
+            name: Option<String>,
+            labels: Option<Labels>,
+        }
+        self.firewall(id)?;
+        let body: Body = request.parse()?;
+        if let Some(name) = &body.name {
+            self.check_firewall_name(name, Some(id))?;
+        }
+        if let Some(labels) = &body.labels {
+            labels::check(labels)?;
+        }
+        let firewall = self.firewall_mut(id)?;
+        if let Some(name) = body.name {
+            firewall.name = name;
+        }
+        if let Some(labels) = body.labels {
+            firewall.labels = labels;
+        }
+        self.get_firewall(id)
+    }
+
+    pub(crate) fn delete_firewall(&mut self, id: u64) -> Result<Answer, ApiError> {
+        let firewall = self.firewall(id)?;
+        let used = self.attached(id, true).next().is_some() || !firewall.selectors.is_empty();
+        if used {
+            return Err(ApiError::new(
+                422,
+                "resource_in_use",
+                "firewall is still in use",
+            ));
+        }
+        self.firewalls.remove(&id);
+        for server in self.servers.values_mut() {
+            server.firewalls.retain(|a| a.firewall != id);
+        }
+        Ok(Answer::empty())
+    }
+
+    pub(crate) fn act_on_firewall(
+        &mut self,
+        request: &Request,
+        id: u64,
+        verb: &str,
+    ) -> Result<Answer, ApiError> {
+        self.firewall(id)?;
+        let actions = match verb {
+            "set_rules" => {
+                #[derive(Deserialize)]
+                struct Body {
+                    rules: Vec<Rule>,
+                }
+                let body: Body = request.parse()?;
+                check_rules(&body.rules)?;
+                self.firewall_mut(id)?.rules = body.rules;
+                vec![self.begin(
+                    Deed::Plain("set_firewall_rules"),
+                    vec![(id, Kind::Firewall.singular())],
+                    Some(self.now + self.delays.firewall / 2),
+                )]
+            }
+            "apply_to_resources" => {
+                #[derive(Deserialize)]
+                struct Body {
+                    apply_to: Vec<Resource>,
+                }
+                let body: Body = request.parse()?;
+                let targets = self.targets(&body.apply_to)?;
+                self.apply(id, targets)?
+            }
+            "remove_from_resources" => {
+                #[derive(Deserialize)]
+                struct Body {
+                    remove_from: Vec<Resource>,
+                }
+                let body: Body = request.parse()?;
+                self.take_away(id, &body.remove_from)?
+            }
+            _ => return Err(ApiError::no_route()),
+        };
+        Ok(Answer::created(
+            json!({"actions": self.actions_json(&actions)}),
+        ))
+    }
+
+    fn actions_json(&self, actions: &[u64]) -> Vec<Value> {
+        actions.iter().map(|id| self.action_json(*id)).collect()
+    }
+
+    fn targets(&self, resources: &[Resource]) -> Result<Vec<Target>, ApiError> {
+        resources
+            .iter()
+            .map(|resource| {
+                let target = resource.target()?;
+                match &target {
+                    Target::Server(id) if !self.servers.contains_key(id) => Err(ApiError::new(
+                        404,
+                        "firewall_resource_not_found",
+                        format!("server with ID '{id}' not found"),
+                    )),
+                    _ => Ok(target),
+                }
+            })
+            .collect()
+    }
+
+    fn apply(&mut self, id: u64, targets: Vec<Target>) -> Result<Vec<u64>, ApiError> {
+        let already = || {
+            ApiError::new(
+                422,
+                "firewall_already_applied",
+                "firewall was already applied to the resource",
+            )
+        };
+        let mut actions = Vec::new();
+        for target in targets {
+            let mut resources = vec![(id, Kind::Firewall.singular())];
+            match target {
+                Target::Server(server) => {
+                    let attachments = &mut self.server_mut(server)?.firewalls;
+                    if attachments.iter().any(|a| a.firewall == id && a.direct) {
+                        return Err(already());
+                    }
+                    attachments.retain(|a| a.firewall != id);
+                    attachments.push(Attachment {
+                        firewall: id,
+                        applied: false,
+                        direct: true,
+                    });
+                    resources.push((server, Kind::Server.singular()));
+                }
+                Target::Selector(selector) => {
+                    let selectors = &mut self.firewall_mut(id)?.selectors;
+                    if selectors.iter().any(|s| s.text == selector.text) {
+                        return Err(already());
+                    }
+                    selectors.push(selector);
+                    self.firewalls_lag_behind();
+                }
+            }
+            let due = Some(self.now + self.delays.firewall / 2);
+            actions.push(self.begin(Deed::ApplyFirewall, resources, due));
+        }
+        Ok(actions)
+    }
+
+    fn take_away(&mut self, id: u64, resources: &[Resource]) -> Result<Vec<u64>, ApiError> {
+        let missing = || {
+            ApiError::new(
+                422,
+                "firewall_resource_not_found",
+                "firewall is not applied to the resource",
+            )
+        };
+        let mut actions = Vec::new();
+        for resource in resources {
+            let mut concerned = vec![(id, Kind::Firewall.singular())];
+            match resource.target()? {
+                Target::Server(server) => {
+                    let attachments = &mut self.server_mut(server)?.firewalls;
+                    match attachments.iter().find(|a| a.firewall == id) {
+                        None => return Err(missing()),
+                        Some(a) if !a.direct => {
+                            return Err(ApiError::new(
+                                422,
+                                "firewall_managed_by_label_selector",
+                                "firewall is applied by a label selector",
+                            ));
+                        }
+                        Some(_) => attachments.retain(|a| a.firewall != id),
+                    }
+                    concerned.push((server, Kind::Server.singular()));
+                }
+                Target::Selector(selector) => {
+                    let selectors = &mut self.firewall_mut(id)?.selectors;
+                    let before = selectors.len();
+                    selectors.retain(|s| s.text != selector.text);
+                    if selectors.len() == before {
+                        return Err(missing());
+                    }
+                }
+            }
+            let due = Some(self.now + self.delays.firewall / 2);
+            actions.push(self.begin(Deed::Plain("remove_firewall"), concerned, due));
+        }
+        self.firewalls_lag_behind();
+        Ok(actions)
+    }
+
+    /// Something changed that selectors look at: membership follows later.
+    pub(crate) fn firewalls_lag_behind(&mut self) {
+        if self.firewalls.values().any(|f| !f.selectors.is_empty())
+            || self
+                .servers
+                .values()
+                .any(|s| s.firewalls.iter().any(|a| !a.direct))
+        {
+            let half = self.delays.firewall / 2;
+            self.schedule(self.now + half, Event::FirewallsFollow);
+        }
+    }
+
+    /// Membership as the labels are now: new members are pending for the second half of the lag.
+    pub(crate) fn firewalls_follow(&mut self) {
+        let mut joined: Vec<(u64, u64)> = Vec::new();
+        let selectors: BTreeMap<u64, Vec<Selector>> = self
+            .firewalls
+            .values()
+            .map(|f| (f.id, f.selectors.clone()))
+            .collect();
+        for server in self.servers.values_mut() {
+            let labels = &server.labels;
+            let selected = |firewall: u64| {
+                selectors
+                    .get(&firewall)
+                    .is_some_and(|all| all.iter().any(|s| s.matches(labels)))
+            };
+            server
+                .firewalls
+                .retain(|a| a.direct || selected(a.firewall));
+            for firewall in selectors.keys().copied().filter(|f| selected(*f)) {
+                if server.firewalls.iter().all(|a| a.firewall != firewall) {
+                    joined.push((server.id, firewall));
+                    server.firewalls.push(Attachment {
+                        firewall,
+                        applied: false,
+                        direct: false,
+                    });
+                }
+            }
+        }
+        let at = self.now + self.delays.firewall / 2;
+        for (server, firewall) in joined {
+            self.schedule(at, Event::FirewallApplied { server, firewall });
+        }
+    }
+
+    pub(crate) fn firewall_applied(&mut self, action: &Action) {
+        if let (Some(server), Some(firewall)) = (
+            action.resource(Kind::Server),
+            action.resource(Kind::Firewall),
+        ) {
+            self.mark_applied(server, firewall);
+        }
+    }
+
+    pub(crate) fn mark_applied(&mut self, server: u64, firewall: u64) {
+        if let Some(server) = self.servers.get_mut(&server) {
+            for attachment in &mut server.firewalls {
+                attachment.applied |= attachment.firewall == firewall;
+            }
+        }
+    }
+}
+
+fn check_rules(rules: &[Rule]) -> Result<(), ApiError> {
+    if rules.len() > RULES_MAX {
+        return Err(ApiError::invalid("rules", "at most 50 rules"));
+    }
+    rules.iter().try_for_each(Rule::check)
+}

@@ -1,0 +1,215 @@
+//! Placement groups (of the one kind, `spread`) and Primary IPs.
+
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{World, server::Server};
+use crate::{
+    error::ApiError,
+    labels::{self, Labels, Selector},
+    message::{Answer, Request},
+    paging::{self, SortField},
+};
+
+/// A `spread` group holds ten servers.
+pub(crate) const SPREAD_MAX: usize = 10;
+
+#[derive(Clone, Debug)]
+pub(crate) struct PlacementGroup {
+    id: u64,
+    name: String,
+    labels: Labels,
+    created: DateTime<Utc>,
+}
+
+const SORT: &[SortField<PlacementGroup>] = &[
+    ("id", |a, b| a.id.cmp(&b.id)),
+    ("name", |a, b| a.name.cmp(&b.name)),
+    ("created", |a, b| a.created.cmp(&b.created)),
+];
+
+/// A Primary IP as far as the simulator knows any: it comes and goes with its server.
+struct Address<'a> {
+    id: u64,
+    kind: &'static str,
+    ip: String,
+    server: &'a Server,
+}
+
+impl World {
+    pub(crate) fn members_of(&self, group: u64) -> Vec<u64> {
+        self.servers
+            .values()
+            .filter(|s| s.placement_group == Some(group))
+            .map(|s| s.id)
+            .collect()
+    }
+
+    pub(crate) fn render_placement_group(&self, group: &PlacementGroup) -> Value {
+        json!({
+            "id": group.id,
+            "name": group.name,
+            "type": "spread",
+            "labels": group.labels,
+            "servers": self.members_of(group.id),
+            "created": self.stamp(group.created),
+        })
+    }
+
+    pub(crate) fn list_placement_groups(&self, request: &Request) -> Result<Answer, ApiError> {
+        let selector = Selector::parse(request.param("label_selector").unwrap_or(""))?;
+        let name = request.param("name");
+        let found = self
+            .placement_groups
+            .values()
+            .filter(|g| name.is_none_or(|name| g.name == name))
+            .filter(|_| request.param("type").is_none_or(|kind| kind == "spread"))
+            .filter(|g| selector.matches(&g.labels))
+            .collect();
+        paging::list(request, "placement_groups", found, SORT, |g| {
+            self.render_placement_group(g)
+        })
+    }
+
+    pub(crate) fn get_placement_group(&self, id: u64) -> Result<Answer, ApiError> {
+        self.placement_groups
+            .get(&id)
+            .map(|g| Answer::ok(json!({"placement_group": self.render_placement_group(g)})))
+            .ok_or_else(|| ApiError::not_found("placement group", id))
+    }
+
+    pub(crate) fn create_placement_group(&mut self, request: &Request) -> Result<Answer, ApiError> {
+        #[derive(Deserialize)]
+        struct Body {
+            name: String,
+            #[serde(rename = "type")]
+            kind: String,
+            #[serde(default)]
+            labels: Labels,
+        }
+        let body: Body = request.parse()?;
+        labels::check(&body.labels)?;
+        if body.kind != "spread" {
+            return Err(ApiError::invalid("type", "must be 'spread'"));
+        }
+        if self.placement_groups.values().any(|g| g.name == body.name) {
+            return Err(ApiError::name_taken("placement group name is already used"));
+        }
+        let id = self.next_small_id();
+        let group = PlacementGroup {
+            id,
+            name: body.name,
+            labels: body.labels,
+            created: self.now,
+        };
+        self.placement_groups.insert(id, group);
+        let group = self.get_placement_group(id)?;
+        Ok(Answer::created(json!({
+            "placement_group": group.value()["placement_group"],
+            "action": null,
+        })))
+    }
+
+    pub(crate) fn update_placement_group(
+        &mut self,
+        request: &Request,
+        id: u64,
+    ) -> Result<Answer, ApiError> {
+        #[derive(Deserialize)]
+        struct Body {
+            name: Option<String>,
+            labels: Option<Labels>,
+        }
+        self.get_placement_group(id)?;
+        let body: Body = request.parse()?;
+        if let Some(labels) = &body.labels {
+            labels::check(labels)?;
+        }
+        if let Some(group) = self.placement_groups.get_mut(&id) {
+            group.name = body.name.unwrap_or_else(|| group.name.clone());
+            group.labels = body.labels.unwrap_or_else(|| group.labels.clone());
+        }
+        self.get_placement_group(id)
+    }
+
+    pub(crate) fn delete_placement_group(&mut self, id: u64) -> Result<Answer, ApiError> {
+        self.get_placement_group(id)?;
+        self.placement_groups.remove(&id);
+        for server in self.servers.values_mut() {
+            server.placement_group = server.placement_group.filter(|group| *group != id);
+        }
+        Ok(Answer::empty())
+    }
+
+    fn addresses(&self) -> Vec<Address<'_>> {
+        let mut all = Vec::new();
+        for server in self.servers.values() {
+            if let Some((id, ip)) = server.ipv4 {
+                let ip = ip.to_string();
+                all.push(Address {
+                    id,
+                    kind: "ipv4",
+                    ip,
+                    server,
+                });
+            }
+            if let Some((id, ip)) = &server.ipv6 {
+                all.push(Address {
+                    id: *id,
+                    kind: "ipv6",
+                    ip: ip.clone(),
+                    server,
+                });
+            }
+        }
+        all
+    }
+
+    fn render_address(&self, address: &Address<'_>) -> Value {
+        json!({
+            "id": address.id,
+            "name": format!("primary_ip-{}", address.id),
+            "type": address.kind,
+            "ip": address.ip,
+            "assignee_id": address.server.id,
+            "assignee_type": "server",
+            "auto_delete": true,
+            "blocked": false,
+            "dns_ptr": [],
+            "labels": {},
+            "protection": {"delete": false},
+            "location": super::offers::render_location(address.server.location),
+            "created": self.stamp(address.server.created),
+        })
+    }
+
+    pub(crate) fn list_primary_ips(&self, request: &Request) -> Result<Answer, ApiError> {
+        let selector = Selector::parse(request.param("label_selector").unwrap_or(""))?;
+        let all = self.addresses();
+        let found = all
+            .iter()
+            .filter(|a| request.param("ip").is_none_or(|ip| a.ip == ip))
+            .filter(|a| {
+                let name = format!("primary_ip-{}", a.id);
+                request.param("name").is_none_or(|wanted| wanted == name)
+            })
+            .filter(|_| selector.matches(&Labels::new()))
+            .collect();
+        let fields: &[SortField<Address<'_>>] = &[
+            ("id", |a, b| a.id.cmp(&b.id)),
+            ("created", |a, b| a.server.created.cmp(&b.server.created)),
+        ];
+        paging::list(request, "primary_ips", found, fields, |a| {
+            self.render_address(a)
+        })
+    }
+
+    pub(crate) fn get_primary_ip(&self, id: u64) -> Result<Answer, ApiError> {
+        self.addresses()
+            .iter()
+            .find(|a| a.id == id)
+            .map(|a| Answer::ok(json!({"primary_ip": self.render_address(a)})))
+            .ok_or_else(|| ApiError::not_found("primary IP", id))
+    }
+}
