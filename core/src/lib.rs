@@ -5,7 +5,12 @@
 
 pub mod action;
 pub mod desired;
+pub mod fleet;
 pub mod labels;
 pub mod ledger;
 pub mod names;
 pub mod observed;
+pub mod provider_env;
+pub mod spec;
+pub mod untrusted;
+pub mod user_data;
