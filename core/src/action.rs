@@ -19,7 +19,8 @@ use crate::{
 /// One thing to do.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
-    /// Ledger: remember the first sight of a (name, hash), its place in the queue.
+    /// Ledger: remember the first sight of a (name, hash), its place in the queue. Also for one that
+    /// ended before anything was done for it and is asked for again.
     Enqueue {
         /// The cattle.
         cattle: CattleName,
@@ -122,6 +123,13 @@ pub enum Action {
         /// Drop this when the env was handed out since the plan was made (boot-timeout).
         unless_env_handed_out: bool,
     },
+    /// Ledger: an ended run's server is no longer kept on for a look.
+    Release {
+        /// The run.
+        run: RunId,
+        /// A sentence for people.
+        message: String,
+    },
     /// `DELETE` the server of an ended run, re-checking its labels first where it is only listed.
     Delete {
         /// The run.
@@ -214,8 +222,11 @@ pub struct Limits {
     /// What is already being done by this process: no second action is planned for these runs'
     /// servers.
     pub in_flight: std::collections::BTreeSet<RunId>,
+    /// Since when this process has been able to hear its guests without a break (guest API bound,
+    /// tailnet up); `None` while it cannot. Their silence before then proves nothing.
+    pub guests_heard_since: Option<Timestamp>,
     /// The fleet's own labels, for relabelling.
     pub fleet_labels: BTreeMap<String, String>,
-    /// Who may name what beyond; used by the guard.
+    /// The label `fleet`: what is not of it is never touched.
     pub fleet: crate::names::FleetName,
 }

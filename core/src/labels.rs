@@ -1,10 +1,66 @@
 //! The labels on a server: Hetzner's labels are the truth about what exists.
+//!
+//! Written by [`encode`], read by [`decode`]. Reading never fails: what cannot be read is said in
+//! words and the server is still seen, because a server that is not seen is not deleted either.
+//! Anything that carries [`FOREIGN_MARK`] is another tool's and is never ours, whatever else it
+//! carries.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use cattle_schemas::Timestamp;
+use sha2::{Digest, Sha256};
 
-use crate::names::{CattleName, RunId, SpecHash};
+use crate::{
+    expiry,
+    ledger::Run,
+    names::{CattleName, FleetName, PersonaName, RunId, SpecHash},
+};
+
+/// Hetzner's limit on a label's value, and on the part of a key after its prefix.
+pub const MAX_LABEL: usize = 63;
+/// Hetzner's limit on the optional prefix of a key (a DNS subdomain before `/`).
+const MAX_KEY_PREFIX: usize = 253;
+/// Labels of one spec or one fleet: far above any use; Hetzner documents no limit of its own, so
+/// this one bounds the size of a create call.
+pub const MAX_LABELS: usize = 32;
+/// The label with which `hcloud-upload-image` marks its temporary servers.
+pub const FOREIGN_MARK: &str = "apricote.de/created-by";
+/// The prefix of a spec's labels.
+pub const SPEC_PREFIX: &str = "spec.";
+
+/// Latest instant read from a label, 9999-12-31: arithmetic on it must not overflow.
+const MAX_UNIX: i64 = 253_402_300_799;
+/// Hex digits of the hash that a slugged value ends in: 32 bits, enough to tell task ids apart.
+const SLUG_HASH_BYTES: usize = 4;
+
+mod key {
+    pub(super) const MANAGED_BY: &str = "managed-by";
+    pub(super) const CATTLE: &str = "cattle";
+    pub(super) const FLEET: &str = "fleet";
+    pub(super) const CATTLE_NAME: &str = "cattle-name";
+    pub(super) const RUN: &str = "run";
+    pub(super) const PERSONA: &str = "persona";
+    pub(super) const TASK_ID: &str = "task-id";
+    pub(super) const CREATED_AT: &str = "created-at";
+    pub(super) const EXPIRES_AT: &str = "expires-at";
+    pub(super) const SPEC_HASH: &str = "spec-hash";
+}
+
+const MANAGED_BY: &str = "clawdlets";
+const RESERVED: [&str; 10] = [
+    key::MANAGED_BY,
+    key::CATTLE,
+    key::FLEET,
+    key::CATTLE_NAME,
+    key::RUN,
+    key::PERSONA,
+    key::TASK_ID,
+    key::CREATED_AT,
+    key::EXPIRES_AT,
+    key::SPEC_HASH,
+];
+/// Prefixes nobody may use: ours for specs, Hetzner's own, and the other tool's.
+const RESERVED_PREFIXES: [&str; 4] = [SPEC_PREFIX, "ledger", "hetzner.cloud/", "apricote.de/"];
 
 /// A server's labels, decoded as far as they go.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -15,10 +71,365 @@ pub struct ServerLabels {
     pub run: Option<RunId>,
     /// `spec-hash`.
     pub hash: Option<SpecHash>,
-    /// `expires-at`, unix seconds; `None` when missing or malformed.
+    /// `expires-at`, unix seconds; created + default TTL when it is missing or malformed. `None`
+    /// only in values that were not decoded.
     pub expires_at: Option<Timestamp>,
     /// What could not be decoded, in words.
     pub problems: Vec<String>,
     /// All labels as they are.
     pub raw: BTreeMap<String, String>,
+}
+
+/// Everything that goes onto a server.
+#[derive(Clone, Copy, Debug)]
+pub struct LabelSet<'a> {
+    /// Which fleet.
+    pub fleet: &'a FleetName,
+    /// Which run.
+    pub run: RunId,
+    /// Whose run.
+    pub cattle: &'a CattleName,
+    /// Who it is.
+    pub persona: &'a PersonaName,
+    /// Free text; slugged.
+    pub task_id: &'a str,
+    /// When the create call was made.
+    pub created_at: Timestamp,
+    /// When the server is deleted whatever happens.
+    pub expires_at: Timestamp,
+    /// What it was started from.
+    pub hash: &'a SpecHash,
+    /// Of the spec; written as `spec.<key>`.
+    pub spec_labels: &'a BTreeMap<String, String>,
+    /// Of the fleet; written as they are.
+    pub fleet_labels: &'a BTreeMap<String, String>,
+}
+
+/// The labels of a server. Ours win over the fleet's where a configuration was not validated.
+#[must_use]
+pub fn encode(set: &LabelSet<'_>) -> BTreeMap<String, String> {
+    let mut labels = set.fleet_labels.clone();
+    for (name, value) in set.spec_labels {
+        labels.insert(format!("{SPEC_PREFIX}{name}"), value.clone());
+    }
+    let ours = [
+        (key::MANAGED_BY, MANAGED_BY.to_owned()),
+        (key::CATTLE, "true".to_owned()),
+        (key::FLEET, set.fleet.to_string()),
+        (key::CATTLE_NAME, set.cattle.to_string()),
+        (key::RUN, set.run.to_string()),
+        (key::PERSONA, set.persona.to_string()),
+        (key::TASK_ID, slug(set.task_id)),
+        (key::CREATED_AT, set.created_at.timestamp().to_string()),
+        (key::EXPIRES_AT, set.expires_at.timestamp().to_string()),
+        (key::SPEC_HASH, set.hash.to_string()),
+    ];
+    labels.extend(ours.map(|(name, value)| (name.to_owned(), value)));
+    labels.remove(FOREIGN_MARK);
+    labels
+}
+
+/// The labels that a run's server should have now.
+#[must_use]
+pub fn of_run(
+    run: &Run,
+    fleet: &FleetName,
+    fleet_labels: &BTreeMap<String, String>,
+) -> BTreeMap<String, String> {
+    encode(&LabelSet {
+        fleet,
+        run: run.id,
+        cattle: &run.cattle,
+        persona: &run.spec.persona,
+        task_id: &run.spec.task.task_id,
+        created_at: run.posted_at,
+        expires_at: run.expires_at,
+        hash: &run.hash,
+        spec_labels: &run.spec.labels,
+        fleet_labels,
+    })
+}
+
+/// Reads a server's labels. `created` and `default_ttl` give the expiry where the label does not.
+#[must_use]
+pub fn decode(
+    raw: &BTreeMap<String, String>,
+    created: Timestamp,
+    default_ttl: Duration,
+) -> ServerLabels {
+    let mut problems = Vec::new();
+    let cattle = parsed(raw, key::CATTLE_NAME, &mut problems);
+    let run = parsed(raw, key::RUN, &mut problems);
+    let hash = parsed(raw, key::SPEC_HASH, &mut problems);
+    let expires_at = raw
+        .get(key::EXPIRES_AT)
+        .and_then(|text| unix_seconds(text))
+        .unwrap_or_else(|| {
+            let wrong = match raw.get(key::EXPIRES_AT) {
+                None => "missing".to_owned(),
+                Some(text) => format!("`{}`", text.escape_default()),
+            };
+            let fallback = expiry::fallback(created, default_ttl);
+            problems.push(format!(
+                "label `expires-at` is {wrong}: taken as {}, created + default TTL",
+                fallback.format("%Y-%m-%dT%H:%M:%SZ")
+            ));
+            fallback
+        });
+    ServerLabels {
+        cattle,
+        run,
+        hash,
+        expires_at: Some(expires_at),
+        problems,
+        raw: raw.clone(),
+    }
+}
+
+fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(
+    raw: &BTreeMap<String, String>,
+    name: &str,
+    problems: &mut Vec<String>,
+) -> Option<T> {
+    let Some(text) = raw.get(name) else {
+        problems.push(format!("label `{name}` is missing"));
+        return None;
+    };
+    match text.parse() {
+        Ok(value) => Some(value),
+        Err(error) => {
+            problems.push(format!("label `{name}`: {error}"));
+            None
+        }
+    }
+}
+
+fn unix_seconds(text: &str) -> Option<Timestamp> {
+    // `i64::from_str` also takes a sign, which no label of ours has.
+    if !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let seconds: i64 = text.parse().ok()?;
+    (seconds <= MAX_UNIX)
+        .then(|| Timestamp::from_timestamp(seconds, 0))
+        .flatten()
+}
+
+/// The selector that finds a fleet's servers.
+#[must_use]
+pub fn selector(fleet: &FleetName) -> String {
+    format!(
+        "{}={MANAGED_BY},{}=true,{}={fleet}",
+        key::MANAGED_BY,
+        key::CATTLE,
+        key::FLEET
+    )
+}
+
+/// The selector that finds the servers of all fleets, for the reaper.
+#[must_use]
+pub fn selector_of_all_fleets() -> String {
+    format!("{}={MANAGED_BY},{}=true", key::MANAGED_BY, key::CATTLE)
+}
+
+/// Whether a server with these labels is this fleet's, to be changed and deleted by us. Checked
+/// again on our side: a selector that the API misread must not cost anybody a server.
+#[must_use]
+pub fn is_ours(raw: &BTreeMap<String, String>, fleet: &FleetName) -> bool {
+    is_cattle(raw) && raw.get(key::FLEET).is_some_and(|f| f == fleet.as_str())
+}
+
+/// Whether a server with these labels is some fleet's cattle.
+#[must_use]
+pub fn is_cattle(raw: &BTreeMap<String, String>) -> bool {
+    let has = |name: &str, value: &str| raw.get(name).is_some_and(|v| v == value);
+    has(key::MANAGED_BY, MANAGED_BY) && has(key::CATTLE, "true") && !is_foreign(raw)
+}
+
+/// Whether another tool has marked it as its own.
+#[must_use]
+pub fn is_foreign(raw: &BTreeMap<String, String>) -> bool {
+    raw.contains_key(FOREIGN_MARK)
+}
+
+/// What a server's labels should become: `wanted`, plus what somebody else has put there. `None`
+/// when there is nothing to change. `created-at` belongs to the attempt that made the server and
+/// is kept where it can be read.
+#[must_use]
+pub fn correction(
+    actual: &BTreeMap<String, String>,
+    wanted: &BTreeMap<String, String>,
+) -> Option<BTreeMap<String, String>> {
+    let mut next: BTreeMap<String, String> = actual
+        .iter()
+        .filter(|(name, _)| !name.starts_with(SPEC_PREFIX))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
+    for (name, value) in wanted {
+        let kept = name == key::CREATED_AT
+            && actual
+                .get(name)
+                .is_some_and(|text| unix_seconds(text).is_some());
+        if !kept {
+            next.insert(name.clone(), value.clone());
+        }
+    }
+    (next != *actual).then_some(next)
+}
+
+/// Arbitrary text as a label's value: unchanged where it is one, else its allowed characters and a
+/// hash of the whole, so that different texts stay different.
+#[must_use]
+pub fn slug(text: &str) -> String {
+    if check_value(text).is_ok() && !text.is_empty() {
+        return text.to_owned();
+    }
+    let digest = Sha256::digest(text.as_bytes());
+    let suffix: String = digest[..SLUG_HASH_BYTES]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let mut slug = String::new();
+    for c in text.chars() {
+        if slug.len() + suffix.len() + 1 >= MAX_LABEL {
+            break;
+        }
+        match c {
+            c if c.is_ascii_alphanumeric() => slug.push(c),
+            '.' | '_' if !slug.is_empty() => slug.push(c),
+            _ if slug.is_empty() || slug.ends_with('-') => {}
+            _ => slug.push('-'),
+        }
+    }
+    let slug = slug.trim_end_matches(['-', '.', '_']);
+    if slug.is_empty() {
+        suffix
+    } else {
+        format!("{slug}-{suffix}")
+    }
+}
+
+/// Why a label of a spec or a fleet is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LabelError {
+    /// Characters, ends or length of a key.
+    #[error(
+        "`{0}` is not a label key: 1 to 63 of A-Z, a-z, 0-9, `.`, `_`, `-`, first and last alphanumeric"
+    )]
+    Key(String),
+    /// Characters, ends or length of a value.
+    #[error(
+        "`{0}` is not a label value: at most 63 of A-Z, a-z, 0-9, `.`, `_`, `-`, first and last alphanumeric"
+    )]
+    Value(String),
+    /// One of the keys that we write.
+    #[error("label key `{0}` is reserved")]
+    Reserved(String),
+    /// A prefix of keys that we or others write.
+    #[error("label keys beginning with `{0}` are reserved")]
+    ReservedPrefix(&'static str),
+    /// More than [`MAX_LABELS`].
+    #[error("{0} labels: at most {MAX_LABELS} are allowed")]
+    TooMany(usize),
+}
+
+/// At most this much of a refused text is repeated in an error.
+const MAX_SHOWN: usize = 80;
+
+fn shown(text: &str) -> String {
+    text.chars().take(MAX_SHOWN).collect()
+}
+
+fn is_segment(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let (Some(first), Some(last)) = (bytes.first(), bytes.last()) else {
+        return false;
+    };
+    bytes.len() <= MAX_LABEL
+        && first.is_ascii_alphanumeric()
+        && last.is_ascii_alphanumeric()
+        && bytes
+            .iter()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+}
+
+/// Whether a text may be a label's value.
+///
+/// # Errors
+/// [`LabelError::Value`].
+pub fn check_value(text: &str) -> Result<(), LabelError> {
+    if text.is_empty() || is_segment(text) {
+        Ok(())
+    } else {
+        Err(LabelError::Value(shown(text)))
+    }
+}
+
+/// Whether a spec may have this label. Its key gets the prefix `spec.`, which counts towards the
+/// length.
+///
+/// # Errors
+/// A reserved or malformed key, or a malformed value.
+pub fn check_spec_label(name: &str, value: &str) -> Result<(), LabelError> {
+    check_reserved(name)?;
+    if !is_segment(name) || SPEC_PREFIX.len() + name.len() > MAX_LABEL {
+        return Err(LabelError::Key(shown(name)));
+    }
+    check_value(value)
+}
+
+/// Whether a fleet may have this label. `managed-by: clawdlets` says what we write anyway.
+///
+/// # Errors
+/// A reserved or malformed key, or a malformed value.
+pub fn check_fleet_label(name: &str, value: &str) -> Result<(), LabelError> {
+    if name == key::MANAGED_BY && value == MANAGED_BY {
+        return Ok(());
+    }
+    check_reserved(name)?;
+    let segment = match name.split_once('/') {
+        None => name,
+        Some((prefix, rest)) if prefix.len() <= MAX_KEY_PREFIX && is_dns(prefix) => rest,
+        Some(_) => return Err(LabelError::Key(shown(name))),
+    };
+    if !is_segment(segment) {
+        return Err(LabelError::Key(shown(name)));
+    }
+    check_value(value)
+}
+
+/// Whether there are too many.
+///
+/// # Errors
+/// [`LabelError::TooMany`].
+pub fn check_count(labels: &BTreeMap<String, String>) -> Result<(), LabelError> {
+    if labels.len() > MAX_LABELS {
+        return Err(LabelError::TooMany(labels.len()));
+    }
+    Ok(())
+}
+
+fn is_dns(text: &str) -> bool {
+    text.split('.').all(|part| {
+        !part.is_empty()
+            && part.len() <= MAX_LABEL
+            && !part.starts_with('-')
+            && !part.ends_with('-')
+            && part
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+    })
+}
+
+fn check_reserved(name: &str) -> Result<(), LabelError> {
+    if RESERVED.contains(&name) {
+        return Err(LabelError::Reserved(name.to_owned()));
+    }
+    match RESERVED_PREFIXES
+        .into_iter()
+        .find(|prefix| name.starts_with(prefix))
+    {
+        Some(prefix) => Err(LabelError::ReservedPrefix(prefix)),
+        None => Ok(()),
+    }
 }

@@ -5,7 +5,11 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use cattle_schemas::{Timestamp, guest::Outcome, status::EndReason};
+use cattle_schemas::{
+    Timestamp,
+    guest::Outcome,
+    status::{EndReason, PendingReason},
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -14,7 +18,8 @@ use crate::{
 };
 
 /// The part of the ledger that one plan needs: every run that is not over and gone, the latest run
-/// of every name, and the assignment of every (name, hash) that is desired or live.
+/// of every name, every run that a listed server's label names, and the assignment of every
+/// (name, hash) that is desired, live, or not ended.
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
     /// By id, so oldest first.
@@ -51,6 +56,10 @@ pub struct AssignmentEnd {
     pub at: Timestamp,
     /// A sentence for people.
     pub message: String,
+    /// The spec went away or changed before anything was done for it, so asking for it again is a
+    /// first time: it is queued anew instead of staying ended.
+    #[serde(default)]
+    pub reopens: bool,
 }
 
 /// One attempt at a cattle.
@@ -77,12 +86,16 @@ pub struct Run {
     pub attempt: u32,
     /// When the latest of them was about to be made, by Hetzner's clock: what the TTL counts from.
     pub posted_at: Timestamp,
-    /// Not to be posted again before this, after a failed attempt.
+    /// Not to be posted again before this, after a failed attempt. Of an ended run: not to be
+    /// deleted again before this, after a failed delete.
     pub retry_at: Option<Timestamp>,
     /// The fate of the latest attempt.
     pub create: CreateState,
     /// What Hetzner refused, for people.
     pub create_message: Option<String>,
+    /// What a refused create waits for, as the status says it.
+    #[serde(default)]
+    pub create_reason: Option<PendingReason>,
     /// Granted by `extend`.
     pub extension: Duration,
     /// When its server is deleted whatever happens.
@@ -200,10 +213,31 @@ impl Run {
         self.ended.is_none()
     }
 
-    /// Takes one of `maxInstances`: its server exists, may exist, or is about to.
+    /// Takes one of `maxInstances`: its server exists, may exist, or is about to. A run whose create
+    /// was refused for certain takes none while it waits for its next attempt: ten specs with a
+    /// mistake must not block a fleet of ten.
     #[must_use]
     pub fn holds_slot(&self) -> bool {
-        self.gone_at.is_none()
+        self.gone_at.is_none() && !self.is_refused()
+    }
+
+    /// Its latest create was refused and it has no server.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        self.create == CreateState::Refused && self.server.is_none()
+    }
+
+    /// Over, its server kept on for a look at this moment.
+    #[must_use]
+    pub fn is_kept(&self, now: Timestamp) -> bool {
+        self.gone_at.is_none() && self.kept_until().is_some_and(|until| now < until)
+    }
+
+    /// Until when its server is kept on after its end; never beyond its expiry.
+    #[must_use]
+    pub fn kept_until(&self) -> Option<Timestamp> {
+        let end = self.ended.as_ref()?;
+        Some(end.hold_until?.min(self.expires_at))
     }
 
     /// Its name at Hetzner.

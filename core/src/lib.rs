@@ -4,8 +4,19 @@
 //! included; `clippy.toml` beside this crate forbids the calls that would break that.
 
 pub mod action;
+pub mod cost;
 pub mod desired;
+pub mod expiry;
+pub mod fleet;
+pub mod guard;
 pub mod labels;
 pub mod ledger;
+pub mod lifecycle;
 pub mod names;
 pub mod observed;
+pub mod plan;
+pub mod provider_env;
+pub mod spec;
+pub mod status;
+pub mod untrusted;
+pub mod user_data;

@@ -21,7 +21,7 @@ pub(crate) fn check(layout: &Layout) -> (String, bool) {
             cause = error.source();
         }
     };
-    let marker = state::marker(layout).ok().flatten();
+    let mut marker = state::marker(layout).ok().flatten();
     match input::bootstrap(layout) {
         Ok(Some(bootstrap)) => {
             let _ = writeln!(
@@ -29,10 +29,12 @@ pub(crate) fn check(layout: &Layout) -> (String, bool) {
                 "bootstrap  cattle {}, run {}, controller {}, until {}",
                 bootstrap.cattle, bootstrap.run, bootstrap.controller_url, bootstrap.expires_at
             );
-            let url = input::base_url(&bootstrap.controller_url);
-            if let Some(Err(error)) = url.ok().map(|url| peer::check(&bootstrap, &url)) {
+            let url = input::controller_url(&bootstrap).ok();
+            if let Some(Err(error)) = url.map(|url| peer::pinned(&bootstrap, &url)) {
                 problem(&mut text, "bootstrap", &error);
             }
+            // One of another run is an image's that was made of a used disk.
+            marker = marker.filter(|marker| marker.forbids(&bootstrap.run));
         }
         Ok(None) => problem(
             &mut text,
@@ -74,7 +76,7 @@ pub(crate) fn check(layout: &Layout) -> (String, bool) {
         let _ = writeln!(
             text,
             "state      run {} started here before; it is not run again",
-            marker.run
+            marker.run_name()
         );
     }
     (text, good)

@@ -72,7 +72,8 @@ impl CallError {
             if status.is_client_error() && !matches!(status.as_u16(), 401 | 403 | 408 | 410 | 425 | 429))
     }
 
-    fn retry_after(&self) -> Option<Duration> {
+    /// What the controller asked us to wait.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Status { retry_after, .. } => *retry_after,
             _ => None,
@@ -199,7 +200,8 @@ pub(crate) fn instant_of(expires_at: Timestamp, now: Timestamp) -> Instant {
     Instant::now() + (expires_at - now).to_std().unwrap_or_default().min(NEVER)
 }
 
-async fn send(
+/// Sends a request; the body of a 2xx answer, of at most `limit` bytes.
+pub(crate) async fn send(
     call: &'static str,
     request: RequestBuilder,
     limit: u64,
@@ -229,7 +231,8 @@ async fn send(
     })
 }
 
-fn json<T: DeserializeOwned>(call: &'static str, body: &[u8]) -> Result<T, CallError> {
+/// Decodes an answer. What it holds is not quoted.
+pub(crate) fn json<T: DeserializeOwned>(call: &'static str, body: &[u8]) -> Result<T, CallError> {
     serde_json::from_slice(body).map_err(|error| CallError::Malformed {
         call,
         problem: place_of(&error),

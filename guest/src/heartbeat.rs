@@ -1,7 +1,7 @@
 //! Saying that we live, and hearing whether to go on.
 //!
 //! Beside the regular beat there is one at the very moment the TTL ends: the controller may have
-//! extended it, and if nobody answers, the guest stops by itself.
+//! extended it. If nobody answers then, the guest stops by itself.
 
 use std::time::Duration;
 
@@ -94,7 +94,9 @@ async fn beat(
     loop {
         let expiry = instant_of(*expires_at.borrow(), Utc::now());
         tokio::time::sleep_until(next.min(expiry)).await;
-        match client.report(&session, &report).await {
+        let answered = client.report(&session, &report).await;
+        let silent = answered.is_err();
+        match answered {
             Ok(reply) => {
                 next = Instant::now() + interval;
                 expires_at.send_replace(reply.expires_at);
@@ -121,6 +123,12 @@ async fn beat(
             }
         }
         if *expires_at.borrow() <= Utc::now() {
+            // A controller that answers decides by its own clock; it stops us soon enough, or ours
+            // is wrong.
+            if !silent {
+                tokio::time::sleep(interval.min(RETRY)).await;
+                continue;
+            }
             say(
                 &word,
                 Stop {

@@ -103,13 +103,18 @@ pub(crate) fn bootstrap(layout: &Layout) -> Result<Option<Bootstrap>, InputError
             "the token is empty or not printable ASCII".to_owned(),
         ));
     }
-    if let Err(problem) = base_url(&bootstrap.controller_url) {
+    if let Err(problem) = controller_url(&bootstrap) {
         return Err(invalid(WHAT, path, format!("controllerUrl: {problem}")));
     }
     Ok(Some(bootstrap))
 }
 
-/// The controller's base URL, without a trailing slash.
+/// Where the controller is.
+pub(crate) fn controller_url(bootstrap: &Bootstrap) -> Result<reqwest::Url, String> {
+    base_url(&bootstrap.controller_url)
+}
+
+/// The controller's base URL.
 pub(crate) fn base_url(text: &str) -> Result<reqwest::Url, String> {
     let url = reqwest::Url::parse(text).map_err(|error| error.to_string())?;
     if url.scheme() != "http" {

@@ -11,6 +11,8 @@ use cattle_schemas::runners::RUNNERS_PATH;
 
 /// What only the guest itself reads and writes; on disk, so that it survives a reboot.
 const STATE_DIR: &str = "/var/lib/clawdlets/cattle/state";
+/// Where tailscaled listens for local programs.
+const TAILSCALE_SOCKET: &str = "/run/tailscale/tailscaled.sock";
 
 /// The guest's files beneath one root.
 #[derive(Clone, Debug)]
@@ -48,6 +50,10 @@ impl Layout {
 
     pub(crate) fn runners(&self) -> PathBuf {
         self.beneath(RUNNERS_PATH)
+    }
+
+    pub(crate) fn tailscale_socket(&self) -> PathBuf {
+        self.beneath(TAILSCALE_SOCKET)
     }
 
     pub(crate) fn state_dir(&self) -> PathBuf {
@@ -111,7 +117,12 @@ pub(crate) fn write_durable(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
     file.persist(path).map_err(|refused| refused.error)?;
-    File::open(dir)?.sync_all()
+    File::open(dir)?.sync_all()?;
+    // The directory may be as new as the file.
+    match dir.parent() {
+        Some(parent) => File::open(parent)?.sync_all(),
+        None => Ok(()),
+    }
 }
 
 /// Removes a file that may be gone already.

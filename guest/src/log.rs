@@ -166,7 +166,9 @@ pub(crate) async fn stream(
                 // of ours.
                 sent = reply.next_offset.min(written);
             }
-            Err(error) if error.refused() => {
+            // A refused session may be known again (a controller that comes back), but then there
+            // is more to hand over than a log's end.
+            Err(error) if error.gone() || (done && error.refused()) => {
                 warn!(
                     error = &error as &dyn std::error::Error,
                     "the log is not taken"
@@ -182,7 +184,7 @@ pub(crate) async fn stream(
 }
 
 async fn pause(backoff: &mut Backoff, error: &CallError) {
-    let wait = backoff.next(None);
+    let wait = backoff.next(error.retry_after());
     warn!(
         error = error as &dyn std::error::Error,
         wait_ms = wait.as_millis(),

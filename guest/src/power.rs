@@ -10,7 +10,11 @@ const COMMANDS: [&[&str]; 2] = [&["systemctl", "poweroff"], &["poweroff", "-f"]]
 
 /// Whether the machine is going down.
 pub(crate) fn off() -> bool {
-    for command in COMMANDS {
+    first_that_works(&COMMANDS)
+}
+
+fn first_that_works(commands: &[&[&str]]) -> bool {
+    for command in commands {
         let status = Command::new(command[0])
             .args(&command[1..])
             .stdin(Stdio::null())
@@ -25,4 +29,20 @@ pub(crate) fn off() -> bool {
         }
     }
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_second_way_is_taken_when_the_first_is_missing_or_fails() {
+        assert!(first_that_works(&[&["no-such-program"], &["true"]]));
+        assert!(first_that_works(&[&["false"], &["true"]]));
+    }
+
+    #[test]
+    fn it_is_said_when_no_way_works() {
+        assert!(!first_that_works(&[&["no-such-program"], &["false"]]));
+    }
 }

@@ -4,9 +4,11 @@
 use std::io;
 
 use cattle_schemas::Timestamp;
+use cattle_schemas::guest::Bootstrap;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
+use crate::input::base_url;
 use crate::layout::{Layout, read_limited, remove_if_there, write_durable};
 use crate::process::ProcessId;
 
@@ -17,8 +19,9 @@ const MAX_STATE_BYTES: u64 = 64 * 1024;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Marker {
-    /// The run that it stands for.
-    pub(crate) run: String,
+    /// The run that it stands for; any, where the marker could not be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) run: Option<String>,
     /// The runner's process, once it is there: a restarted guest ends what is left of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) runner: Option<ProcessId>,
@@ -28,7 +31,7 @@ pub(crate) struct Marker {
 #[derive(Clone)]
 pub(crate) struct Session {
     pub(crate) run: String,
-    pub(crate) controller_url: String,
+    pub(crate) controller: reqwest::Url,
     pub(crate) token: SecretString,
     pub(crate) expires_at: Timestamp,
 }
@@ -43,13 +46,33 @@ struct StoredSession {
     expires_at: Timestamp,
 }
 
+impl Marker {
+    /// For a runner that is about to start.
+    pub(crate) fn of(bootstrap: &Bootstrap) -> Self {
+        Self {
+            run: Some(bootstrap.run.clone()),
+            runner: None,
+        }
+    }
+
+    /// Whether `run` may not be started any more.
+    pub(crate) fn forbids(&self, run: &str) -> bool {
+        self.run.as_deref().is_none_or(|marked| marked == run)
+    }
+
+    /// The run as people read it.
+    pub(crate) fn run_name(&self) -> &str {
+        self.run.as_deref().unwrap_or("of an unreadable marker")
+    }
+}
+
 pub(crate) fn marker(layout: &Layout) -> io::Result<Option<Marker>> {
     let Some(bytes) = read_limited(&layout.marker(), MAX_STATE_BYTES)? else {
         return Ok(None);
     };
     // Written whole or not at all; should it be damaged all the same, "it ran" is the safe reading.
     Ok(Some(serde_json::from_slice(&bytes).unwrap_or(Marker {
-        run: String::new(),
+        run: None,
         runner: None,
     })))
 }
@@ -66,9 +89,12 @@ pub(crate) fn session(layout: &Layout) -> io::Result<Option<Session>> {
     let Ok(stored) = serde_json::from_slice::<StoredSession>(&bytes) else {
         return Ok(None);
     };
+    let Ok(controller) = base_url(&stored.controller_url) else {
+        return Ok(None);
+    };
     Ok(Some(Session {
         run: stored.run,
-        controller_url: stored.controller_url,
+        controller,
         token: stored.token.into(),
         expires_at: stored.expires_at,
     }))
@@ -77,7 +103,7 @@ pub(crate) fn session(layout: &Layout) -> io::Result<Option<Session>> {
 pub(crate) fn set_session(layout: &Layout, session: &Session) -> io::Result<()> {
     let stored = StoredSession {
         run: session.run.clone(),
-        controller_url: session.controller_url.clone(),
+        controller_url: session.controller.to_string(),
         token: session.token.expose_secret().to_owned(),
         expires_at: session.expires_at,
     };

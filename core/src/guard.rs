@@ -1,0 +1,386 @@
+//! A second opinion on a plan, from the same inputs by other means.
+//!
+//! [`crate::plan`] is long and will change; this is short and says what must never happen, whatever
+//! the planner believes. An offending action is taken out and reported as a violation, which is a
+//! defect of ours and never an operator's fault. Removing it is safe: the next pass plans anew.
+
+use std::collections::BTreeSet;
+
+use cattle_schemas::{Timestamp, status::EndReason};
+
+use crate::{
+    action::{Action, Limits, Plan},
+    desired::{Desired, RootState, SpecState},
+    labels,
+    ledger::{Ledger, Run},
+    lifecycle::deadlines,
+    names::{CattleName, RunId, ServerId, SpecHash},
+    observed::{Observed, ObservedServer},
+};
+
+/// What the plan was made from.
+#[derive(Clone, Copy, Debug)]
+pub struct Inputs<'a> {
+    /// What should be.
+    pub desired: &'a Desired,
+    /// What is.
+    pub observed: &'a Observed,
+    /// What is remembered.
+    pub ledger: &'a Ledger,
+    /// What is allowed.
+    pub limits: &'a Limits,
+    /// When.
+    pub now: Timestamp,
+}
+
+/// An action that must not happen, and the rule that it breaks.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("guard: {rule} (refused: {action})")]
+pub struct Violation {
+    /// The action.
+    pub action: Action,
+    /// The rule.
+    pub rule: &'static str,
+}
+
+/// The plan without what must never happen.
+#[must_use]
+pub fn guard(mut plan: Plan, inputs: &Inputs<'_>) -> (Plan, Vec<Violation>) {
+    let mut violations = Vec::new();
+    let mut tally = Tally::new(inputs);
+    plan.actions.retain(|action| {
+        let verdict = tally.check(action);
+        if let Err(rule) = verdict {
+            violations.push(Violation {
+                action: action.clone(),
+                rule,
+            });
+        }
+        verdict.is_ok()
+    });
+    (plan, violations)
+}
+
+/// What the actions so far add up to.
+struct Tally<'a> {
+    inputs: &'a Inputs<'a>,
+    servers: usize,
+    started: BTreeSet<CattleName>,
+}
+
+type Verdict = Result<(), &'static str>;
+
+fn require(holds: bool, rule: &'static str) -> Verdict {
+    if holds { Ok(()) } else { Err(rule) }
+}
+
+impl<'a> Tally<'a> {
+    fn new(inputs: &'a Inputs<'a>) -> Self {
+        Self {
+            inputs,
+            servers: servers(inputs),
+            started: BTreeSet::new(),
+        }
+    }
+
+    fn check(&mut self, action: &Action) -> Verdict {
+        match action {
+            Action::Start { cattle, .. } => {
+                self.may_start(&cattle.name, &cattle.hash)?;
+                self.takes_slot()?;
+                require(
+                    self.started.insert(cattle.name.clone()),
+                    "a cattle starts at most once in a plan",
+                )
+            }
+            Action::Retry { run } => self.may_retry(*run),
+            Action::AdoptUnknown {
+                cattle,
+                run,
+                server,
+                ..
+            } => {
+                require(
+                    !self.inputs.ledger.runs.contains_key(run),
+                    "only a run that is not in the ledger is taken over",
+                )?;
+                self.may_start(&cattle.name, &cattle.hash)?;
+                self.is_ours(*server)?;
+                require(
+                    self.started.insert(cattle.name.clone()),
+                    "a cattle starts at most once in a plan",
+                )
+            }
+            Action::Delete { run, server } => self.may_delete(*run, *server),
+            Action::ReapOrphan { server, .. } => self.may_reap(*server),
+            Action::End { run, reason, .. } => self.may_end(*run, *reason),
+            Action::Relabel { server, .. } | Action::PowerOn { server, .. } => require(
+                !self.is_foreign(*server),
+                "another tool's server is never touched",
+            ),
+            Action::Adopt { server, .. } => self.is_ours(*server),
+            Action::MarkGone { run } => self.may_mark_gone(*run),
+            Action::Release { run, .. } => self.may_release(*run),
+            Action::Enqueue { .. }
+            | Action::Close { .. }
+            | Action::MarkBooted { .. }
+            | Action::Update { .. }
+            | Action::Stop { .. }
+            | Action::ConfirmGone { .. }
+            | Action::Lookup { .. } => Ok(()),
+        }
+    }
+
+    fn run(&self, id: RunId) -> Result<&'a Run, &'static str> {
+        self.inputs
+            .ledger
+            .runs
+            .get(&id)
+            .ok_or("an action is about a run that the ledger knows")
+    }
+
+    fn listed(&self, id: ServerId) -> Option<&'a ObservedServer> {
+        self.inputs.observed.servers.iter().find(|s| s.id == id)
+    }
+
+    fn is_foreign(&self, id: ServerId) -> bool {
+        self.listed(id)
+            .is_some_and(|server| labels::is_foreign(&server.labels.raw))
+    }
+
+    fn is_ours(&self, id: ServerId) -> Verdict {
+        require(
+            self.listed(id).is_some_and(|server| {
+                labels::is_ours(&server.labels.raw, &self.inputs.limits.fleet)
+            }),
+            "only a listed server of this fleet is ours",
+        )
+    }
+
+    fn live_run_of(&self, server: ServerId) -> bool {
+        let label = self.listed(server).and_then(|server| server.labels.run);
+        self.inputs.ledger.runs.values().any(|run| {
+            let bound = run.server.as_ref().map(|bound| bound.id);
+            run.is_live() && (bound == Some(server) || (bound.is_none() && label == Some(run.id)))
+        })
+    }
+
+    fn takes_slot(&mut self) -> Verdict {
+        require(
+            self.servers < self.inputs.limits.max_instances as usize,
+            "there are never more servers than maxInstances",
+        )?;
+        self.servers += 1;
+        Ok(())
+    }
+
+    fn may_start(&self, name: &CattleName, hash: &SpecHash) -> Verdict {
+        let Inputs {
+            desired, ledger, ..
+        } = self.inputs;
+        let wanted = desired.specs.get(name).is_some_and(
+            |entry| matches!(&entry.state, SpecState::Valid(cattle) if cattle.hash == *hash),
+        );
+        require(wanted, "only a valid spec is started, as it stands")?;
+        require(
+            !ledger
+                .runs
+                .values()
+                .any(|run| run.cattle == *name && run.is_live()),
+            "a cattle has at most one live run",
+        )?;
+        let key = (name.clone(), hash.clone());
+        let spent = ledger
+            .assignments
+            .get(&key)
+            .and_then(|assignment| assignment.ended.as_ref())
+            .is_some_and(|end| !end.reopens);
+        require(!spent, "an ended (name, hash) starts only by `rerun`")
+    }
+
+    fn may_retry(&mut self, id: RunId) -> Verdict {
+        let run = self.run(id)?;
+        require(
+            run.is_live() && run.server.is_none() && run.env_at.is_none(),
+            "only a live run without a server is attempted again",
+        )?;
+        let wanted = self.inputs.desired.specs.get(&run.cattle).is_some_and(
+            |entry| matches!(&entry.state, SpecState::Valid(cattle) if cattle.hash == run.hash),
+        );
+        require(wanted, "only a valid spec is started, as it stands")?;
+        if run.holds_slot() {
+            Ok(())
+        } else {
+            self.takes_slot()
+        }
+    }
+
+    fn may_delete(&self, id: RunId, server: ServerId) -> Verdict {
+        let run = self.run(id)?;
+        require(!run.is_live(), "the server of a live run is never deleted")?;
+        require(
+            !run.is_kept(self.inputs.now),
+            "a kept server is not deleted before its time",
+        )?;
+        require(
+            !self.live_run_of(server),
+            "the server of a live run is never deleted",
+        )?;
+        require(
+            !self.is_foreign(server),
+            "another tool's server is never touched",
+        )?;
+        // The reply to our own create is proof enough, whatever became of the labels.
+        if run.server.as_ref().is_some_and(|bound| bound.id == server) {
+            return Ok(());
+        }
+        self.is_ours(server)?;
+        require(
+            self.listed(server).and_then(|server| server.labels.run) == Some(id),
+            "a server is deleted for the run that its label names",
+        )
+    }
+
+    fn may_reap(&self, server: ServerId) -> Verdict {
+        self.is_ours(server)?;
+        require(
+            !self.live_run_of(server),
+            "the server of a live run is never deleted",
+        )?;
+        require(
+            self.listed(server)
+                .and_then(|server| server.labels.expires_at)
+                .is_some_and(|at| at <= self.inputs.now),
+            "an orphan is left to its expiry",
+        )
+    }
+
+    fn may_end(&self, id: RunId, reason: EndReason) -> Verdict {
+        let run = self.run(id)?;
+        require(run.is_live(), "a run ends once")?;
+        if run.stop.is_some() {
+            return Ok(());
+        }
+        match reason {
+            EndReason::SpecRemoved => {
+                self.ends_allowed()?;
+                self.is_removed(run)
+            }
+            EndReason::SpecChanged => {
+                self.ends_allowed()?;
+                self.is_changed(run)
+            }
+            EndReason::BootTimeout => require(
+                run.started_at.is_none(),
+                "a run that has started does not time out at boot",
+            ),
+            EndReason::TtlExpired => require(
+                run.expires_at <= self.inputs.now,
+                "a run is not over before its time",
+            ),
+            EndReason::Completed | EndReason::TaskFailed => {
+                require(run.outcome.is_some(), "only a result says how a task ended")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn may_release(&self, id: RunId) -> Verdict {
+        let run = self.run(id)?;
+        self.ends_allowed()?;
+        self.is_removed(run).or_else(|_| self.is_changed(run))
+    }
+
+    fn ends_allowed(&self) -> Verdict {
+        require(
+            self.inputs.limits.ends_paused.is_none(),
+            "nothing ends for its spec while that is paused",
+        )
+    }
+
+    fn is_removed(&self, run: &Run) -> Verdict {
+        let Inputs { desired, now, .. } = self.inputs;
+        let (root, since) = match desired.specs.get(&run.cattle) {
+            None => (run.root.as_str(), desired.since),
+            Some(entry) => match &entry.state {
+                SpecState::Absent { since } => (entry.origin.root.as_str(), Some(*since)),
+                _ => return Err("a spec that is there was not removed"),
+            },
+        };
+        require(
+            desired.roots.get(root) == Some(&RootState::Readable),
+            "nothing ends for a directory that cannot be read",
+        )?;
+        require(
+            since.is_some_and(|since| *now >= since + deadlines::ABSENCE),
+            "a spec counts as removed only after its absence",
+        )
+    }
+
+    fn is_changed(&self, run: &Run) -> Verdict {
+        require(
+            self.inputs.desired.specs.get(&run.cattle).is_some_and(
+                |entry| matches!(&entry.state, SpecState::Valid(cattle) if cattle.hash != run.hash),
+            ),
+            "only a valid spec with another hash replaces a run",
+        )
+    }
+
+    fn may_mark_gone(&self, id: RunId) -> Verdict {
+        let run = self.run(id)?;
+        require(
+            !run.is_live() && run.is_refused(),
+            "only a refused create is certain to have made no server",
+        )?;
+        require(
+            !self
+                .inputs
+                .observed
+                .servers
+                .iter()
+                .any(|server| server.labels.run == Some(id)),
+            "a run with a listed server is not gone",
+        )
+    }
+}
+
+/// Runs that hold a slot, and servers of this fleet that none of them has; counted without the
+/// planner's view.
+fn servers(inputs: &Inputs<'_>) -> usize {
+    let Inputs {
+        observed,
+        ledger,
+        limits,
+        ..
+    } = inputs;
+    let slots: Vec<&Run> = ledger
+        .runs
+        .values()
+        .filter(|run| run.holds_slot())
+        .collect();
+    let has = |server: &ObservedServer| {
+        slots.iter().any(|run| match &run.server {
+            Some(bound) => bound.id == server.id,
+            None => server.labels.run == Some(run.id),
+        })
+    };
+    // Older than the proof that they are gone.
+    let outdated = |server: &ObservedServer| {
+        ledger.runs.values().any(|run| {
+            let its = run.server.as_ref().map_or_else(
+                || server.labels.run == Some(run.id),
+                |bound| bound.id == server.id,
+            );
+            its && run
+                .gone_at
+                .is_some_and(|gone| observed.listed_at.is_none_or(|listed| listed <= gone))
+        })
+    };
+    let extra = observed
+        .servers
+        .iter()
+        .filter(|server| labels::is_ours(&server.labels.raw, &limits.fleet))
+        .filter(|server| !has(server) && !outdated(server))
+        .count();
+    slots.len() + extra
+}

@@ -1,0 +1,253 @@
+//! From the intent to a server that runs.
+
+use std::time::Duration;
+
+use cattle_schemas::{
+    Timestamp,
+    event::EventReason,
+    status::{EndReason, PendingReason},
+};
+
+use super::Transition;
+use crate::{
+    desired::{Cattle, Origin},
+    expiry,
+    ledger::{CreateState, Run, RunServer, RunSpec},
+    names::RunId,
+};
+
+/// A new run with the intent of its first attempt. Recorded before its `POST`.
+pub fn begin(
+    id: RunId,
+    cattle: &Cattle,
+    origin: &Origin,
+    max_ttl: Duration,
+    now: Timestamp,
+) -> (Run, Transition) {
+    let run = Run {
+        id,
+        cattle: cattle.name.clone(),
+        hash: cattle.hash.clone(),
+        spec: RunSpec {
+            persona: cattle.persona.clone(),
+            task: cattle.task.clone(),
+            model: cattle.model.clone(),
+            with_github_token: cattle.with_github_token,
+            auto_shutdown: cattle.auto_shutdown,
+            on_failure: cattle.on_failure,
+            ttl: cattle.ttl,
+            labels: cattle.labels.clone(),
+            placement: cattle.placement.clone(),
+        },
+        requester: origin.requester.clone(),
+        authority: origin.authority,
+        root: origin.root.clone(),
+        created_at: now,
+        attempt: 1,
+        posted_at: now,
+        retry_at: None,
+        create: CreateState::Intended,
+        create_message: None,
+        create_reason: None,
+        extension: Duration::ZERO,
+        expires_at: expiry::expires_at(now, cattle.ttl, Duration::ZERO, max_ttl),
+        server: None,
+        booted_at: None,
+        powered_on_at: None,
+        env_at: None,
+        started_at: None,
+        last_seen_at: None,
+        outcome: None,
+        outcome_at: None,
+        stop: None,
+        ended: None,
+        gone_at: None,
+    };
+    let told = Transition::told(
+        EventReason::Creating,
+        format!("creating server {}", run.server_name()),
+    );
+    (run, told)
+}
+
+/// Hetzner accepted the create. Also of an ended run, whose server must be known to be deleted.
+pub fn accept_create(run: &mut Run, server: RunServer) -> Transition {
+    bind(run, server, EventReason::Created)
+}
+
+/// A server that carries this run's label was found. Also of an ended run, likewise.
+pub fn adopt(run: &mut Run, server: RunServer) -> Transition {
+    bind(run, server, EventReason::Adopted)
+}
+
+fn bind(run: &mut Run, server: RunServer, reason: EventReason) -> Transition {
+    if let Some(known) = &run.server {
+        // The same reply twice is no news; a second server is nobody's and left to its expiry.
+        return if known.id == server.id {
+            Transition::silent()
+        } else {
+            Transition::refused()
+        };
+    }
+    if let Some(created) = server.created
+        && run.attempt > 1
+        && created < run.posted_at
+    {
+        // An earlier attempt made it: its time counts from then. (Of a first attempt the difference
+        // is between two clocks, and not worth a change of labels.)
+        run.expires_at -= run.posted_at - created;
+        run.posted_at = created;
+    }
+    let told = Transition::told(reason, format!("server {} ({})", server.name, server.id));
+    run.server = Some(server);
+    run.create = CreateState::Accepted;
+    run.create_message = None;
+    run.create_reason = None;
+    run.retry_at = None;
+    run.gone_at = None;
+    told
+}
+
+/// Hetzner refused the create for certain; `reason` is what it waits for now. `retry_at` is when to try again; a live run without one
+/// is tried again at once.
+pub fn refuse_create(
+    run: &mut Run,
+    reason: PendingReason,
+    message: &str,
+    retry_at: Option<Timestamp>,
+    now: Timestamp,
+) -> Transition {
+    if run.server.is_some() || run.gone_at.is_some() {
+        return Transition::refused();
+    }
+    run.create = CreateState::Refused;
+    run.create_message = Some(message.to_owned());
+    run.create_reason = Some(reason);
+    run.retry_at = retry_at;
+    if run.ended.is_some() {
+        run.gone_at = Some(now);
+        return Transition::told(EventReason::Gone, "its server was never made");
+    }
+    Transition::told(
+        EventReason::CreateRetried,
+        match retry_at {
+            Some(at) => format!("{message}; next attempt at {}", at.format("%H:%M:%S UTC")),
+            None => message.to_owned(),
+        },
+    )
+}
+
+/// The create may or may not have happened: its reply was lost. It stays intended, and is settled
+/// by a list, a look-up or a further attempt under the same name.
+pub fn lost_reply(run: &mut Run, message: &str, retry_at: Option<Timestamp>) -> Transition {
+    if run.server.is_some() || run.create != CreateState::Intended {
+        return Transition::refused();
+    }
+    run.create_message = Some(message.to_owned());
+    run.retry_at = retry_at;
+    Transition::silent()
+}
+
+/// Records a further attempt of a live run, before its `POST`. The TTL counts anew.
+pub fn retry(run: &mut Run, max_ttl: Duration, now: Timestamp) -> Transition {
+    let possible = run.is_live()
+        && run.server.is_none()
+        // A guest that has its env runs on a server that exists: find it, make no other.
+        && run.env_at.is_none()
+        && run.stop.is_none();
+    if !possible {
+        return Transition::refused();
+    }
+    run.attempt += 1;
+    run.posted_at = now;
+    run.retry_at = None;
+    run.create = CreateState::Intended;
+    run.create_message = None;
+    run.create_reason = None;
+    run.expires_at = expiry::expires_at(now, run.spec.ttl, run.extension, max_ttl);
+    Transition::told(
+        EventReason::CreateRetried,
+        format!(
+            "attempt {}: creating server {}",
+            run.attempt,
+            run.server_name()
+        ),
+    )
+}
+
+/// A look-up by name, asked at `asked_at`, found nothing. Settles a create whose reply was lost,
+/// unless the call is too young to be settled.
+pub fn lookup_missed(run: &mut Run, asked_at: Timestamp, now: Timestamp) -> Transition {
+    let settled = asked_at >= run.posted_at + super::deadlines::CREATE_SETTLES;
+    if run.create != CreateState::Intended || run.server.is_some() || !settled {
+        return Transition::refused();
+    }
+    refuse_create(
+        run,
+        PendingReason::Queued,
+        "the reply to the create was lost, and no server of its name exists",
+        None,
+        now,
+    )
+}
+
+/// Hetzner runs the server.
+pub fn mark_booted(run: &mut Run, now: Timestamp) -> Transition {
+    if !run.is_live() || run.booted_at.is_some() {
+        return Transition::refused();
+    }
+    run.booted_at = Some(now);
+    Transition::told(EventReason::Booting, "Hetzner runs the server")
+}
+
+/// Powered on because it was found off before its env was handed out. Once.
+pub fn powered_on(run: &mut Run, now: Timestamp) -> Transition {
+    if !run.is_live() || run.powered_on_at.is_some() {
+        return Transition::refused();
+    }
+    run.powered_on_at = Some(now);
+    Transition::told(
+        EventReason::PoweredOn,
+        "the server was off before its task began: powered on",
+    )
+}
+
+/// Takes over a server whose run is not in the ledger. Its guest's tokens are not known, so it
+/// counts as started and is never called silent: it lives until it is off or its time is up.
+pub fn adopt_unknown(
+    id: RunId,
+    cattle: &Cattle,
+    origin: &Origin,
+    server: RunServer,
+    created: Timestamp,
+    expires_at: Timestamp,
+    now: Timestamp,
+) -> (Run, Transition) {
+    let (mut run, _) = begin(id, cattle, origin, Duration::MAX, created);
+    let told = Transition::told(
+        EventReason::Adopted,
+        format!(
+            "server {} ({}) was not in the ledger; taken over without its guest, until it is off or its time is up",
+            server.name, server.id
+        ),
+    );
+    run.created_at = now;
+    run.expires_at = expires_at;
+    run.create = CreateState::Accepted;
+    run.server = Some(server);
+    run.booted_at = Some(created);
+    // Assumed: a task must not run twice because the ledger was lost.
+    run.env_at = Some(created);
+    run.started_at = Some(created);
+    (run, told)
+}
+
+/// The reason of a run that never got a server, when its time to start is over.
+#[must_use]
+pub(crate) fn unstarted_reason(run: &Run) -> EndReason {
+    if run.is_refused() {
+        EndReason::NotStarted
+    } else {
+        EndReason::CreateFailed
+    }
+}

@@ -1,0 +1,69 @@
+//! Every wait of a run has an end; these are the ends, each with its reason.
+
+use std::time::Duration;
+
+use cattle_schemas::{Timestamp, guest::HEARTBEAT_SECONDS};
+
+use crate::ledger::Run;
+
+/// From the create call to the guest's first report. A cx23 from a snapshot is up in one to two
+/// minutes; five times that is broken, and the hour is paid anyway.
+pub const BOOT: Duration = Duration::from_secs(600);
+
+/// From the env being handed out to the first report, should that be later than [`BOOT`]: all that
+/// is left for the guest is one call, repeated with backoff.
+pub const FIRST_REPORT: Duration = Duration::from_secs(180);
+
+/// A running guest that says nothing for this long is lost: twelve heartbeats, so that a restart
+/// of the controller or of tailscaled does not kill a task.
+pub const SILENCE: Duration = Duration::from_secs(12 * HEARTBEAT_SECONDS);
+
+/// What a guest gets to stop its runner and hand over: one heartbeat to hear of it, and a moment.
+pub const HANDOVER: Duration = Duration::from_secs(HEARTBEAT_SECONDS + 5);
+
+/// A spec counts as removed after this: a `git checkout` deletes and recreates files.
+pub const ABSENCE: Duration = Duration::from_secs(15);
+
+/// After a create whose reply was lost, a server that exists is found by its name within this. One
+/// that appears later still carries its run's label and is deleted for that.
+pub const CREATE_SETTLES: Duration = Duration::from_secs(15);
+
+/// The reaper leaves this much to a controller that is alive and hands over.
+pub const REAPER_GRACE: Duration = Duration::from_secs(120);
+
+/// Nothing is started on the strength of a list older than this: ten list intervals.
+pub const LIST_STALE: Duration = Duration::from_secs(300);
+
+/// Runs for one assignment that may fail before its env is handed out. Each costs a started hour.
+pub const MAX_FAILED_STARTS: u32 = 3;
+
+/// The wait after the first such failure; each further one waits four times as long.
+const FIRST_BACKOFF: Duration = Duration::from_secs(30);
+
+/// How long an assignment waits after its `failures`th failed start.
+#[must_use]
+pub fn backoff(failures: u32) -> Duration {
+    FIRST_BACKOFF * 4_u32.saturating_pow(failures.saturating_sub(1).min(4))
+}
+
+/// When a run that has not started is given up. `heard_since` is since when guests can be heard:
+/// a guest that could not reach us is not broken, so it gets [`SILENCE`] from then.
+#[must_use]
+pub fn boot(run: &Run, heard_since: Timestamp) -> Timestamp {
+    let from_post = run.posted_at + BOOT;
+    let from_env = run.env_at.map_or(from_post, |at| at + FIRST_REPORT);
+    let from_us = if heard_since > run.posted_at {
+        heard_since + SILENCE
+    } else {
+        from_post
+    };
+    from_post.max(from_env).max(from_us)
+}
+
+/// When a started run's guest is given up; `None` for one that was never heard of (adopted from a
+/// lost ledger).
+#[must_use]
+pub fn silence(run: &Run, heard_since: Timestamp) -> Option<Timestamp> {
+    run.started_at?;
+    Some(run.last_seen_at?.max(heard_since) + SILENCE)
+}

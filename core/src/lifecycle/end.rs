@@ -1,0 +1,162 @@
+//! The end of a run, and of its server.
+
+use cattle_schemas::{Timestamp, event::EventReason, status::EndReason};
+
+use super::{Transition, assignment};
+use crate::ledger::{Assignment, Run, RunEnd, StopRequest};
+
+/// How a run is to end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ending {
+    /// Why.
+    pub reason: EndReason,
+    /// A sentence for people.
+    pub message: String,
+    /// Keep the server on for a look until then.
+    pub hold_until: Option<Timestamp>,
+    /// Refuse when the env was handed out: a boot-timeout that came too late.
+    pub unless_env_handed_out: bool,
+}
+
+impl Ending {
+    /// An end that keeps nothing and has no condition.
+    #[must_use]
+    pub fn new(reason: EndReason, message: impl Into<String>) -> Self {
+        Self {
+            reason,
+            message: message.into(),
+            hold_until: None,
+            unless_env_handed_out: false,
+        }
+    }
+}
+
+/// Asks the guest to stop. Once: the first reason stays.
+pub fn stop(run: &mut Run, reason: EndReason, message: &str, now: Timestamp) -> Transition {
+    if !run.is_live() || run.stop.is_some() || run.outcome.is_some() {
+        return Transition::refused();
+    }
+    run.stop = Some(StopRequest {
+        reason,
+        at: now,
+        message: message.to_owned(),
+    });
+    Transition::told(EventReason::Stopping, message)
+}
+
+/// Ends a run, once: whoever comes second changes nothing. Its assignment is told, and its tokens
+/// are void from here on. Its server is deleted after; without one it is gone at once.
+pub fn end(
+    run: &mut Run,
+    assignment: Option<&mut Assignment>,
+    ending: &Ending,
+    now: Timestamp,
+) -> Transition {
+    if !run.is_live() || (ending.unless_env_handed_out && run.env_at.is_some()) {
+        return Transition::refused();
+    }
+    run.ended = Some(RunEnd {
+        reason: ending.reason,
+        at: now,
+        message: ending.message.clone(),
+        hold_until: ending.hold_until,
+    });
+    run.retry_at = None;
+    let mut told = Transition::told(
+        EventReason::Ended,
+        format!("{}: {}", ending.reason, ending.message),
+    );
+    if let Some(until) = ending.hold_until {
+        told = told.and(
+            EventReason::Kept,
+            format!("its server is kept until {}", until.format("%H:%M:%S UTC")),
+        );
+    }
+    if run.is_refused() {
+        run.gone_at = Some(now);
+    }
+    if let Some(assignment) = assignment {
+        assignment::after_run(assignment, run, ending, now);
+    }
+    told
+}
+
+/// The server of an ended run is no longer kept on.
+pub fn release(run: &mut Run, message: &str) -> Transition {
+    match &mut run.ended {
+        Some(end) if end.hold_until.is_some() && run.gone_at.is_none() => {
+            end.hold_until = None;
+            Transition::told(EventReason::Deleting, message)
+        }
+        _ => Transition::refused(),
+    }
+}
+
+/// A delete failed: not again before `retry_at`.
+pub fn delete_failed(run: &mut Run, message: &str, retry_at: Timestamp) -> Transition {
+    if run.is_live() || run.gone_at.is_some() {
+        return Transition::refused();
+    }
+    run.retry_at = Some(retry_at);
+    Transition::told(EventReason::Alert, format!("the server stays: {message}"))
+}
+
+/// The server of an ended run is proved gone, or it is certain that there never was one.
+pub fn mark_gone(run: &mut Run, now: Timestamp) -> Transition {
+    if run.is_live() || run.gone_at.is_some() {
+        return Transition::refused();
+    }
+    run.gone_at = Some(now);
+    run.retry_at = None;
+    Transition::told(
+        EventReason::Gone,
+        match &run.server {
+            Some(server) => format!("server {} ({}) is gone", server.name, server.id),
+            None => "its server was never made".to_owned(),
+        },
+    )
+}
+
+/// Why a live run whose server is gone without our doing is over.
+#[must_use]
+pub fn gone_reason(run: &Run, now: Timestamp) -> EndReason {
+    if now >= run.expires_at {
+        EndReason::TtlExpired
+    } else {
+        EndReason::DeletedExternally
+    }
+}
+
+/// The server is proved gone (`GET` by id answered 404, or a delete succeeded). A live run ends
+/// with it; what its guest had handed over, or was told, decides why.
+pub fn found_gone(
+    run: &mut Run,
+    assignment: Option<&mut Assignment>,
+    now: Timestamp,
+) -> Transition {
+    let mut told = Transition::silent();
+    if run.is_live() {
+        let ending = match (&run.stop, &run.outcome) {
+            (Some(stop), _) => Ending::new(stop.reason, stop.message.clone()),
+            (None, Some(outcome)) if outcome.succeeded() => {
+                Ending::new(EndReason::Completed, super::guest::ended_in_words(outcome))
+            }
+            (None, Some(outcome)) => {
+                Ending::new(EndReason::TaskFailed, super::guest::ended_in_words(outcome))
+            }
+            (None, None) => {
+                let reason = gone_reason(run, now);
+                let message = match reason {
+                    EndReason::TtlExpired => "its time was up, and its server is gone",
+                    _ => "its server was deleted, but not by this controller",
+                };
+                Ending::new(reason, message)
+            }
+        };
+        told = end(run, assignment, &ending, now);
+    }
+    let gone = mark_gone(run, now);
+    told.applied = gone.applied;
+    told.events.extend(gone.events);
+    told
+}

@@ -1,0 +1,219 @@
+//! A plan in words: the dry run, and one line for each action in the log.
+
+use std::{fmt, time::Duration};
+
+use cattle_schemas::{
+    Timestamp,
+    api::{PlanReply, PlannedAction, PlannedWait},
+    duration::SpecDuration,
+};
+
+use crate::{
+    action::{Action, Plan},
+    desired::{Desired, SpecState},
+    ledger::Ledger,
+    names::{CattleName, RunId, ServerId},
+};
+
+/// A duration as people write it.
+pub(crate) fn span(duration: Duration) -> String {
+    SpecDuration::from_secs(duration.as_secs())
+        .map_or_else(|_| format!("{}s", duration.as_secs()), |d| d.to_string())
+}
+
+fn time(at: Timestamp) -> impl fmt::Display {
+    at.format("%Y-%m-%d %H:%M:%S UTC")
+}
+
+impl Action {
+    /// A stable word for what it does.
+    #[must_use]
+    pub fn verb(&self) -> &'static str {
+        match self {
+            Self::Enqueue { .. } => "enqueue",
+            Self::Close { .. } => "close",
+            Self::Start { .. } => "start",
+            Self::Retry { .. } => "retry",
+            Self::Adopt { .. } | Self::AdoptUnknown { .. } => "adopt",
+            Self::MarkBooted { .. } => "mark-booted",
+            Self::Update { .. } => "update",
+            Self::Relabel { .. } => "relabel",
+            Self::Stop { .. } => "stop",
+            Self::End { .. } => "end",
+            Self::Release { .. } => "release",
+            Self::Delete { .. } => "delete",
+            Self::ConfirmGone { .. } => "confirm-gone",
+            Self::MarkGone { .. } => "mark-gone",
+            Self::Lookup { .. } => "look-up",
+            Self::PowerOn { .. } => "power-on",
+            Self::ReapOrphan { .. } => "reap",
+        }
+    }
+
+    /// Its cattle, where the action itself says.
+    #[must_use]
+    pub fn cattle(&self) -> Option<&CattleName> {
+        match self {
+            Self::Enqueue { cattle, .. } | Self::Close { cattle, .. } => Some(cattle),
+            Self::Start { cattle, .. } | Self::AdoptUnknown { cattle, .. } => Some(&cattle.name),
+            _ => None,
+        }
+    }
+
+    /// Its run, where there is one already.
+    #[must_use]
+    pub fn run(&self) -> Option<RunId> {
+        match self {
+            Self::Enqueue { .. }
+            | Self::Close { .. }
+            | Self::Start { .. }
+            | Self::ReapOrphan { .. } => None,
+            Self::Relabel { run, .. } => *run,
+            Self::Retry { run }
+            | Self::Adopt { run, .. }
+            | Self::AdoptUnknown { run, .. }
+            | Self::MarkBooted { run }
+            | Self::Update { run, .. }
+            | Self::Stop { run, .. }
+            | Self::End { run, .. }
+            | Self::Release { run, .. }
+            | Self::Delete { run, .. }
+            | Self::ConfirmGone { run, .. }
+            | Self::MarkGone { run }
+            | Self::Lookup { run, .. }
+            | Self::PowerOn { run, .. } => Some(*run),
+        }
+    }
+
+    /// Its server, where there is one already.
+    #[must_use]
+    pub fn server(&self) -> Option<ServerId> {
+        match self {
+            Self::Adopt { server, .. }
+            | Self::AdoptUnknown { server, .. }
+            | Self::Relabel { server, .. }
+            | Self::Delete { server, .. }
+            | Self::ConfirmGone { server, .. }
+            | Self::PowerOn { server, .. }
+            | Self::ReapOrphan { server, .. } => Some(*server),
+            _ => None,
+        }
+    }
+
+    /// A sentence for people.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Enqueue { requester, .. } => format!("queue it for {}", requester.0),
+            Self::Close {
+                reason, message, ..
+            } => format!("end it without a server, as {reason}: {message}"),
+            Self::Start { cattle, .. } => format!(
+                "create a server ({} in {}, image {}) for at most {}",
+                cattle.placement.server_types.join(" or "),
+                cattle.placement.locations.join(" or "),
+                cattle.placement.image,
+                span(cattle.ttl)
+            ),
+            Self::Retry { .. } => "create its server, a further attempt".to_owned(),
+            Self::Adopt { server, .. } => format!("take server {server} for its own"),
+            Self::AdoptUnknown { server, .. } => {
+                format!("take over server {server}, whose run is not in the ledger")
+            }
+            Self::MarkBooted { .. } => "note that Hetzner runs its server".to_owned(),
+            Self::Update {
+                ttl, expires_at, ..
+            } => format!(
+                "follow its spec in place: ttl {}, so that it expires at {}",
+                span(*ttl),
+                time(*expires_at)
+            ),
+            Self::Relabel { server, .. } => format!("set the labels of server {server}"),
+            Self::Stop {
+                reason, message, ..
+            } => format!("ask its guest to stop, for {reason}: {message}"),
+            Self::End {
+                reason,
+                message,
+                hold_until,
+                ..
+            } => match hold_until {
+                None => format!("end it as {reason}: {message}"),
+                Some(until) => format!(
+                    "end it as {reason} and keep its server until {}: {message}",
+                    time(*until)
+                ),
+            },
+            Self::Release { message, .. } => format!("let its kept server go: {message}"),
+            Self::Delete { server, .. } => format!("delete server {server}"),
+            Self::ConfirmGone { server, .. } => format!("ask whether server {server} is gone"),
+            Self::MarkGone { .. } => "note that it has no server".to_owned(),
+            Self::Lookup { name, .. } => format!("look for server {name}"),
+            Self::PowerOn { server, .. } => format!("power server {server} on"),
+            Self::ReapOrphan {
+                server,
+                name,
+                expired_at,
+            } => format!(
+                "delete server {name} ({server}), which no run stands behind and which expired at {}",
+                time(*expired_at)
+            ),
+        }
+    }
+}
+
+impl fmt::Display for Action {
+    /// One line: verb, subject, sentence.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.verb())?;
+        if let Some(cattle) = self.cattle() {
+            write!(f, " {cattle}")?;
+        } else if let Some(run) = self.run() {
+            write!(f, " {run}")?;
+        }
+        write!(f, ": {}", self.describe())
+    }
+}
+
+/// The plan as the socket answers it. The ledger gives the names of runs.
+#[must_use]
+pub fn to_api(plan: &Plan, desired: &Desired, ledger: &Ledger) -> PlanReply {
+    let name_of = |action: &Action| {
+        let of_run = || {
+            let run = ledger.runs.get(&action.run()?)?;
+            Some(&run.cattle)
+        };
+        action.cattle().or_else(of_run).map(ToString::to_string)
+    };
+    let mut diagnostics = desired.strays.clone();
+    for entry in desired.specs.values() {
+        if let SpecState::Broken(errors) = &entry.state {
+            diagnostics.extend(errors.iter().cloned());
+        }
+    }
+    PlanReply {
+        actions: plan
+            .actions
+            .iter()
+            .map(|action| PlannedAction {
+                verb: action.verb().to_owned(),
+                cattle: name_of(action),
+                run: action.run().map(|run| run.to_string()),
+                server: action.server().map(|server| server.0),
+                message: action.describe(),
+            })
+            .collect(),
+        waiting: plan
+            .waiting
+            .iter()
+            .map(|waiting| PlannedWait {
+                cattle: waiting.cattle.to_string(),
+                reason: waiting.reason.to_string(),
+                message: waiting.message.clone(),
+                queue_position: waiting.queue_position,
+            })
+            .collect(),
+        next_wake: plan.next_wake,
+        diagnostics,
+    }
+}

@@ -1,0 +1,93 @@
+//! Runs that are over: their servers go.
+
+use super::{Pass, Wish, live};
+use crate::{
+    action::Action,
+    ledger::{CreateState, Run},
+    lifecycle::deadlines,
+    observed::ServerState,
+};
+
+pub(super) fn runs(pass: &mut Pass<'_>) {
+    let ledger = pass.ledger;
+    let leaving = |run: &&Run| !run.is_live() && run.gone_at.is_none();
+    for run in ledger.runs.values().filter(leaving) {
+        if !kept(pass, run) {
+            remove(pass, run);
+        }
+    }
+}
+
+/// Whether the server stays on for a look.
+fn kept(pass: &mut Pass<'_>, run: &Run) -> bool {
+    let Some(until) = run.kept_until() else {
+        return false;
+    };
+    if pass.due(until) {
+        return false;
+    }
+    if let Some(message) = let_go(pass, run) {
+        pass.sections.ends.push(Action::Release {
+            run: run.id,
+            message,
+        });
+    } else if let Some(server) = pass.view.servers.get(&run.id).copied() {
+        live::relabel(pass, run, server);
+    } else if let Some(server) = &run.server
+        && !pass.in_flight(run)
+        && pass.listed_after(run.ended.as_ref().map(|end| end.at))
+    {
+        pass.sections.servers.push(Action::ConfirmGone {
+            run: run.id,
+            server: server.id,
+        });
+    }
+    true
+}
+
+/// Nobody looks any more: the spec is gone, or asks for something else.
+fn let_go(pass: &mut Pass<'_>, run: &Run) -> Option<String> {
+    if pass.limits.ends_paused.is_some() {
+        return None;
+    }
+    match pass.wish(&run.cattle, Some(&run.root)) {
+        Wish::Gone(since) if pass.due(since + deadlines::ABSENCE) => {
+            Some("no longer kept: its spec was removed".to_owned())
+        }
+        Wish::Spec(cattle) if cattle.hash != run.hash => {
+            Some("no longer kept: its spec changed".to_owned())
+        }
+        _ => None,
+    }
+}
+
+fn remove(pass: &mut Pass<'_>, run: &Run) {
+    pass.list_soon = true;
+    if pass.in_flight(run) {
+        return;
+    }
+    if let Some(at) = run.retry_at
+        && !pass.due(at)
+    {
+        return;
+    }
+    let listed = pass.view.servers.get(&run.id).copied();
+    if listed.is_some_and(|server| server.status == ServerState::Deleting) {
+        // Somebody's delete is under way. When the list shows it no more, ours proves it gone.
+        return;
+    }
+    let bound = run.server.as_ref().map(|server| server.id);
+    if let Some(server) = bound.or(listed.map(|server| server.id)) {
+        pass.sections.deletes.push(Action::Delete {
+            run: run.id,
+            server,
+        });
+    } else if run.create == CreateState::Refused {
+        pass.sections.ledger.push(Action::MarkGone { run: run.id });
+    } else if pass.due(run.posted_at + deadlines::CREATE_SETTLES) {
+        pass.sections.servers.push(Action::Lookup {
+            run: run.id,
+            name: run.server_name(),
+        });
+    }
+}

@@ -1,0 +1,337 @@
+//! Runs that are not over: their results, their deadlines, their specs, their servers.
+
+use cattle_schemas::{Timestamp, guest::Outcome, spec_file::OnFailure, status::EndReason};
+
+use super::{Pass, Wish, describe::span};
+use crate::{
+    action::Action,
+    expiry, labels,
+    ledger::{CreateState, Run},
+    lifecycle::{deadlines, ended_in_words, unstarted_reason},
+    observed::{ObservedServer, ServerState},
+};
+
+pub(super) fn runs<'a>(pass: &mut Pass<'a>) {
+    let ledger = pass.ledger;
+    for run in ledger.runs.values().filter(|run| run.is_live()) {
+        match end(pass, run) {
+            Some(action) => pass.sections.ends.push(action),
+            None => keep(pass, run),
+        }
+    }
+}
+
+/// An end without conditions.
+fn ending(run: &Run, reason: EndReason, message: impl Into<String>) -> Option<Action> {
+    Some(Action::End {
+        run: run.id,
+        reason,
+        message: message.into(),
+        hold_until: None,
+        unless_env_handed_out: false,
+    })
+}
+
+/// Why the run is over or has to stop now, the strongest reason first: what the guest handed over,
+/// then what it was told, then what happened to it, then what is wanted, then the clock.
+fn end(pass: &mut Pass<'_>, run: &Run) -> Option<Action> {
+    if let Some(outcome) = &run.outcome {
+        return by_outcome(run, outcome);
+    }
+    let off = off_after_env(pass, run);
+    if let Some(stop) = &run.stop {
+        let waits = run.started_at.is_some() && !off;
+        return if waits && !pass.due(stop.at + deadlines::HANDOVER) {
+            None
+        } else {
+            ending(run, stop.reason, stop.message.clone())
+        };
+    }
+    if off {
+        return ending(
+            run,
+            EndReason::GuestLost,
+            "the server was found off, and its guest had handed over no result",
+        );
+    }
+    by_spec(pass, run).or_else(|| by_clock(pass, run))
+}
+
+fn by_outcome(run: &Run, outcome: &Outcome) -> Option<Action> {
+    let words = ended_in_words(outcome);
+    if let Some(stop) = &run.stop {
+        // It was cut short, whatever its runner made of that.
+        return ending(run, stop.reason, format!("{}; {words}", stop.message));
+    }
+    let succeeded = outcome.succeeded();
+    let hold_until = match run.spec.on_failure {
+        _ if !run.spec.auto_shutdown => Some(run.expires_at),
+        OnFailure::Hold(hold) if !succeeded => {
+            let since = run.outcome_at.unwrap_or(run.posted_at);
+            Some(run.expires_at.min(since + hold.as_std()))
+        }
+        _ => None,
+    };
+    Some(Action::End {
+        run: run.id,
+        reason: if succeeded {
+            EndReason::Completed
+        } else {
+            EndReason::TaskFailed
+        },
+        message: words,
+        hold_until,
+        unless_env_handed_out: false,
+    })
+}
+
+/// Whether the server was seen off after everything that we know of its guest.
+fn off_after_env(pass: &Pass<'_>, run: &Run) -> bool {
+    let last_known = run.env_at.max(run.started_at).max(run.last_seen_at);
+    run.env_at.is_some()
+        && pass.listed_after(last_known)
+        && pass
+            .view
+            .servers
+            .get(&run.id)
+            .is_some_and(|server| server.status == ServerState::Off)
+}
+
+/// The spec went away, or asks for something else.
+fn by_spec(pass: &mut Pass<'_>, run: &Run) -> Option<Action> {
+    let (reason, message) = match pass.wish(&run.cattle, Some(&run.root)) {
+        Wish::Frozen => return None,
+        Wish::Gone(since) => {
+            if !pass.due(since + deadlines::ABSENCE) {
+                return None;
+            }
+            (EndReason::SpecRemoved, "its spec was removed".to_owned())
+        }
+        Wish::Spec(cattle) if cattle.hash != run.hash => (
+            EndReason::SpecChanged,
+            format!("its spec changed from {} to {}", run.hash, cattle.hash),
+        ),
+        Wish::Spec(..) => return None,
+    };
+    if pass.limits.ends_paused.is_some() {
+        return None;
+    }
+    ending(run, reason, message)
+}
+
+/// A deadline is over.
+fn by_clock(pass: &mut Pass<'_>, run: &Run) -> Option<Action> {
+    if run.server.is_none() && !pass.in_flight(run) {
+        if let Some(at) = start_by(pass, run)
+            && pass.due(at)
+        {
+            return ending(
+                run,
+                unstarted_reason(run),
+                "no server could be made in time",
+            );
+        }
+        if run.is_refused() && !pass.view.servers.contains_key(&run.id) {
+            // It is pending: no server lives, so no time to live runs.
+            return None;
+        }
+    }
+    if pass.due(run.expires_at) {
+        let message = format!("its ttl of {} is over", span(lifetime(run)));
+        if run.started_at.is_none() {
+            return ending(run, EndReason::TtlExpired, message);
+        }
+        return Some(Action::Stop {
+            run: run.id,
+            reason: EndReason::TtlExpired,
+            message,
+        });
+    }
+    let heard_since = pass.limits.guests_heard_since?;
+    if run.started_at.is_none() {
+        return pass
+            .due(deadlines::boot(run, heard_since))
+            .then(|| Action::End {
+                run: run.id,
+                reason: EndReason::BootTimeout,
+                message: format!(
+                    "its guest did not report in within {} of the create call",
+                    span(deadlines::BOOT)
+                ),
+                hold_until: None,
+                unless_env_handed_out: run.env_at.is_none(),
+            });
+    }
+    let silent_at = deadlines::silence(run, heard_since)?;
+    if pass.due(silent_at) {
+        return ending(
+            run,
+            EndReason::GuestLost,
+            format!(
+                "its guest has not been heard for {}",
+                span(deadlines::SILENCE)
+            ),
+        );
+    }
+    None
+}
+
+fn lifetime(run: &Run) -> std::time::Duration {
+    (run.expires_at - run.posted_at)
+        .to_std()
+        .unwrap_or_default()
+}
+
+/// By when a run without a server must have one.
+fn start_by(pass: &Pass<'_>, run: &Run) -> Option<Timestamp> {
+    let Wish::Spec(cattle) = pass.wish(&run.cattle, Some(&run.root)) else {
+        return None;
+    };
+    let key = (run.cattle.clone(), run.hash.clone());
+    let queued_at = pass
+        .ledger
+        .assignments
+        .get(&key)
+        .map_or(run.created_at, |assignment| assignment.queued_at);
+    Some(queued_at + cattle.start_within)
+}
+
+/// Brings a run that goes on, and its server, up to date.
+fn keep(pass: &mut Pass<'_>, run: &Run) {
+    let updated = update(pass, run);
+    let Some(server) = pass.view.servers.get(&run.id).copied() else {
+        return unseen(pass, run);
+    };
+    if run.server.is_none() {
+        if !pass.in_flight(run) && server.status != ServerState::Deleting {
+            pass.sections.servers.push(Action::Adopt {
+                run: run.id,
+                server: server.id,
+            });
+        }
+    } else if server.status == ServerState::Off && run.env_at.is_none() {
+        off_before_env(pass, run, server);
+    }
+    if server.status == ServerState::Running && run.booted_at.is_none() {
+        pass.sections
+            .ledger
+            .push(Action::MarkBooted { run: run.id });
+    }
+    relabel(pass, updated.as_ref().unwrap_or(run), server);
+}
+
+/// Follows the spec file where that needs no new run.
+fn update(pass: &mut Pass<'_>, run: &Run) -> Option<Run> {
+    let Wish::Spec(cattle) = pass.wish(&run.cattle, Some(&run.root)) else {
+        return None;
+    };
+    let same = cattle.ttl == run.spec.ttl
+        && cattle.on_failure == run.spec.on_failure
+        && cattle.labels == run.spec.labels;
+    if same || cattle.hash != run.hash || run.stop.is_some() {
+        return None;
+    }
+    let mut next = run.clone();
+    if cattle.ttl != run.spec.ttl {
+        let changed = expiry::expires_at(
+            run.posted_at,
+            cattle.ttl,
+            run.extension,
+            pass.limits.max_ttl,
+        );
+        next.expires_at = expiry::after_change(changed, run.expires_at, pass.now);
+        pass.due(next.expires_at);
+    }
+    next.spec.ttl = cattle.ttl;
+    next.spec.on_failure = cattle.on_failure;
+    next.spec.labels.clone_from(&cattle.labels);
+    pass.sections.ledger.push(Action::Update {
+        run: run.id,
+        ttl: next.spec.ttl,
+        expires_at: next.expires_at,
+        on_failure: next.spec.on_failure,
+        labels: next.spec.labels.clone(),
+    });
+    Some(next)
+}
+
+/// Puts a server's labels right. Also of a kept server, whose expiry may have moved.
+pub(super) fn relabel(pass: &mut Pass<'_>, run: &Run, server: &ObservedServer) {
+    if pass.in_flight(run) || server.status == ServerState::Deleting {
+        return;
+    }
+    let wanted = labels::of_run(run, &pass.limits.fleet, &pass.limits.fleet_labels);
+    if let Some(labels) = labels::correction(&server.labels.raw, &wanted) {
+        pass.sections.servers.push(Action::Relabel {
+            run: Some(run.id),
+            server: server.id,
+            labels,
+        });
+    }
+}
+
+/// Off before its env was handed out: powered on, once. Then the boot deadline decides.
+fn off_before_env(pass: &mut Pass<'_>, run: &Run, server: &ObservedServer) {
+    let possible = run.powered_on_at.is_none() && !server.locked && !pass.in_flight(run);
+    if possible {
+        pass.sections.servers.push(Action::PowerOn {
+            run: run.id,
+            server: server.id,
+        });
+    }
+}
+
+/// A live run whose server the list does not show.
+fn unseen(pass: &mut Pass<'_>, run: &Run) {
+    if pass.in_flight(run) {
+        return;
+    }
+    if let Some(server) = &run.server {
+        let last_known = server
+            .created
+            .max(Some(run.posted_at))
+            .max(run.booted_at)
+            .max(run.last_seen_at)
+            .max(run.env_at);
+        if pass.listed_after(last_known) {
+            pass.sections.servers.push(Action::ConfirmGone {
+                run: run.id,
+                server: server.id,
+            });
+        }
+        return;
+    }
+    if run.create != CreateState::Intended {
+        // Refused: its next attempt waits in the queue like a start.
+        return;
+    }
+    pass.list_soon = true;
+    if let Some(at) = run.retry_at
+        && !pass.due(at)
+    {
+        return;
+    }
+    if may_retry(pass, run) {
+        pass.sections.starts.push(Action::Retry { run: run.id });
+    } else if pass.due(run.posted_at + deadlines::CREATE_SETTLES) {
+        pass.sections.servers.push(Action::Lookup {
+            run: run.id,
+            name: run.server_name(),
+        });
+    }
+}
+
+/// Whether a create whose fate is unknown may simply be repeated: under the same name it meets
+/// `uniqueness_error` instead of making a second server.
+fn may_retry(pass: &Pass<'_>, run: &Run) -> bool {
+    let wanted = matches!(
+        pass.wish(&run.cattle, Some(&run.root)),
+        Wish::Spec(cattle) if cattle.hash == run.hash
+    );
+    wanted
+        && run.env_at.is_none()
+        && run.stop.is_none()
+        && pass.listed_lately()
+        && pass.limits.enabled
+        && pass.limits.starts_paused.is_none()
+}

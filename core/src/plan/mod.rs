@@ -1,0 +1,171 @@
+//! The next step from what is to what should be.
+//!
+//! [`plan`] is a pure function: same arguments, same plan, which therefore prints as the dry run.
+//! It carries nothing from one call to the next; everything it must remember is in the ledger.
+//!
+//! Invariants (re-checked by [`crate::guard`]):
+//! - once a plan was carried out and nothing else happened, the next one is empty;
+//! - a broken spec, an unreadable directory or a list that failed starts and ends nothing;
+//! - absence from a list proves nothing: it leads to a question, never to an end.
+//!
+//! ```text
+//! view   whose is each listed server?
+//! live   runs: results, deadlines, specs that went away; creates that are not settled
+//! ended  runs: their servers go
+//! orphans  servers without a run
+//! queue  what may start now, and why the rest waits
+//! ```
+
+mod describe;
+mod ended;
+mod live;
+mod orphans;
+mod queue;
+mod view;
+
+use std::sync::Arc;
+
+use cattle_schemas::Timestamp;
+
+pub use self::describe::to_api;
+use self::view::View;
+use crate::{
+    action::{Action, Limits, Plan, Waiting},
+    desired::{Cattle, Desired, RootState, SpecState},
+    ledger::{Ledger, Run},
+    lifecycle::deadlines,
+    names::CattleName,
+    observed::Observed,
+};
+
+/// What is to be done now, what waits, and when to look again. `now` is Hetzner's time.
+#[must_use]
+pub fn plan(
+    desired: &Desired,
+    observed: &Observed,
+    ledger: &Ledger,
+    limits: &Limits,
+    now: Timestamp,
+) -> Plan {
+    let mut pass = Pass {
+        desired,
+        observed,
+        ledger,
+        limits,
+        now,
+        view: View::new(observed, ledger, limits),
+        sections: Sections::default(),
+        waiting: Vec::new(),
+        wake: None,
+        list_soon: false,
+    };
+    live::runs(&mut pass);
+    ended::runs(&mut pass);
+    orphans::servers(&mut pass);
+    queue::assignments(&mut pass);
+    pass.finish()
+}
+
+/// One call of [`plan`].
+struct Pass<'a> {
+    desired: &'a Desired,
+    observed: &'a Observed,
+    ledger: &'a Ledger,
+    limits: &'a Limits,
+    now: Timestamp,
+    view: View<'a>,
+    sections: Sections,
+    waiting: Vec<Waiting>,
+    wake: Option<Timestamp>,
+    list_soon: bool,
+}
+
+/// Actions in the order in which they may be carried out.
+#[derive(Default)]
+struct Sections {
+    ledger: Vec<Action>,
+    ends: Vec<Action>,
+    servers: Vec<Action>,
+    deletes: Vec<Action>,
+    starts: Vec<Action>,
+}
+
+/// What spec files say about a name.
+enum Wish<'a> {
+    /// Nothing may start or end because of it.
+    Frozen,
+    /// It went away at this instant, and the directory that had it can be read.
+    Gone(Timestamp),
+    /// It is there.
+    Spec(&'a Arc<Cattle>),
+}
+
+impl<'a> Pass<'a> {
+    /// Notes a deadline. True when it is over; otherwise the loop wakes for it.
+    fn due(&mut self, at: Timestamp) -> bool {
+        if at <= self.now {
+            return true;
+        }
+        self.wake = Some(self.wake.map_or(at, |wake| wake.min(at)));
+        false
+    }
+
+    /// Whether something is being done about this run's server already.
+    fn in_flight(&self, run: &Run) -> bool {
+        self.limits.in_flight.contains(&run.id)
+    }
+
+    /// What the spec files say about a name; `root` is the directory that a spec came from which
+    /// this process never saw.
+    fn wish(&self, name: &CattleName, root: Option<&str>) -> Wish<'a> {
+        let desired = self.desired;
+        let readable = |root: &str| matches!(desired.roots.get(root), Some(RootState::Readable));
+        match desired.specs.get(name) {
+            Some(entry) => match &entry.state {
+                SpecState::Valid(cattle) => Wish::Spec(cattle),
+                SpecState::Broken(_) => Wish::Frozen,
+                SpecState::Absent { since } if readable(&entry.origin.root) => Wish::Gone(*since),
+                SpecState::Absent { .. } => Wish::Frozen,
+            },
+            None => {
+                let all_readable = || desired.roots.values().all(|r| *r == RootState::Readable);
+                match desired.since {
+                    Some(since) if root.map_or_else(all_readable, readable) => Wish::Gone(since),
+                    _ => Wish::Frozen,
+                }
+            }
+        }
+    }
+
+    /// Whether the list was asked for after `known`.
+    fn listed_after(&self, known: Option<Timestamp>) -> bool {
+        match (self.observed.listed_at, known) {
+            (Some(listed), Some(known)) => listed > known,
+            (Some(_), None) => true,
+            (None, _) => false,
+        }
+    }
+
+    /// Whether a list is recent enough to start something on.
+    fn listed_lately(&self) -> bool {
+        self.observed
+            .listed_at
+            .is_some_and(|listed| self.now < listed + deadlines::LIST_STALE)
+    }
+
+    fn finish(self) -> Plan {
+        let Sections {
+            ledger,
+            ends,
+            servers,
+            deletes,
+            starts,
+        } = self.sections;
+        Plan {
+            actions: [ledger, ends, servers, deletes, starts].concat(),
+            waiting: self.waiting,
+            next_wake: self.wake,
+            list_soon: self.list_soon,
+        }
+    }
+}

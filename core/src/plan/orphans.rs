@@ -1,0 +1,99 @@
+//! Servers of this fleet that no run with a slot stands behind.
+
+use std::collections::BTreeSet;
+
+use super::{Pass, view::Extra};
+use crate::{
+    action::Action,
+    desired::{SpecEntry, SpecState},
+    names::{CattleName, RunId},
+    observed::{ObservedServer, ServerState},
+};
+
+pub(super) fn servers(pass: &mut Pass<'_>) {
+    let mut adopted = BTreeSet::new();
+    for (server, extra) in pass.view.extra.clone() {
+        if server.status == ServerState::Deleting {
+            continue;
+        }
+        match extra {
+            Extra::Returned(run) => {
+                if !pass.in_flight(run) {
+                    pass.sections.deletes.push(Action::Delete {
+                        run: run.id,
+                        server: server.id,
+                    });
+                }
+            }
+            Extra::Second => reap(pass, server),
+            Extra::Unknown => match adoption(pass, server) {
+                Some((action, name)) if adopted.insert(name.clone()) => {
+                    pass.sections.servers.push(action);
+                }
+                _ => reap(pass, server),
+            },
+        }
+    }
+}
+
+/// Left to its expiry.
+fn reap(pass: &mut Pass<'_>, server: &ObservedServer) {
+    if let Some(expired_at) = server.labels.expires_at
+        && pass.due(expired_at)
+    {
+        pass.sections.deletes.push(Action::ReapOrphan {
+            server: server.id,
+            name: server.name.clone(),
+            expired_at,
+        });
+    }
+}
+
+/// A server whose run the ledger lost, for which a live spec of the same name and hash stands.
+fn adoption<'a>(pass: &Pass<'a>, server: &'a ObservedServer) -> Option<(Action, &'a CattleName)> {
+    let labels = &server.labels;
+    let (name, hash, run, expires_at) = (
+        labels.cattle.as_ref()?,
+        labels.hash.as_ref()?,
+        labels.run?,
+        labels.expires_at?,
+    );
+    let SpecEntry {
+        origin,
+        state: SpecState::Valid(cattle),
+    } = pass.desired.specs.get(name)?
+    else {
+        return None;
+    };
+    let key = (name.clone(), hash.clone());
+    let spent = pass
+        .ledger
+        .assignments
+        .get(&key)
+        .is_some_and(|assignment| assignment.ended.is_some());
+    let possible = cattle.hash == *hash
+        && !spent
+        && expires_at > pass.now
+        && server.status != ServerState::Off
+        && named_so(server, name, run)
+        && !pass.view.live.contains_key(name)
+        && !pass.view.leaving.contains_key(name);
+    possible.then(|| {
+        (
+            Action::AdoptUnknown {
+                cattle: cattle.clone(),
+                origin: origin.clone(),
+                run,
+                server: server.id,
+                created: server.created,
+                expires_at,
+            },
+            name,
+        )
+    })
+}
+
+/// Name and labels agree: a server renamed or labelled by hand is not taken over.
+fn named_so(server: &ObservedServer, name: &CattleName, run: RunId) -> bool {
+    server.name == crate::names::server_name(name, run)
+}
