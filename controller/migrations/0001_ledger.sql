@@ -22,9 +22,12 @@ CREATE UNIQUE INDEX runs_one_live ON runs (cattle) WHERE ended_at IS NULL;
 CREATE TABLE assignments (
     cattle TEXT NOT NULL,
     hash   TEXT NOT NULL,
+    open   INTEGER NOT NULL,                       -- not ended yet: what every pass reads
     record TEXT NOT NULL,
     PRIMARY KEY (cattle, hash)
 ) STRICT, WITHOUT ROWID;
+
+CREATE INDEX assignments_open ON assignments (cattle, hash) WHERE open = 1;
 
 -- Never a token, only its SHA-256.
 CREATE TABLE tokens (

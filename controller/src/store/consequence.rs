@@ -12,7 +12,10 @@ pub(super) struct Before {
 
 impl Before {
     pub(super) fn of(run: &Run) -> Self {
-        Self { attempt: run.attempt, live: run.is_live() }
+        Self {
+            attempt: run.attempt,
+            live: run.is_live(),
+        }
     }
 }
 
@@ -28,7 +31,10 @@ pub(super) struct Consequence {
 /// A run that is inserted. One that was adopted was not asked for by this ledger.
 pub(super) fn of_insert(run: &Run) -> Consequence {
     let asked_for = run.create == CreateState::Intended;
-    Consequence { create: asked_for.then_some(run.posted_at), void_tokens: false }
+    Consequence {
+        create: asked_for.then_some(run.posted_at),
+        void_tokens: false,
+    }
 }
 
 /// A run that was edited.

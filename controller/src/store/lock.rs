@@ -88,8 +88,9 @@ pub(super) fn private_dir(path: &Path) -> Result<(), StoreError> {
         .mode(0o700)
         .create(path)
         .map_err(|error| StoreError::io("make the state directory", path, error))?;
-    let metadata =
-        path.metadata().map_err(|error| StoreError::io("look at the state directory", path, error))?;
+    let metadata = path
+        .metadata()
+        .map_err(|error| StoreError::io("look at the state directory", path, error))?;
     let mode = metadata.mode();
     if mode & 0o077 == 0 {
         return Ok(());
@@ -119,9 +120,12 @@ mod tests {
         let state = dir.path().join("state");
         let first = StateLock::acquire(&state).unwrap();
         let refusal = StateLock::acquire(&state).unwrap_err().to_string();
-        assert!(refusal.contains(&format!("process {}", std::process::id())), "{refusal}");
+        assert!(
+            refusal.contains(&format!("process {}", std::process::id())),
+            "{refusal}"
+        );
         drop(first);
-        StateLock::acquire(&state).unwrap();
+        let _again = StateLock::acquire(&state).unwrap();
     }
 
     #[test]

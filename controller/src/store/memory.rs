@@ -46,7 +46,10 @@ struct State {
 
 impl Default for MemoryStore {
     fn default() -> Self {
-        Self { state: Mutex::default(), events: broadcast::Sender::new(EVENT_BACKLOG) }
+        Self {
+            state: Mutex::default(),
+            events: broadcast::Sender::new(EVENT_BACKLOG),
+        }
     }
 }
 
@@ -76,7 +79,9 @@ impl State {
         let events = match edit {
             Edit::InsertRun { run, events } => {
                 let taken = self.runs.contains_key(&run.id)
-                    || self.runs.values().any(|known| known.is_live() && known.cattle == run.cattle && run.is_live());
+                    || self.runs.values().any(|known| {
+                        known.is_live() && known.cattle == run.cattle && run.is_live()
+                    });
                 if taken {
                     return false;
                 }
@@ -174,14 +179,24 @@ impl State {
                 ledger.runs.insert(run.id, Run::clone(run));
             }
         }
-        let of_runs = ledger.runs.values().map(|run| (run.cattle.clone(), run.hash.clone()));
-        for key in wanted.iter().cloned().chain(of_runs) {
-            if let Some(assignment) = self.assignments.get(&key) {
-                ledger.assignments.insert(key, assignment.clone());
+        let mut keys: BTreeSet<(CattleName, SpecHash)> = wanted.iter().cloned().collect();
+        keys.extend(
+            ledger
+                .runs
+                .values()
+                .map(|run| (run.cattle.clone(), run.hash.clone())),
+        );
+        for (key, assignment) in &self.assignments {
+            if assignment.ended.is_none() || keys.contains(key) {
+                ledger.assignments.insert(key.clone(), assignment.clone());
             }
         }
-        ledger.creates_last_hour =
-            self.creates.iter().copied().filter(|at| *at >= creates_since).collect();
+        ledger.creates_last_hour = self
+            .creates
+            .iter()
+            .copied()
+            .filter(|at| *at >= creates_since)
+            .collect();
         ledger.creates_last_hour.sort_unstable();
         ledger
     }
@@ -191,7 +206,12 @@ impl State {
         self.runs
             .values()
             .rev()
-            .filter(|run| filter.cattle.as_ref().is_none_or(|cattle| *cattle == run.cattle))
+            .filter(|run| {
+                filter
+                    .cattle
+                    .as_ref()
+                    .is_none_or(|cattle| *cattle == run.cattle)
+            })
             .filter(|run| !filter.latest_only || seen.insert(run.cattle.clone()))
             .filter(|run| match (&run.ended, filter.ended_after) {
                 (Some(end), Some(after)) => end.at > after,
@@ -230,7 +250,8 @@ impl State {
         self.events.retain(|event| {
             event.time >= before || event.run.as_ref().is_some_and(|run| kept.contains(run))
         });
-        self.jobs.retain(|_, job| job.finished_at.is_none_or(|at| at >= before));
+        self.jobs
+            .retain(|_, job| job.finished_at.is_none_or(|at| at >= before));
         self.replies.retain(|_, (_, at)| *at >= before);
         fresh
     }
@@ -252,7 +273,10 @@ impl Store for MemoryStore {
     fn commit(&self, edits: Vec<Edit>, now: Timestamp) -> StoreFuture<'_, Vec<bool>> {
         let mut state = self.state();
         let mut told = Vec::new();
-        let applied = edits.into_iter().map(|edit| state.apply(edit, now, &mut told)).collect();
+        let applied = edits
+            .into_iter()
+            .map(|edit| state.apply(edit, now, &mut told))
+            .collect();
         state.creates.retain(|at| *at >= now - CREATES_KEPT);
         self.publish(told);
         ready(applied)
@@ -262,7 +286,9 @@ impl Store for MemoryStore {
         let mut state = self.state();
         let before = state.clone();
         let mut told = Vec::new();
-        let applied = edits.into_iter().all(|edit| state.apply(edit, now, &mut told));
+        let applied = edits
+            .into_iter()
+            .all(|edit| state.apply(edit, now, &mut told));
         if applied {
             self.publish(told);
         } else {
@@ -281,8 +307,15 @@ impl Store for MemoryStore {
 
     fn assignments(&self, cattle: CattleName) -> StoreFuture<'_, Vec<(SpecHash, Assignment)>> {
         let state = self.state();
-        let found = state.assignments.iter().filter(|((name, _), _)| *name == cattle);
-        ready(found.map(|((_, hash), assignment)| (hash.clone(), assignment.clone())).collect())
+        let found = state
+            .assignments
+            .iter()
+            .filter(|((name, _), _)| *name == cattle);
+        ready(
+            found
+                .map(|((_, hash), assignment)| (hash.clone(), assignment.clone()))
+                .collect(),
+        )
     }
 
     fn token(&self, digest: [u8; 32]) -> StoreFuture<'_, Option<TokenRecord>> {
@@ -343,7 +376,11 @@ impl Store for MemoryStore {
             .jobs
             .values()
             .rev()
-            .filter(|job| requester.as_ref().is_none_or(|requester| *requester == job.requester))
+            .filter(|job| {
+                requester
+                    .as_ref()
+                    .is_none_or(|requester| *requester == job.requester)
+            })
             .filter(|job| before.as_ref().is_none_or(|before| job.id < *before))
             .take(limit as usize);
         ready(found.cloned().collect())
@@ -364,7 +401,12 @@ impl Store for MemoryStore {
     }
 
     fn recall(&self, requester: String, key: String) -> StoreFuture<'_, Option<IdempotentReply>> {
-        ready(self.state().replies.get(&(requester, key)).map(|(reply, _)| reply.clone()))
+        ready(
+            self.state()
+                .replies
+                .get(&(requester, key))
+                .map(|(reply, _)| reply.clone()),
+        )
     }
 
     fn meta(&self, name: String) -> StoreFuture<'_, Option<String>> {

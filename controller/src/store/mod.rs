@@ -6,11 +6,13 @@
 //! the transaction, so that a decision on an old view cannot overwrite a newer fact.
 
 mod consequence;
+#[cfg(test)]
+mod contract;
+#[cfg(test)]
+pub(crate) mod fixture;
 mod lock;
 mod memory;
 mod sqlite;
-#[cfg(test)]
-mod contract;
 
 use std::{future::Future, path::Path, pin::Pin};
 
@@ -141,7 +143,8 @@ pub struct SocketSpec {
 /// The ledger's keeper.
 pub trait Store: Send + Sync + 'static {
     /// What one plan needs (see [`Ledger`]): every run that is not both over and gone, the latest
-    /// run of each wanted name, the assignments of all of these, and creates since `creates_since`.
+    /// run of each wanted name, the assignments of all of these and those not ended, and creates since
+    /// `creates_since`. (What servers' labels name besides, the caller reads with [`Store::run`].)
     fn ledger(
         &self,
         wanted: Vec<(CattleName, SpecHash)>,
@@ -283,6 +286,10 @@ pub enum StoreError {
 
 impl StoreError {
     fn io(operation: &'static str, path: &Path, source: std::io::Error) -> Self {
-        Self::Io { operation, path: path.display().to_string(), source }
+        Self::Io {
+            operation,
+            path: path.display().to_string(),
+            source,
+        }
     }
 }

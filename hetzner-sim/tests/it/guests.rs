@@ -183,7 +183,8 @@ async fn shutdown_asks_and_poweroff_does_not() {
     farm.harness.reaches(id, "off").await;
     farm.prints(id, "asked").await;
 
-    farm.harness.post(&act("poweron"), &json!({})).await;
+    let on = || async { farm.harness.post(&act("poweron"), &json!({})).await.0 == 201 };
+    eventually("the lock ends", on).await;
     farm.prints(id, "power off\nup").await;
     farm.harness.reaches(id, "running").await;
     let off = || async { farm.harness.post(&act("poweroff"), &json!({})).await.0 == 201 };

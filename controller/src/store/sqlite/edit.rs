@@ -171,13 +171,16 @@ async fn put_assignment(
     let Some(assignment) = assignment else {
         return Ok(());
     };
-    sqlx::query("INSERT OR REPLACE INTO assignments (cattle, hash, record) VALUES (?, ?, ?)")
-        .bind(cattle.as_str())
-        .bind(hash.as_str())
-        .bind(encode(&assignment)?)
-        .execute(on)
-        .await
-        .map_err(database(OPERATION))?;
+    sqlx::query(
+        "INSERT OR REPLACE INTO assignments (cattle, hash, open, record) VALUES (?, ?, ?, ?)",
+    )
+    .bind(cattle.as_str())
+    .bind(hash.as_str())
+    .bind(assignment.ended.is_none())
+    .bind(encode(&assignment)?)
+    .execute(on)
+    .await
+    .map_err(database(OPERATION))?;
     Ok(())
 }
 

@@ -9,6 +9,8 @@
 mod edit;
 mod open;
 mod read;
+#[cfg(test)]
+mod tests;
 mod write;
 
 use std::{path::Path, pin::Pin, sync::Arc};
@@ -19,7 +21,8 @@ use cattle_core::{
 };
 use cattle_schemas::{Timestamp, event::Event, job::Job};
 use sqlx::{
-    Connection as _, Sqlite, SqliteConnection, SqlitePool, Transaction, sqlite::SqliteConnectOptions,
+    Connection as _, Sqlite, SqliteConnection, SqlitePool, Transaction,
+    sqlite::SqliteConnectOptions,
 };
 use tokio::sync::{Mutex, broadcast};
 
@@ -100,12 +103,18 @@ impl SqliteStore {
         T: Send + 'a,
         F: for<'t> FnOnce(
                 &'t mut SqliteConnection,
-            ) -> Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 't>>
+            )
+                -> Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 't>>
             + Send
             + 'a,
     {
         Box::pin(async move {
-            let mut snapshot = self.inner.readers.begin().await.map_err(database(operation))?;
+            let mut snapshot = self
+                .inner
+                .readers
+                .begin()
+                .await
+                .map_err(database(operation))?;
             let value = body(&mut snapshot).await?;
             snapshot.commit().await.map_err(database(operation))?;
             Ok(value)
@@ -114,7 +123,11 @@ impl SqliteStore {
 }
 
 impl Inner {
-    async fn transact<T, F>(&self, operation: &'static str, body: F) -> Result<Option<T>, StoreError>
+    async fn transact<T, F>(
+        &self,
+        operation: &'static str,
+        body: F,
+    ) -> Result<Option<T>, StoreError>
     where
         F: for<'t> FnOnce(&'t mut Transaction<'_, Sqlite>) -> Body<'t, T>,
     {
@@ -125,8 +138,10 @@ impl Inner {
                 .await
                 .map_err(database("open a connection"))?,
         };
-        let mut transaction =
-            connection.begin_with("BEGIN IMMEDIATE").await.map_err(database(operation))?;
+        let mut transaction = connection
+            .begin_with("BEGIN IMMEDIATE")
+            .await
+            .map_err(database(operation))?;
         let value = match body(&mut transaction).await? {
             Some((value, events)) => {
                 transaction.commit().await.map_err(database(operation))?;
@@ -185,8 +200,9 @@ impl Store for SqliteStore {
     }
 
     fn commit_all(&self, edits: Vec<Edit>, now: Timestamp) -> StoreFuture<'_, bool> {
-        let done =
-            self.write("commit", move |on| Box::pin(edit::commit_all(on, edits, now)));
+        let done = self.write("commit", move |on| {
+            Box::pin(edit::commit_all(on, edits, now))
+        });
         Box::pin(async move { Ok(done.await?.is_some()) })
     }
 
@@ -199,11 +215,15 @@ impl Store for SqliteStore {
     }
 
     fn assignments(&self, cattle: CattleName) -> StoreFuture<'_, Vec<(SpecHash, Assignment)>> {
-        self.read("read assignments", move |on| Box::pin(read::assignments(on, cattle)))
+        self.read("read assignments", move |on| {
+            Box::pin(read::assignments(on, cattle))
+        })
     }
 
     fn token(&self, digest: [u8; 32]) -> StoreFuture<'_, Option<TokenRecord>> {
-        self.read("look up a token", move |on| Box::pin(read::token(on, digest)))
+        self.read("look up a token", move |on| {
+            Box::pin(read::token(on, digest))
+        })
     }
 
     fn events(
@@ -212,7 +232,9 @@ impl Store for SqliteStore {
         cattle: Option<CattleName>,
         limit: u32,
     ) -> StoreFuture<'_, Vec<Event>> {
-        self.read("read events", move |on| Box::pin(read::events(on, after, cattle, limit)))
+        self.read("read events", move |on| {
+            Box::pin(read::events(on, after, cattle, limit))
+        })
     }
 
     fn subscribe(&self) -> broadcast::Receiver<Event> {
@@ -226,7 +248,9 @@ impl Store for SqliteStore {
     }
 
     fn socket_specs(&self) -> StoreFuture<'_, Vec<SocketSpec>> {
-        self.read("read the socket's specs", |on| Box::pin(read::socket_specs(on)))
+        self.read("read the socket's specs", |on| {
+            Box::pin(read::socket_specs(on))
+        })
     }
 
     fn put_job(&self, job: Job) -> StoreFuture<'_, ()> {
@@ -243,7 +267,9 @@ impl Store for SqliteStore {
         before: Option<String>,
         limit: u32,
     ) -> StoreFuture<'_, Vec<Job>> {
-        self.read("read jobs", move |on| Box::pin(read::jobs(on, requester, before, limit)))
+        self.read("read jobs", move |on| {
+            Box::pin(read::jobs(on, requester, before, limit))
+        })
     }
 
     fn remember(
@@ -251,11 +277,15 @@ impl Store for SqliteStore {
         reply: IdempotentReply,
         now: Timestamp,
     ) -> StoreFuture<'_, Option<IdempotentReply>> {
-        self.put("remember a reply", move |on| Box::pin(write::reply(on, reply, now)))
+        self.put("remember a reply", move |on| {
+            Box::pin(write::reply(on, reply, now))
+        })
     }
 
     fn recall(&self, requester: String, key: String) -> StoreFuture<'_, Option<IdempotentReply>> {
-        self.read("recall a reply", move |on| Box::pin(read::reply(on, requester, key)))
+        self.read("recall a reply", move |on| {
+            Box::pin(read::reply(on, requester, key))
+        })
     }
 
     fn meta(&self, name: String) -> StoreFuture<'_, Option<String>> {
@@ -263,7 +293,9 @@ impl Store for SqliteStore {
     }
 
     fn put_meta(&self, name: String, value: String) -> StoreFuture<'_, ()> {
-        self.put("record a value", move |on| Box::pin(write::meta(on, name, value)))
+        self.put("record a value", move |on| {
+            Box::pin(write::meta(on, name, value))
+        })
     }
 
     fn forget_before(&self, before: Timestamp) -> StoreFuture<'_, Vec<RunId>> {
@@ -280,7 +312,8 @@ impl SqliteStore {
         T: Default + Send + 'static,
         F: for<'t> FnOnce(
                 &'t mut SqliteConnection,
-            ) -> Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 't>>
+            )
+                -> Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 't>>
             + Send
             + 'static,
     {

@@ -20,8 +20,11 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const READER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Every version of the schema, oldest first. What is in here never changes again.
-const MIGRATIONS: &[(i64, &str, &str)] =
-    &[(1, "ledger", include_str!("../../../migrations/0001_ledger.sql"))];
+const MIGRATIONS: &[(i64, &str, &str)] = &[(
+    1,
+    "ledger",
+    include_str!("../../../migrations/0001_ledger.sql"),
+)];
 
 pub(super) struct Opened {
     pub(super) options: SqliteConnectOptions,
@@ -59,16 +62,33 @@ pub(super) async fn open(path: &Path) -> Result<Opened, StoreError> {
         .max_connections(READERS)
         .acquire_timeout(READER_TIMEOUT)
         .connect_lazy_with(options.clone().pragma("query_only", "ON"));
-    Ok(Opened { options, writer, readers })
+    Ok(Opened {
+        options,
+        writer,
+        readers,
+    })
 }
 
 async fn migrate(writer: &mut SqliteConnection, path: &Path) -> Result<(), StoreError> {
     let known = MIGRATIONS.iter().map(|&(version, name, sql)| {
-        Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
+        Migration::new(
+            version,
+            name.into(),
+            MigrationType::Simple,
+            sql.into_sql_str(),
+            false,
+        )
     });
-    let newest = MIGRATIONS.iter().map(|(version, ..)| *version).max().unwrap_or(0);
+    let newest = MIGRATIONS
+        .iter()
+        .map(|(version, ..)| *version)
+        .max()
+        .unwrap_or(0);
     let refuse = |message: String| StoreError::Open { message };
-    match Migrator::with_migrations(known.collect()).run_direct(None, writer, false).await {
+    match Migrator::with_migrations(known.collect())
+        .run_direct(None, writer, false)
+        .await
+    {
         Ok(()) => Ok(()),
         Err(MigrateError::VersionMissing(version) | MigrateError::VersionTooNew(version, _)) => {
             Err(refuse(format!(

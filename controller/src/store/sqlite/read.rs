@@ -17,19 +17,25 @@ use super::{
 };
 
 pub(super) fn encode<T: Serialize>(record: &T) -> Result<String, StoreError> {
-    serde_json::to_string(record)
-        .map_err(|source| StoreError::Corrupt { what: "new record".to_owned(), source })
+    serde_json::to_string(record).map_err(|source| StoreError::Corrupt {
+        what: "new record".to_owned(),
+        source,
+    })
 }
 
 fn decode<T: DeserializeOwned>(what: &str, text: &str) -> Result<T, StoreError> {
-    serde_json::from_str(text)
-        .map_err(|source| StoreError::Corrupt { what: what.to_owned(), source })
+    serde_json::from_str(text).map_err(|source| StoreError::Corrupt {
+        what: what.to_owned(),
+        source,
+    })
 }
 
 /// A column's text as the word it stands for.
 fn word<T: DeserializeOwned>(what: &str, text: String) -> Result<T, StoreError> {
-    serde_json::from_value(serde_json::Value::String(text))
-        .map_err(|source| StoreError::Corrupt { what: what.to_owned(), source })
+    serde_json::from_value(serde_json::Value::String(text)).map_err(|source| StoreError::Corrupt {
+        what: what.to_owned(),
+        source,
+    })
 }
 
 fn digest(what: &str, bytes: Vec<u8>) -> Result<[u8; 32], StoreError> {
@@ -64,14 +70,23 @@ pub(super) async fn ledger(
         ledger.runs.insert(run.id, run);
     }
 
-    let mut keys: BTreeSet<(String, String)> =
-        wanted.iter().map(|(cattle, hash)| (cattle.to_string(), hash.to_string())).collect();
-    keys.extend(ledger.runs.values().map(|run| (run.cattle.to_string(), run.hash.to_string())));
+    let mut keys: BTreeSet<(String, String)> = wanted
+        .iter()
+        .map(|(cattle, hash)| (cattle.to_string(), hash.to_string()))
+        .collect();
+    keys.extend(
+        ledger
+            .runs
+            .values()
+            .map(|run| (run.cattle.to_string(), run.hash.to_string())),
+    );
     let assignments = sqlx::query(
         "SELECT assignments.cattle, assignments.hash, assignments.record
          FROM json_each(?) AS wanted
          JOIN assignments ON assignments.cattle = wanted.value ->> 0
-                         AND assignments.hash = wanted.value ->> 1",
+                         AND assignments.hash = wanted.value ->> 1
+         UNION ALL
+         SELECT cattle, hash, record FROM assignments WHERE open = 1",
     )
     .bind(encode(&keys)?)
     .fetch_all(&mut *on)
@@ -88,21 +103,22 @@ pub(super) async fn ledger(
         .fetch_all(on)
         .await
         .map_err(database(OPERATION))?;
-    ledger.creates_last_hour =
-        creates.into_iter().filter_map(Timestamp::from_timestamp_micros).collect();
+    ledger.creates_last_hour = creates
+        .into_iter()
+        .filter_map(Timestamp::from_timestamp_micros)
+        .collect();
     Ok(ledger)
 }
 
-pub(super) async fn run(
-    on: &mut SqliteConnection,
-    id: RunId,
-) -> Result<Option<Run>, StoreError> {
+pub(super) async fn run(on: &mut SqliteConnection, id: RunId) -> Result<Option<Run>, StoreError> {
     let record: Option<String> = sqlx::query_scalar("SELECT record FROM runs WHERE id = ?")
         .bind(id.to_string())
         .fetch_optional(on)
         .await
         .map_err(database("read a run"))?;
-    record.map(|record| decode(&format!("run {id}"), &record)).transpose()
+    record
+        .map(|record| decode(&format!("run {id}"), &record))
+        .transpose()
 }
 
 pub(super) async fn runs(
@@ -157,7 +173,9 @@ pub(super) async fn assignment(
             .fetch_optional(on)
             .await
             .map_err(database("read an assignment"))?;
-    record.map(|record| decode(&format!("assignment of {cattle}"), &record)).transpose()
+    record
+        .map(|record| decode(&format!("assignment of {cattle}"), &record))
+        .transpose()
 }
 
 pub(super) async fn assignments(
@@ -174,7 +192,10 @@ pub(super) async fn assignments(
 
 fn assignment_row(row: &SqliteRow, from: usize) -> Result<(SpecHash, Assignment), StoreError> {
     let hash = word("assignment", column(row, from)?)?;
-    Ok((hash, decode("assignment", &column::<String>(row, from + 1)?)?))
+    Ok((
+        hash,
+        decode("assignment", &column::<String>(row, from + 1)?)?,
+    ))
 }
 
 fn column<'r, T>(row: &'r SqliteRow, index: usize) -> Result<T, StoreError>
@@ -208,7 +229,9 @@ pub(super) async fn token(
             // The table allows no third.
             _ => TokenKind::Session,
         },
-        idempotency: idempotency.map(|bytes| digest("token", bytes)).transpose()?,
+        idempotency: idempotency
+            .map(|bytes| digest("token", bytes))
+            .transpose()?,
         peer: column(&row, 5)?,
         voided: column(&row, 6)?,
     }))
@@ -248,9 +271,7 @@ fn event_row(row: &SqliteRow) -> Result<Event, StoreError> {
     })
 }
 
-pub(super) async fn socket_specs(
-    on: &mut SqliteConnection,
-) -> Result<Vec<SocketSpec>, StoreError> {
+pub(super) async fn socket_specs(on: &mut SqliteConnection) -> Result<Vec<SocketSpec>, StoreError> {
     let rows = sqlx::query(
         "SELECT cattle, requester, authority, apply_set FROM socket_specs ORDER BY cattle",
     )
@@ -268,10 +289,7 @@ pub(super) async fn socket_specs(
     rows.iter().map(spec).collect()
 }
 
-pub(super) async fn job(
-    on: &mut SqliteConnection,
-    id: String,
-) -> Result<Option<Job>, StoreError> {
+pub(super) async fn job(on: &mut SqliteConnection, id: String) -> Result<Option<Job>, StoreError> {
     let record: Option<String> = sqlx::query_scalar("SELECT record FROM jobs WHERE id = ?")
         .bind(id)
         .fetch_optional(on)

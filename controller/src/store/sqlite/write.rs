@@ -33,19 +33,24 @@ pub(super) async fn socket_spec(
         .bind(spec.apply_set),
         None => sqlx::query("DELETE FROM socket_specs WHERE cattle = ?").bind(cattle.to_string()),
     };
-    query.execute(on).await.map_err(database("record a spec of the socket"))?;
+    query
+        .execute(on)
+        .await
+        .map_err(database("record a spec of the socket"))?;
     Ok(())
 }
 
 pub(super) async fn job(on: &mut SqliteConnection, job: Job) -> Result<(), StoreError> {
-    sqlx::query("INSERT OR REPLACE INTO jobs (id, requester, finished_at, record) VALUES (?, ?, ?, ?)")
-        .bind(&job.id)
-        .bind(&job.requester)
-        .bind(job.finished_at.map(micros))
-        .bind(encode(&job)?)
-        .execute(on)
-        .await
-        .map_err(database("record a job"))?;
+    sqlx::query(
+        "INSERT OR REPLACE INTO jobs (id, requester, finished_at, record) VALUES (?, ?, ?, ?)",
+    )
+    .bind(&job.id)
+    .bind(&job.requester)
+    .bind(job.finished_at.map(micros))
+    .bind(encode(&job)?)
+    .execute(on)
+    .await
+    .map_err(database("record a job"))?;
     Ok(())
 }
 
@@ -109,7 +114,9 @@ pub(super) async fn forget_before(
         let Some(mut run) = read::run(on, id).await? else {
             continue;
         };
-        forget_run(on, &mut run).await.map_err(database(OPERATION))?;
+        forget_run(on, &mut run)
+            .await
+            .map_err(database(OPERATION))?;
         forgotten.push(id);
     }
     // What belongs to a run that is not over stays, however old: it is that run's story.
@@ -121,7 +128,11 @@ pub(super) async fn forget_before(
         "DELETE FROM jobs WHERE finished_at < ?1",
         "DELETE FROM replies WHERE at < ?1",
     ] {
-        sqlx::query(sql).bind(before).execute(&mut *on).await.map_err(database(OPERATION))?;
+        sqlx::query(sql)
+            .bind(before)
+            .execute(&mut *on)
+            .await
+            .map_err(database(OPERATION))?;
     }
     Ok(forgotten)
 }
@@ -137,6 +148,9 @@ async fn forget_run(on: &mut SqliteConnection, run: &mut Run) -> Result<(), sqlx
         .bind(run.id.to_string())
         .execute(&mut *on)
         .await?;
-    sqlx::query("DELETE FROM tokens WHERE run = ?").bind(run.id.to_string()).execute(on).await?;
+    sqlx::query("DELETE FROM tokens WHERE run = ?")
+        .bind(run.id.to_string())
+        .execute(on)
+        .await?;
     Ok(())
 }
