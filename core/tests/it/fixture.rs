@@ -19,31 +19,31 @@ use cattle_schemas::{
 };
 
 /// The specs' directory.
-pub const ROOT: &str = "/specs";
+pub(crate) const ROOT: &str = "/specs";
 
 /// Seconds after the beginning of the test's time.
-pub fn at(seconds: u64) -> Timestamp {
+pub(crate) fn at(seconds: u64) -> Timestamp {
     Timestamp::from_timestamp(1_790_000_000, 0).unwrap() + Duration::from_secs(seconds)
 }
 
-pub fn secs(seconds: u64) -> Duration {
+pub(crate) fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-pub fn name(text: &str) -> CattleName {
+pub(crate) fn name(text: &str) -> CattleName {
     text.parse().unwrap()
 }
 
 /// A hash for each small number.
-pub fn hash(n: u8) -> SpecHash {
+pub(crate) fn hash(n: u8) -> SpecHash {
     SpecHash::from_digest(&[n; 32])
 }
 
-pub fn run_id(n: u128) -> RunId {
+pub(crate) fn run_id(n: u128) -> RunId {
     RunId::from_parts(1_790_000_000_000, n)
 }
 
-pub fn cattle(text: &str) -> Cattle {
+pub(crate) fn cattle(text: &str) -> Cattle {
     Cattle {
         name: name(text),
         labels: BTreeMap::new(),
@@ -70,7 +70,7 @@ pub fn cattle(text: &str) -> Cattle {
     }
 }
 
-pub fn origin(requester: Requester) -> Origin {
+pub(crate) fn origin(requester: Requester) -> Origin {
     Origin {
         root: ROOT.to_owned(),
         path: "rex.yaml".to_owned(),
@@ -80,7 +80,7 @@ pub fn origin(requester: Requester) -> Origin {
     }
 }
 
-pub fn broken() -> SpecState {
+pub(crate) fn broken() -> SpecState {
     SpecState::Broken(vec![Diagnostic {
         path: "rex.yaml".to_owned(),
         line: 5,
@@ -90,7 +90,7 @@ pub fn broken() -> SpecState {
     }])
 }
 
-pub fn outcome(exit_code: i32) -> Outcome {
+pub(crate) fn outcome(exit_code: i32) -> Outcome {
     Outcome {
         exit_code: Some(exit_code),
         signal: None,
@@ -100,7 +100,7 @@ pub fn outcome(exit_code: i32) -> Outcome {
     }
 }
 
-pub fn assignment(queued_at: Timestamp) -> Assignment {
+pub(crate) fn assignment(queued_at: Timestamp) -> Assignment {
     Assignment {
         queued_at,
         requester: Requester::directory(ROOT),
@@ -112,16 +112,16 @@ pub fn assignment(queued_at: Timestamp) -> Assignment {
 
 /// A world in which nothing is desired and nothing exists; listed just now.
 #[derive(Clone, Debug)]
-pub struct World {
-    pub desired: Desired,
-    pub observed: Observed,
-    pub ledger: Ledger,
-    pub limits: Limits,
-    pub now: Timestamp,
+pub(crate) struct World {
+    pub(crate) desired: Desired,
+    pub(crate) observed: Observed,
+    pub(crate) ledger: Ledger,
+    pub(crate) limits: Limits,
+    pub(crate) now: Timestamp,
 }
 
 impl World {
-    pub fn empty() -> Self {
+    pub(crate) fn empty() -> Self {
         Self {
             desired: Desired {
                 specs: BTreeMap::new(),
@@ -154,17 +154,17 @@ impl World {
     }
 
     /// One spec, `rex`, just dropped.
-    pub fn dropped() -> Self {
+    pub(crate) fn dropped() -> Self {
         Self::empty().with_spec(cattle("rex"))
     }
 
     /// Its run is recorded, its create not settled.
-    pub fn intended() -> Self {
+    pub(crate) fn intended() -> Self {
         Self::dropped().with_run("rex", 1)
     }
 
     /// Its server exists and is listed as running; its guest has not called.
-    pub fn booting() -> Self {
+    pub(crate) fn booting() -> Self {
         let mut world = Self::intended();
         world.bind(run_id(1), ServerId(7));
         let _ = lifecycle::mark_booted(world.rex(), at(100));
@@ -172,7 +172,7 @@ impl World {
     }
 
     /// Its guest has its env and has reported in.
-    pub fn running() -> Self {
+    pub(crate) fn running() -> Self {
         let mut world = Self::booting();
         let _ = lifecycle::env_handed_out(world.rex(), at(100));
         let _ = lifecycle::ready(world.rex(), at(100));
@@ -180,14 +180,14 @@ impl World {
     }
 
     /// Its guest has handed over.
-    pub fn handed_over(exit_code: i32) -> Self {
+    pub(crate) fn handed_over(exit_code: i32) -> Self {
         let mut world = Self::running();
         let _ = lifecycle::outcome(world.rex(), outcome(exit_code), at(100));
         world
     }
 
     /// It has ended, as the plan says; its server is still there.
-    pub fn ended() -> Self {
+    pub(crate) fn ended() -> Self {
         let mut world = Self::handed_over(0);
         let ending = lifecycle::Ending::new(cattle_schemas::status::EndReason::Completed, "done");
         let key = (name("rex"), hash(1));
@@ -201,12 +201,12 @@ impl World {
         world
     }
 
-    pub fn with_spec(mut self, cattle: Cattle) -> Self {
+    pub(crate) fn with_spec(mut self, cattle: Cattle) -> Self {
         self.set_spec(SpecState::Valid(Arc::new(cattle.clone())), &cattle.name);
         self
     }
 
-    pub fn set_spec(&mut self, state: SpecState, name: &CattleName) {
+    pub(crate) fn set_spec(&mut self, state: SpecState, name: &CattleName) {
         let entry = SpecEntry {
             origin: origin(Requester::directory(ROOT)),
             state,
@@ -215,7 +215,7 @@ impl World {
     }
 
     /// Changes the valid spec of `rex`.
-    pub fn edit(&mut self, change: impl FnOnce(&mut Cattle)) {
+    pub(crate) fn edit(&mut self, change: impl FnOnce(&mut Cattle)) {
         let entry = self.desired.specs.get_mut(&name("rex")).unwrap();
         if let SpecState::Valid(cattle) = &mut entry.state {
             change(Arc::make_mut(cattle));
@@ -223,7 +223,7 @@ impl World {
     }
 
     /// A run of a spec that is there, with its assignment.
-    pub fn with_run(mut self, text: &str, id: u128) -> Self {
+    pub(crate) fn with_run(mut self, text: &str, id: u128) -> Self {
         let entry = &self.desired.specs[&name(text)];
         let SpecState::Valid(cattle) = &entry.state else {
             panic!("{text} has no valid spec");
@@ -245,7 +245,7 @@ impl World {
     }
 
     /// Binds a server to a run and lists it.
-    pub fn bind(&mut self, run: RunId, server: ServerId) {
+    pub(crate) fn bind(&mut self, run: RunId, server: ServerId) {
         let listed = self.server_of(run, server);
         let run = self.ledger.runs.get_mut(&run).unwrap();
         let _ = lifecycle::accept_create(run, run_server(&listed));
@@ -253,7 +253,7 @@ impl World {
     }
 
     /// A running server with the labels that a run's server has.
-    pub fn server_of(&self, run: RunId, server: ServerId) -> ObservedServer {
+    pub(crate) fn server_of(&self, run: RunId, server: ServerId) -> ObservedServer {
         let run = &self.ledger.runs[&run];
         let raw = labels::of_run(run, &self.limits.fleet, &self.limits.fleet_labels);
         ObservedServer {
@@ -271,12 +271,12 @@ impl World {
     }
 
     /// The run of `rex`.
-    pub fn rex(&mut self) -> &mut Run {
+    pub(crate) fn rex(&mut self) -> &mut Run {
         self.ledger.runs.get_mut(&run_id(1)).unwrap()
     }
 
     /// The assignment of `rex`.
-    pub fn task(&mut self) -> &mut Assignment {
+    pub(crate) fn task(&mut self) -> &mut Assignment {
         self.ledger
             .assignments
             .get_mut(&(name("rex"), hash(1)))
@@ -284,12 +284,12 @@ impl World {
     }
 
     /// The server of `rex`, as listed.
-    pub fn listed(&mut self) -> &mut ObservedServer {
+    pub(crate) fn listed(&mut self) -> &mut ObservedServer {
         &mut self.observed.servers[0]
     }
 
     /// Lets time pass; a list is made at its end, and running guests are heard.
-    pub fn later(&mut self, seconds: u64) {
+    pub(crate) fn later(&mut self, seconds: u64) {
         self.now += secs(seconds);
         self.observed.listed_at = Some(self.now);
         for run in self.ledger.runs.values_mut() {
@@ -297,7 +297,7 @@ impl World {
         }
     }
 
-    pub fn inputs(&self) -> guard::Inputs<'_> {
+    pub(crate) fn inputs(&self) -> guard::Inputs<'_> {
         guard::Inputs {
             desired: &self.desired,
             observed: &self.observed,
@@ -308,7 +308,7 @@ impl World {
     }
 
     /// The plan, which the guard has nothing to say about.
-    pub fn plan(&self) -> Plan {
+    pub(crate) fn plan(&self) -> Plan {
         let plan = plan::plan(
             &self.desired,
             &self.observed,
@@ -323,7 +323,7 @@ impl World {
     }
 
     /// The plan's actions in words.
-    pub fn actions(&self) -> Vec<String> {
+    pub(crate) fn actions(&self) -> Vec<String> {
         self.plan()
             .actions
             .iter()
@@ -332,7 +332,7 @@ impl World {
     }
 
     /// The plan's actions in one word each.
-    pub fn verbs(&self) -> Vec<&'static str> {
+    pub(crate) fn verbs(&self) -> Vec<&'static str> {
         self.plan()
             .actions
             .iter()
@@ -341,7 +341,7 @@ impl World {
     }
 
     /// What each waiting cattle waits for.
-    pub fn waits(&self) -> Vec<(String, String)> {
+    pub(crate) fn waits(&self) -> Vec<(String, String)> {
         self.plan()
             .waiting
             .iter()
@@ -350,7 +350,7 @@ impl World {
     }
 }
 
-pub fn run_server(listed: &ObservedServer) -> RunServer {
+pub(crate) fn run_server(listed: &ObservedServer) -> RunServer {
     RunServer {
         id: listed.id,
         name: listed.name.clone(),

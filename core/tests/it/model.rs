@@ -19,7 +19,7 @@ use crate::fixture::*;
 
 /// What becomes of a call to Hetzner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
+pub(crate) enum Fate {
     /// It works.
     Works,
     /// It works, and the reply is lost.
@@ -53,8 +53,8 @@ struct Server {
 
 /// The world as the controller knows it, and as it is.
 #[derive(Debug)]
-pub struct Model {
-    pub world: World,
+pub(crate) struct Model {
+    pub(crate) world: World,
     servers: BTreeMap<ServerId, Server>,
     /// Creates whose reply has not come yet.
     slow: Vec<RunId>,
@@ -68,7 +68,7 @@ pub struct Model {
 }
 
 impl Model {
-    pub fn new(max_instances: u32) -> Self {
+    pub(crate) fn new(max_instances: u32) -> Self {
         let mut world = World::empty();
         world.limits.max_instances = max_instances;
         world.limits.creates_per_hour = 10_000;
@@ -112,7 +112,7 @@ impl Model {
     }
 
     /// A server of our fleet whose run no ledger knows.
-    pub fn add_orphan(&mut self, cattle: &str, hash_of: u8, lives: u64) {
+    pub(crate) fn add_orphan(&mut self, cattle: &str, hash_of: u8, lives: u64) {
         let mut donor = World::empty();
         donor.now = self.world.now;
         let mut spec = crate::fixture::cattle(cattle);
@@ -138,12 +138,12 @@ impl Model {
     // === what Hetzner does ===
 
     /// Servers of our fleet that exist.
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.servers.len() - self.foreign.len()
     }
 
     /// Refreshes what the controller has seen.
-    pub fn list(&mut self) {
+    pub(crate) fn list(&mut self) {
         let limits = &self.world.limits;
         self.world.observed.servers = self
             .servers
@@ -155,14 +155,14 @@ impl Model {
     }
 
     /// Deletes the n-th of our servers behind the controller's back.
-    pub fn vanish(&mut self, n: usize) {
+    pub(crate) fn vanish(&mut self, n: usize) {
         if let Some(id) = self.nth(n) {
             self.servers.remove(&id);
         }
     }
 
     /// Turns the n-th of our servers off.
-    pub fn turn_off(&mut self, n: usize) {
+    pub(crate) fn turn_off(&mut self, n: usize) {
         if let Some(id) = self.nth(n) {
             let server = self.servers.get_mut(&id).unwrap();
             server.seen.status = ServerState::Off;
@@ -172,7 +172,7 @@ impl Model {
 
     /// Takes labels from the n-th of our servers: all of them only from one that the ledger knows by
     /// its number, for without labels nobody could say whose it is.
-    pub fn lose_labels(&mut self, n: usize, all: bool) {
+    pub(crate) fn lose_labels(&mut self, n: usize, all: bool) {
         if let Some(id) = self.nth(n) {
             let mut bound = self
                 .world
@@ -215,7 +215,7 @@ impl Model {
     // === what guests do ===
 
     /// The n-th of our servers' guests goes one step on.
-    pub fn guest_step(&mut self, n: usize, exit_code: i32) {
+    pub(crate) fn guest_step(&mut self, n: usize, exit_code: i32) {
         let Some(id) = self.nth(n) else { return };
         let now = self.world.now;
         let server = self.servers.get_mut(&id).unwrap();
@@ -255,7 +255,7 @@ impl Model {
     }
 
     /// Every working guest is heard.
-    pub fn heartbeats(&mut self) {
+    pub(crate) fn heartbeats(&mut self) {
         for server in self.servers.values() {
             let run = server.seen.labels.run;
             if server.guest == Guest::Working
@@ -268,7 +268,7 @@ impl Model {
 
     // === what the controller does ===
 
-    pub fn rerun(&mut self, cattle: &CattleName, hash: &SpecHash) {
+    pub(crate) fn rerun(&mut self, cattle: &CattleName, hash: &SpecHash) {
         let key = (cattle.clone(), hash.clone());
         let latest = self
             .world
@@ -285,7 +285,7 @@ impl Model {
     }
 
     /// The process dies: calls in flight are cut off, after they took effect.
-    pub fn crash(&mut self) {
+    pub(crate) fn crash(&mut self) {
         for run in std::mem::take(&mut self.slow) {
             self.reach(run);
         }
@@ -296,7 +296,7 @@ impl Model {
     }
 
     /// The slow calls come back.
-    pub fn come_back(&mut self) {
+    pub(crate) fn come_back(&mut self) {
         for run in std::mem::take(&mut self.slow) {
             self.world.limits.in_flight.remove(&run);
             self.post(run, Fate::Works);
@@ -304,7 +304,7 @@ impl Model {
     }
 
     /// One pass: plan, guard, execute. Each action draws its fate. Returns how many there were.
-    pub fn pass(&mut self, mut fate: impl FnMut() -> Fate) -> usize {
+    pub(crate) fn pass(&mut self, mut fate: impl FnMut() -> Fate) -> usize {
         let plan = self.world.plan();
         for action in &plan.actions {
             let fate = fate();
@@ -319,7 +319,7 @@ impl Model {
     }
 
     /// What must hold at every moment.
-    pub fn check(&self) {
+    pub(crate) fn check(&self) {
         assert!(
             self.count() <= self.world.limits.max_instances as usize,
             "{} servers, {} allowed",
@@ -340,7 +340,7 @@ impl Model {
     }
 
     /// What holds when nothing is left to do: no server of ours, no run that is not over and gone.
-    pub fn check_rest(&self) {
+    pub(crate) fn check_rest(&self) {
         assert_eq!(self.count(), 0, "{:#?}", self.servers);
         for run in self.world.ledger.runs.values() {
             assert!(run.gone_at.is_some(), "{run:#?}");

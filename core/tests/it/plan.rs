@@ -393,7 +393,8 @@ mod queue {
 
     #[test]
     fn each_closed_gate_says_which_it_is() {
-        let gates: [(fn(&mut World), &str, &str); 4] = [
+        type Gate = (fn(&mut World), &'static str, &'static str);
+        let gates: [Gate; 4] = [
             (
                 |w| w.limits.enabled = false,
                 "starts-paused",
