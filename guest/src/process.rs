@@ -213,6 +213,13 @@ mod tests {
         assert_eq!((stat.parent, stat.start_time), (3, 4711));
     }
 
+    proptest::proptest! {
+        #[test]
+        fn no_line_makes_the_parser_panic(line in ".{0,200}|[0-9) (]{0,200}") {
+            let _ = Stat::parse(&line);
+        }
+    }
+
     #[test]
     fn a_remembered_process_is_ourselves_only_with_our_start_time() {
         let own = ProcessId::of(getpid()).expect("we run");

@@ -100,3 +100,13 @@ fn without_guests_nothing_is_asked_for() {
     account.delete(id);
     assert_eq!(account.pass(5000).effects(), []);
 }
+
+#[test]
+fn a_poweron_of_a_running_server_starts_nothing() {
+    let mut account = account();
+    let id = account.running("a");
+    account.effects();
+    assert_eq!(account.act(id, "poweron").status, 201);
+    assert_eq!(account.pass(2000).effects(), []);
+    assert_eq!(account.server(id)["status"], "running");
+}
