@@ -85,28 +85,30 @@ struct Completed {
     state: SpecState,
 }
 
-/// What a look at a spec file found.
-pub(super) enum Found {
-    /// It is there; `None` while it was never complete.
-    There(Option<SpecState>),
-    /// It vanished since its directory was read.
-    Vanished,
-}
-
 impl SpecFile {
-    /// Looks at the file itself and takes it when it is complete.
-    pub(super) fn look(&mut self, at: &Moment, location: &Location<'_>, again: &mut Again) -> Found {
+    /// Looks at the file itself and takes it when it is complete; whether it is still there.
+    pub(super) fn look(&mut self, at: &Moment, location: &Location<'_>, again: &mut Again) -> bool {
         let parsed = &mut self.parsed;
-        let look = self.file.look(at, location.full, location.root, location.path, MAX_SPEC_BYTES, |read| {
-            let bytes = read.map_err(Refusal::Read)?;
-            *parsed += 1;
-            spec::parse(location.shown, location.stem, &bytes).map(Arc::new).map_err(Refusal::Content)
-        });
+        let look = self.file.look(
+            at,
+            location.full,
+            location.root,
+            location.path,
+            MAX_SPEC_BYTES,
+            |read| {
+                let bytes = read.map_err(Refusal::Read)?;
+                *parsed += 1;
+                spec::parse(location.shown, location.stem, &bytes)
+                    .map(Arc::new)
+                    .map_err(Refusal::Content)
+            },
+        );
         again.after(look.again_in());
-        match self.file.value() {
-            Some(Err(Refusal::Read(ReadError::Missing))) if !location.is_link => Found::Vanished,
-            _ => Found::There(None),
-        }
+        let vanished = matches!(
+            self.file.value(),
+            Some(Err(Refusal::Read(ReadError::Missing)))
+        );
+        !vanished || location.is_link
     }
 
     /// The spec as it is now: from what was taken of it, and what is around it.
@@ -131,7 +133,9 @@ impl SpecFile {
                 return self.last_state();
             }
         };
-        let (persona, wait) = around.personas.get(around.project, around.at, &spec.persona);
+        let (persona, wait) = around
+            .personas
+            .get(around.project, around.at, &spec.persona);
         again.after(wait);
         // An edit of several files is taken as one: half of it would be another task, and end the
         // live run for a spec that nobody wrote.
@@ -149,7 +153,11 @@ impl SpecFile {
             let inputs = Inputs {
                 fleet: around.fleet,
                 authority,
-                task_file: task.as_ref().map(|read| read.as_ref().map(|bytes| bytes.to_vec()).map_err(Clone::clone)),
+                task_file: task.as_ref().map(|read| {
+                    read.as_ref()
+                        .map(|bytes| bytes.to_vec())
+                        .map_err(Clone::clone)
+                }),
                 persona: persona.as_ref().as_ref().map_err(Clone::clone),
             };
             let state = match spec.complete(inputs) {
@@ -157,7 +165,14 @@ impl SpecFile {
                 Err(diagnostics) => SpecState::Broken(diagnostics),
             };
             let fleet_version = around.fleet_version;
-            self.completed = Some(Completed { spec, task, persona, fleet_version, authority, state });
+            self.completed = Some(Completed {
+                spec,
+                task,
+                persona,
+                fleet_version,
+                authority,
+                state,
+            });
         }
         self.last_state()
     }
@@ -188,9 +203,11 @@ impl SpecFile {
             Err(error) => return TaskLook::Complete(Err(format!("the project: {error}"))),
         };
         let full = around.project.root().join(path);
-        let look = task.content.look(around.at, &full, root, path, MAX_TASK_BYTES, |read| {
-            read.map(Arc::new).map_err(|error| error.to_string())
-        });
+        let look = task
+            .content
+            .look(around.at, &full, root, path, MAX_TASK_BYTES, |read| {
+                read.map(Arc::new).map_err(|error| error.to_string())
+            });
         match (look.again_in(), task.content.value()) {
             (None, Some(content)) => TaskLook::Complete(content.clone()),
             (wait, _) => TaskLook::NotYet(wait.unwrap_or_default()),
@@ -210,7 +227,8 @@ fn task_path(project: &Project, directory: &Path, named: &str) -> Result<PathBuf
     let outside = || "it must lie beneath the project".to_owned();
     let base = project.relative(directory).ok_or_else(outside)?;
     let path = beneath::join(&base, Path::new(named)).ok_or_else(outside)?;
-    let hidden = |part: std::path::Component<'_>| part.as_os_str().as_encoded_bytes().starts_with(b".");
+    let hidden =
+        |part: std::path::Component<'_>| part.as_os_str().as_encoded_bytes().starts_with(b".");
     if path.components().any(hidden) {
         return Err("it must not be hidden".to_owned());
     }
@@ -242,7 +260,13 @@ impl Refusal {
                     ),
                     error => (format!("cannot be read: {error}"), None),
                 };
-                vec![Diagnostic { path: shown.to_owned(), line: 0, column: 0, message, hint }]
+                vec![Diagnostic {
+                    path: shown.to_owned(),
+                    line: 0,
+                    column: 0,
+                    message,
+                    hint,
+                }]
             }
         }
     }

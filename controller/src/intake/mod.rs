@@ -27,4 +27,4 @@ pub use project::{FleetSource, Project};
 pub use scan::{Scanned, Scanner};
 pub use socket_specs::SocketSpecs;
 pub use tracked::Settled;
-//pub use watch::Watcher;
+pub use watch::Watcher;

@@ -51,7 +51,9 @@ impl Project {
     /// The project in this directory.
     #[must_use]
     pub fn new(root: &Path) -> Self {
-        Self { root: root.to_owned() }
+        Self {
+            root: root.to_owned(),
+        }
     }
 
     /// Its directory.
@@ -86,7 +88,14 @@ impl Project {
             return Some(relative.to_owned());
         }
         let root = self.root.canonicalize().ok()?;
-        Some(directory.canonicalize().ok()?.strip_prefix(root).ok()?.to_owned())
+        Some(
+            directory
+                .canonicalize()
+                .ok()?
+                .strip_prefix(root)
+                .ok()?
+                .to_owned(),
+        )
     }
 
     /// `SOUL.md` and `config.json` of a persona, read now. A `config.json` that does not exist is
@@ -97,8 +106,12 @@ impl Project {
     pub fn persona(&self, name: &PersonaName) -> Result<PersonaFiles, String> {
         let root = self.open_personas()?;
         let directory = Path::new(name.as_str());
-        let soul = root.read(&directory.join("SOUL.md"), MAX_SOUL_BYTES).map(|(bytes, _)| bytes);
-        let config = root.read(&directory.join("config.json"), MAX_CONFIG_BYTES).map(|(bytes, _)| bytes);
+        let soul = root
+            .read(&directory.join("SOUL.md"), MAX_SOUL_BYTES)
+            .map(|(bytes, _)| bytes);
+        let config = root
+            .read(&directory.join("config.json"), MAX_CONFIG_BYTES)
+            .map(|(bytes, _)| bytes);
         persona_files(name, soul, config)
     }
 
@@ -132,7 +145,10 @@ fn collect(
 ) -> Result<(), String> {
     let shown = |path: &Path| cattle_core::untrusted::escape(&path.to_string_lossy()).into_owned();
     if depth > MAX_ARCHIVE_DEPTH {
-        return Err(format!("`{}` is more than {MAX_ARCHIVE_DEPTH} directories deep", shown(directory)));
+        return Err(format!(
+            "`{}` is more than {MAX_ARCHIVE_DEPTH} directories deep",
+            shown(directory)
+        ));
     }
     let entries = match root.list(directory, MAX_ARCHIVE_FILES) {
         // A persona need have neither.
@@ -146,18 +162,27 @@ fn collect(
             EntryKind::File => {
                 let (bytes, _) = root.read(&path, *left).map_err(|error| match error {
                     ReadError::TooLong { .. } => {
-                        format!("skills and memory are larger than {MAX_ARCHIVE_BYTES} bytes together")
+                        format!(
+                            "skills and memory are larger than {MAX_ARCHIVE_BYTES} bytes together"
+                        )
                     }
                     error => format!("`{}`: {error}", shown(&path)),
                 })?;
                 if files.len() >= MAX_ARCHIVE_FILES {
-                    return Err(format!("skills and memory are more than {MAX_ARCHIVE_FILES} files"));
+                    return Err(format!(
+                        "skills and memory are more than {MAX_ARCHIVE_FILES} files"
+                    ));
                 }
                 *left -= bytes.len();
                 let path = path.strip_prefix(name.as_str()).unwrap_or(&path).to_owned();
                 files.push(ArchiveFile { path, bytes });
             }
-            EntryKind::Link => return Err(format!("`{}` is a link; copy the file instead", shown(&path))),
+            EntryKind::Link => {
+                return Err(format!(
+                    "`{}` is a link; copy the file instead",
+                    shown(&path)
+                ));
+            }
             EntryKind::Other => return Err(format!("`{}` is not a regular file", shown(&path))),
         }
     }
@@ -200,7 +225,8 @@ struct Persona {
 impl Personas {
     /// A new scan begins: every persona is looked at once more when it is asked for.
     pub(super) fn begin(&mut self) {
-        self.known.retain(|_, persona| std::mem::take(&mut persona.looked));
+        self.known
+            .retain(|_, persona| std::mem::take(&mut persona.looked));
     }
 
     /// A persona as it is, and when to look again where it is not complete yet; `None` while it was
@@ -235,10 +261,20 @@ impl Personas {
         ]
         .map(|(file, tracked, cap)| {
             let path = Path::new(name.as_str()).join(file);
-            tracked.look(at, &project.personas().join(&path), &root, &path, cap, |read| read)
+            tracked.look(
+                at,
+                &project.personas().join(&path),
+                &root,
+                &path,
+                cap,
+                |read| read,
+            )
         });
         let again = looks.iter().filter_map(Look::again_in).min();
-        let stale = persona.loaded.as_deref().is_some_and(|loaded| loaded.is_err());
+        let stale = persona
+            .loaded
+            .as_deref()
+            .is_some_and(|loaded| loaded.is_err());
         if persona.loaded.is_none() || stale || looks.contains(&Look::New) {
             if let (Some(soul), Some(config)) = (persona.soul.value(), persona.config.value()) {
                 let loaded = persona_files(name, soul.clone(), config.clone());
@@ -275,7 +311,12 @@ impl FleetSource {
     /// Of this project; `settled` is what the watcher sees.
     #[must_use]
     pub fn new(project: &Path, settled: Settled) -> Self {
-        Self { project: Project::new(project), settled, file: Tracked::default(), good: None }
+        Self {
+            project: Project::new(project),
+            settled,
+            file: Tracked::default(),
+            good: None,
+        }
     }
 
     /// Looks at the file.
@@ -284,15 +325,30 @@ impl FleetSource {
         let path = self.project.fleet_file();
         let shown = self.project.shown(&path);
         let broken = |error: &ReadError| {
-            vec![Diagnostic { path: shown.clone(), line: 0, column: 0, message: error.to_string(), hint: None }]
+            vec![Diagnostic {
+                path: shown.clone(),
+                line: 0,
+                column: 0,
+                message: error.to_string(),
+                hint: None,
+            }]
         };
         let look = match Beneath::open(&self.project.root) {
-            Ok(root) => self.file.look(&at, &path, &root, Path::new(FLEET_FILE), MAX_FLEET_BYTES, |read| {
-                Fleet::load(&shown, &read.map_err(|error| broken(&error))?).map(Arc::new)
-            }),
+            Ok(root) => self.file.look(
+                &at,
+                &path,
+                &root,
+                Path::new(FLEET_FILE),
+                MAX_FLEET_BYTES,
+                |read| Fleet::load(&shown, &read.map_err(|error| broken(&error))?).map(Arc::new),
+            ),
             Err(error) => {
                 let problems = broken(&error);
-                return FleetLook { fleet: self.good.clone(), problems, rescan_in: None };
+                return FleetLook {
+                    fleet: self.good.clone(),
+                    problems,
+                    rescan_in: None,
+                };
             }
         };
         if let Some(Ok(fleet)) = self.file.value() {
@@ -300,7 +356,12 @@ impl FleetSource {
         }
         FleetLook {
             fleet: self.good.clone(),
-            problems: self.file.value().and_then(|read| read.as_ref().err()).cloned().unwrap_or_default(),
+            problems: self
+                .file
+                .value()
+                .and_then(|read| read.as_ref().err())
+                .cloned()
+                .unwrap_or_default(),
             rescan_in: look.again_in(),
         }
     }

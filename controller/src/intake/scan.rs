@@ -22,7 +22,7 @@ use cattle_schemas::{Timestamp, problem::Diagnostic};
 
 use super::{
     beneath::{Beneath, EntryKind, ReadError},
-    entry::{Again, Around, Found, Location, SpecFile},
+    entry::{Again, Around, Location, SpecFile},
     project::{Personas, Project},
     tracked::{Moment, Settled},
 };
@@ -133,7 +133,13 @@ impl Scanner {
         self.files.values().map(|file| file.parsed).sum()
     }
 
-    fn scan_at(&mut self, at: &Moment, fleet: &Fleet, now: Timestamp, socket_specs: &[SocketSpec]) -> Scanned {
+    fn scan_at(
+        &mut self,
+        at: &Moment,
+        fleet: &Fleet,
+        now: Timestamp,
+        socket_specs: &[SocketSpec],
+    ) -> Scanned {
         if self.fleet.as_ref() != Some(fleet) {
             self.fleet = Some(fleet.clone());
             self.fleet_version += 1;
@@ -154,7 +160,7 @@ impl Scanner {
         if complete {
             self.since.get_or_insert(now);
         }
-        self.settle(claims, &states, now, &mut strays);
+        self.settle(claims, now, &mut strays);
         Scanned {
             desired: Desired {
                 specs: self.entries.clone(),
@@ -167,10 +173,23 @@ impl Scanner {
     }
 
     /// Reads a root's directories and looks at its files. An error leaves everything as it was.
-    fn look(&mut self, index: usize, at: &Moment, again: &mut Again, strays: &mut Strays) -> Result<(), String> {
+    fn look(
+        &mut self,
+        index: usize,
+        at: &Moment,
+        again: &mut Again,
+        strays: &mut Strays,
+    ) -> Result<(), String> {
         let root = &self.roots[index];
         let directory = Beneath::open(&root.path).map_err(|error| error.to_string())?;
-        let mut walk = Walk { root, project: &self.project, directory: &directory, entries: 0, found: Vec::new(), strays };
+        let mut walk = Walk {
+            root,
+            project: &self.project,
+            directory: &directory,
+            entries: 0,
+            found: Vec::new(),
+            strays,
+        };
         walk.walk(Path::new(""), 0)?;
         let mut seen = BTreeSet::new();
         for candidate in std::mem::take(&mut walk.found) {
@@ -186,11 +205,12 @@ impl Scanner {
             };
             let key = (index, candidate.path.clone());
             let file = self.files.entry(key.clone()).or_default();
-            if let Found::There(_) = file.look(at, &location, again) {
+            if file.look(at, &location, again) {
                 seen.insert(key);
             }
         }
-        self.files.retain(|key, _| key.0 != index || seen.contains(key));
+        self.files
+            .retain(|key, _| key.0 != index || seen.contains(key));
         Ok(())
     }
 
@@ -203,8 +223,10 @@ impl Scanner {
         again: &mut Again,
         strays: &mut Strays,
     ) -> BTreeMap<CattleName, Vec<Claim>> {
-        let asked: BTreeMap<&CattleName, &SocketSpec> =
-            socket_specs.iter().map(|spec| (&spec.cattle, spec)).collect();
+        let asked: BTreeMap<&CattleName, &SocketSpec> = socket_specs
+            .iter()
+            .map(|spec| (&spec.cattle, spec))
+            .collect();
         self.personas.begin();
         let project_root = Beneath::open(self.project.root());
         let mut around = Around {
@@ -223,17 +245,29 @@ impl Scanner {
             let name = match stem(&key.1).unwrap_or_default().parse::<CattleName>() {
                 Ok(name) => name,
                 Err(error) => {
-                    strays.add(&shown, error.to_string(), Some("the file's stem names the cattle: rename the file"));
+                    strays.add(
+                        &shown,
+                        error.to_string(),
+                        Some("the file's stem names the cattle: rename the file"),
+                    );
                     continue;
                 }
             };
             let asked = asked.get(&name).filter(|_| root.socket);
             let authority = asked.map_or(root.authority, |asked| asked.authority);
-            let requester =
-                asked.map_or_else(|| Requester::directory(&root.key), |asked| asked.requester.clone());
+            let requester = asked.map_or_else(
+                || Requester::directory(&root.key),
+                |asked| asked.requester.clone(),
+            );
             let directory = full.parent().unwrap_or(&root.path);
             let state = file.state(&mut around, directory, &shown, authority, again);
-            claims.entry(name).or_default().push(Claim { key: key.clone(), shown, requester, authority, state });
+            claims.entry(name).or_default().push(Claim {
+                key: key.clone(),
+                shown,
+                requester,
+                authority,
+                state,
+            });
         }
         claims
     }
@@ -242,7 +276,6 @@ impl Scanner {
     fn settle(
         &mut self,
         claims: BTreeMap<CattleName, Vec<Claim>>,
-        states: &BTreeMap<String, RootState>,
         now: Timestamp,
         strays: &mut Strays,
     ) {
@@ -252,14 +285,26 @@ impl Scanner {
             // Who was there first stays, except against an operator; else the order of directories.
             let known = self.owners.get(&name);
             claims.sort_by_key(|claim| {
-                let operators = self.roots[claim.key.0].authority == Authority::Operator;
-                (claim.state.is_none(), !operators, known != Some(&claim.key), claim.key.clone())
+                let operators = claim.authority == Authority::Operator;
+                (
+                    claim.state.is_none(),
+                    !operators,
+                    known != Some(&claim.key),
+                    claim.key.clone(),
+                )
             });
             let mut claims = claims.into_iter();
             let Some(owner) = claims.next() else { continue };
             for other in claims {
-                let message = format!("`{name}` is already the cattle of {}; this file is ignored", owner.shown);
-                strays.add(&other.shown, message, Some("rename one of the files, or remove it"));
+                let message = format!(
+                    "`{name}` is already the cattle of {}; this file is ignored",
+                    owner.shown
+                );
+                strays.add(
+                    &other.shown,
+                    message,
+                    Some("rename one of the files, or remove it"),
+                );
             }
             let root = &self.roots[owner.key.0];
             match (owner.state, self.entries.get_mut(&name)) {
@@ -271,11 +316,18 @@ impl Scanner {
                         authority: owner.authority,
                         from_socket: root.socket,
                     };
-                    self.entries.insert(name.clone(), SpecEntry { origin, state });
+                    self.entries
+                        .insert(name.clone(), SpecEntry { origin, state });
                     self.owners.insert(name, owner.key);
                 }
                 // It is being written, so it is not removed: its absence begins again.
-                (None, Some(SpecEntry { state: SpecState::Absent { since }, .. })) => *since = now,
+                (
+                    None,
+                    Some(SpecEntry {
+                        state: SpecState::Absent { since },
+                        ..
+                    }),
+                ) => *since = now,
                 (None, _) => {}
             }
         }
@@ -283,19 +335,18 @@ impl Scanner {
             if present.contains(name) || matches!(entry.state, SpecState::Absent { .. }) {
                 continue;
             }
-            // An unreadable root keeps its files, so that this is one that was read.
-            debug_assert_ne!(
-                states.get(&entry.origin.root).map(|state| matches!(state, RootState::Unreadable(_))),
-                Some(true)
-            );
+            // An unreadable root keeps its files: this one was read, and the file was not there.
             entry.state = SpecState::Absent { since: now };
         }
         let long_gone = |entry: &SpecEntry| match entry.state {
-            SpecState::Absent { since } => now - since > chrono::TimeDelta::from_std(ABSENT_FOR).unwrap_or_default(),
+            SpecState::Absent { since } => {
+                now - since > chrono::TimeDelta::from_std(ABSENT_FOR).unwrap_or_default()
+            }
             SpecState::Valid(_) | SpecState::Broken(_) => false,
         };
         self.entries.retain(|_, entry| !long_gone(entry));
-        self.owners.retain(|name, _| self.entries.contains_key(name));
+        self.owners
+            .retain(|name, _| self.entries.contains_key(name));
     }
 }
 
@@ -313,7 +364,10 @@ impl Walk<'_> {
     fn walk(&mut self, path: &Path, depth: usize) -> Result<(), String> {
         let shown = |path: &Path| untrusted::escape(&path.to_string_lossy()).into_owned();
         if depth > MAX_DEPTH {
-            return Err(format!("`{}` is more than {MAX_DEPTH} directories deep", shown(path)));
+            return Err(format!(
+                "`{}` is more than {MAX_DEPTH} directories deep",
+                shown(path)
+            ));
         }
         let entries = match self.directory.list(path, MAX_ENTRIES) {
             Ok(entries) => entries,
@@ -333,9 +387,15 @@ impl Walk<'_> {
             match entry.kind {
                 EntryKind::Directory => self.walk(&path, depth + 1)?,
                 EntryKind::Link if !is_spec(&path) => self.refuse_link(&path),
-                EntryKind::Link => self.found.push(Candidate { path, is_link: true }),
+                EntryKind::Link => self.found.push(Candidate {
+                    path,
+                    is_link: true,
+                }),
                 EntryKind::File | EntryKind::Other if is_spec(&path) => {
-                    self.found.push(Candidate { path, is_link: false });
+                    self.found.push(Candidate {
+                        path,
+                        is_link: false,
+                    });
                 }
                 EntryKind::File | EntryKind::Other => {}
             }
@@ -351,7 +411,8 @@ impl Walk<'_> {
             _ => return,
         };
         let shown = self.project.shown(&self.root.path.join(path));
-        self.strays.add(&shown, message.to_owned(), Some("copy the files instead"));
+        self.strays
+            .add(&shown, message.to_owned(), Some("copy the files instead"));
     }
 }
 
@@ -363,7 +424,13 @@ impl Strays {
     fn add(&mut self, path: &str, message: String, hint: Option<&str>) {
         if self.0.len() < MAX_STRAYS {
             let hint = hint.map(str::to_owned);
-            self.0.push(Diagnostic { path: path.to_owned(), line: 0, column: 0, message, hint });
+            self.0.push(Diagnostic {
+                path: path.to_owned(),
+                line: 0,
+                column: 0,
+                message,
+                hint,
+            });
         }
     }
 }
@@ -371,11 +438,18 @@ impl Strays {
 /// Hidden files and what editors leave beside a file (`x.yaml~`, `#x.yaml#`, `.x.yaml.swp`, `4913`).
 pub(super) fn is_leftover(name: &OsStr) -> bool {
     let name = name.as_bytes();
-    name.starts_with(b".") || name.ends_with(b"~") || name.starts_with(b"#") || name.starts_with(b"~")
+    name.starts_with(b".")
+        || name.ends_with(b"~")
+        || name.starts_with(b"#")
+        || name.starts_with(b"~")
 }
 
 fn is_spec(path: &Path) -> bool {
-    let known = |extension: &OsStr| ["yaml", "yml", "json"].iter().any(|known| extension == *known);
+    let known = |extension: &OsStr| {
+        ["yaml", "yml", "json"]
+            .iter()
+            .any(|known| extension == *known)
+    };
     path.extension().is_some_and(known)
 }
 

@@ -81,10 +81,18 @@ impl SocketSpecs {
     /// # Errors
     /// It cannot be made.
     pub fn open(directory: &Path) -> Result<Self, SocketSpecError> {
-        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
+        let made = fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(directory);
         made.and_then(|()| fs::set_permissions(directory, Permissions::from_mode(0o700)))
-            .map_err(|source| SocketSpecError::Directory { path: directory.to_owned(), source })?;
-        let specs = Self { directory: directory.to_owned() };
+            .map_err(|source| SocketSpecError::Directory {
+                path: directory.to_owned(),
+                source,
+            })?;
+        let specs = Self {
+            directory: directory.to_owned(),
+        };
         specs.sweep();
         Ok(specs)
     }
@@ -93,9 +101,16 @@ impl SocketSpecs {
     ///
     /// # Errors
     /// Too long, no room, or the file system refuses; then the old spec is still there.
-    pub fn put(&self, cattle: &CattleName, format: Format, bytes: &[u8]) -> Result<PathBuf, SocketSpecError> {
+    pub fn put(
+        &self,
+        cattle: &CattleName,
+        format: Format,
+        bytes: &[u8],
+    ) -> Result<PathBuf, SocketSpecError> {
         if bytes.len() > MAX_SPEC_BYTES {
-            return Err(SocketSpecError::TooLong { cattle: cattle.clone() });
+            return Err(SocketSpecError::TooLong {
+                cattle: cattle.clone(),
+            });
         }
         let path = self.path(cattle, format);
         let fail = |source: io::Error| failed("write", cattle, source);
@@ -104,7 +119,9 @@ impl SocketSpecs {
             .prefix(TEMPORARY)
             .tempfile_in(&self.directory)
             .map_err(fail)?;
-        file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(fail)?;
+        file.write_all(bytes)
+            .and_then(|()| file.as_file().sync_all())
+            .map_err(fail)?;
         file.persist(&path).map_err(|error| fail(error.error))?;
         for other in Format::ALL.into_iter().filter(|other| *other != format) {
             remove(&self.path(cattle, other)).map_err(fail)?;
@@ -143,7 +160,8 @@ impl SocketSpecs {
     }
 
     fn path(&self, cattle: &CattleName, format: Format) -> PathBuf {
-        self.directory.join(format!("{cattle}.{}", format.extension()))
+        self.directory
+            .join(format!("{cattle}.{}", format.extension()))
     }
 
     fn sync(&self) -> io::Result<()> {
@@ -152,9 +170,15 @@ impl SocketSpecs {
 
     /// Removes what a crash left half-written.
     fn sweep(&self) {
-        let Ok(entries) = fs::read_dir(&self.directory) else { return };
+        let Ok(entries) = fs::read_dir(&self.directory) else {
+            return;
+        };
         for entry in entries.flatten() {
-            if entry.file_name().as_encoded_bytes().starts_with(TEMPORARY.as_bytes()) {
+            if entry
+                .file_name()
+                .as_encoded_bytes()
+                .starts_with(TEMPORARY.as_bytes())
+            {
                 // It will be tried again at the next start, and harms nobody meanwhile.
                 drop(fs::remove_file(entry.path()));
             }
@@ -167,8 +191,14 @@ const TEMPORARY: &str = ".writing-";
 fn failed(operation: &'static str, cattle: &CattleName, source: io::Error) -> SocketSpecError {
     let cattle = cattle.clone();
     match source.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => SocketSpecError::Full { cattle },
-        _ => SocketSpecError::Io { operation, cattle, source },
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            SocketSpecError::Full { cattle }
+        }
+        _ => SocketSpecError::Io {
+            operation,
+            cattle,
+            source,
+        },
     }
 }
 

@@ -84,7 +84,11 @@ impl Moment {
         let wall = SystemTime::now();
         let mut notes = settled.lock();
         notes.retain(|_, (_, at)| wall.duration_since(*at).is_ok_and(|age| age < NOTE_LIFE));
-        Self { instant: Instant::now(), wall, notes: notes.clone() }
+        Self {
+            instant: Instant::now(),
+            wall,
+            notes: notes.clone(),
+        }
     }
 
     /// What is known of a file in this state: from a note of it, or of a directory that it is in.
@@ -108,7 +112,9 @@ impl Moment {
 
     fn age(&self, stamp: &Stamp) -> Option<Duration> {
         // A stamp of the future says nothing about age: another machine's clock wrote it.
-        self.wall.duration_since(SystemTime::UNIX_EPOCH + stamp.latest()).ok()
+        self.wall
+            .duration_since(SystemTime::UNIX_EPOCH + stamp.latest())
+            .ok()
     }
 }
 
