@@ -266,12 +266,12 @@ impl Personas {
             .loaded
             .as_deref()
             .is_some_and(|loaded| loaded.is_err());
-        if persona.loaded.is_none() || stale || looks.contains(&Look::New) {
-            if let (Some(soul), Some(config)) = (persona.soul.value(), persona.config.value()) {
-                let loaded = persona_files(name, soul.clone(), config.clone());
-                if persona.loaded.as_deref() != Some(&loaded) {
-                    persona.loaded = Some(Arc::new(loaded));
-                }
+        if (persona.loaded.is_none() || stale || looks.contains(&Look::New))
+            && let (Some(soul), Some(config)) = (persona.soul.value(), persona.config.value())
+        {
+            let loaded = persona_files(name, soul.clone(), config.clone());
+            if persona.loaded.as_deref() != Some(&loaded) {
+                persona.loaded = Some(Arc::new(loaded));
             }
         }
         (persona.loaded.clone(), again)
