@@ -11,3 +11,4 @@ pub mod secrets;
 pub mod settings;
 pub mod socket_api;
 pub mod store;
+pub mod world;
