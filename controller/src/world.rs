@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use cattle_core::{
     action::{Limits, Plan},
+    cost::Amount,
     desired::Desired,
     fleet::Fleet,
     ledger::Ledger,
@@ -49,6 +50,17 @@ pub struct Prices {
     pub hourly: BTreeMap<(String, String), String>,
     /// Net hourly price of one primary IPv4 by location.
     pub ipv4_hourly: BTreeMap<String, String>,
+}
+
+impl Prices {
+    /// The net hourly price of a server with its IPv4 address; `None` while it is not known.
+    #[must_use]
+    pub fn hourly_with_ipv4(&self, server_type: &str, location: &str) -> Option<String> {
+        let key = (server_type.to_owned(), location.to_owned());
+        let server: Amount = self.hourly.get(&key)?.parse().ok()?;
+        let ipv4: Amount = self.ipv4_hourly.get(location)?.parse().ok()?;
+        Some((server + ipv4).to_string())
+    }
 }
 
 /// Rings for a pass.

@@ -6,6 +6,7 @@
 pub mod action;
 pub mod cost;
 pub mod desired;
+pub mod example;
 pub mod expiry;
 pub mod fleet;
 pub mod guard;

@@ -49,6 +49,15 @@ mod tests {
         assert_eq!(find_in(PASSWD, "agen"), None);
     }
 
+    proptest::proptest! {
+        #[test]
+        fn no_file_makes_the_parser_panic_or_find_the_wrong_user(text in "([a:0-9]{0,8}\n){0,8}") {
+            if find_in(&text, "a").is_some() {
+                assert!(text.lines().any(|line| line.starts_with("a:")));
+            }
+        }
+    }
+
     #[test]
     fn a_broken_line_is_no_account() {
         assert_eq!(find_in(PASSWD, "broken"), None);

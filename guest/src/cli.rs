@@ -14,7 +14,7 @@ use tracing::{error, info};
 
 use crate::layout::Layout;
 use crate::run::{Ending, Pace};
-use crate::{check, power, run as guest};
+use crate::{check, guard, power, run as guest};
 
 /// The guest's arguments, to be flattened into a program's or a subcommand's.
 #[derive(Debug, Args)]
@@ -35,21 +35,29 @@ enum Command {
 
 const RUN_HELP: &str = "\
 Files, beneath --root:
-  /run/clawdlets/cattle/bootstrap.json      who the controller is, and the one-time token; deleted once spent
-  /var/lib/clawdlets/cattle/task.json       the task
-  /var/lib/clawdlets/cattle/persona/        SOUL.md, config.json, and what the controller adds: skills/, memory/
-  /etc/clawdlets/cattle/runners.json        task type -> command
-  /var/lib/clawdlets/cattle/workspace/      the runner's working directory; result.json in it is the result
-  /var/lib/clawdlets/cattle/state/          the log, and the mark that the run was started
+  /run/clawdlets/cattle/bootstrap.json
+      who the controller is, and the one-time token; deleted once spent
+  /var/lib/clawdlets/cattle/task.json
+      the task
+  /var/lib/clawdlets/cattle/persona/
+      SOUL.md, config.json, and from the controller skills/ and memory/
+  /etc/clawdlets/cattle/runners.json
+      task type -> command
+  /var/lib/clawdlets/cattle/workspace/
+      the runner's working directory; result.json in it is the result
+  /var/lib/clawdlets/cattle/state/
+      the log, and the mark that the runner was started
 
-The runner gets the run's env, CLAWDLETS_TASK_FILE, CLAWDLETS_PERSONA_DIR, CLAWDLETS_MODEL, PATH, HOME, LANG, TERM.
-Its output is the log, its exit code the status. It is started at most once, whatever restarts.
+The runner gets the run's env, and CLAWDLETS_TASK_FILE, CLAWDLETS_PERSONA_DIR,
+CLAWDLETS_MODEL, PATH, HOME, LANG, TERM. Its output is the log, its exit code
+the status. It is started at most once, whatever restarts.
 
-Example: a guest without a machine of its own, against a controller on loopback:
+Example: a guest without a machine of its own, its files under ./vm:
+  clf-cattle check --root ./vm
   clf-cattle run --root ./vm
 
-Exit status: 0 the controller has the outcome (of a failed task too), 1 it has not, 2 usage.
-RUST_LOG sets the verbosity of what goes to stderr (info).";
+Exit status: 0 the controller has the outcome (of a failed task too),
+1 it has not, 2 usage. RUST_LOG sets how much is said on stderr (info).";
 
 const CHECK_HELP: &str = "\
 Example:
@@ -59,7 +67,7 @@ Exit status: 0 a run could start, 1 it could not.";
 
 #[derive(Debug, Args)]
 struct RunArgs {
-    /// Directory that holds all of the guest's files; `/` without it. With it nothing is powered off
+    /// Directory that holds all of the guest's files, instead of `/`; nothing is powered off
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
     /// Leave the machine on when the run is over
@@ -82,6 +90,9 @@ struct CheckArgs {
 /// Runs the guest as told. Logs to stderr, unless the calling binary has set up tracing already.
 #[must_use]
 pub fn run(cli: Cli) -> ExitCode {
+    if let Some(code) = guard::stand() {
+        return code;
+    }
     let done = match cli.command {
         Command::Run(args) => run_task(&args),
         Command::Check(args) => check_files(&args),

@@ -13,6 +13,7 @@
 //! - The runner starts only after the controller acknowledged `ready`.
 //! - The runner never waits for us: its output is always read, whatever the controller or the disk
 //!   does with it.
+//! - Nothing of the runner outlives it, and it does not outlive the guest.
 //! - What the runner leaves behind is untrusted: bounded, opened without following links.
 //! - Tokens and env values are in memory, in the runner's environment, and, as far as a restart
 //!   needs them, in 0600 files on `/run`; never in a log.
@@ -28,6 +29,7 @@ mod accounts;
 mod backoff;
 mod check;
 mod client;
+mod guard;
 mod heartbeat;
 mod input;
 mod layout;

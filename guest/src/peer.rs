@@ -145,3 +145,25 @@ async fn status(socket: &Path) -> Result<Status, PeerError> {
         .map_err(PeerError::Tailscaled)?;
     json(CALL, &body).map_err(PeerError::Tailscaled)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address_of(url: &str) -> Option<IpAddr> {
+        address(&Url::parse(url).expect("a URL"))
+    }
+
+    #[test]
+    fn an_address_is_read_from_a_url_in_both_families_and_a_name_is_none() {
+        assert_eq!(
+            address_of("http://100.64.0.1:18337"),
+            "100.64.0.1".parse().ok()
+        );
+        assert_eq!(
+            address_of("http://[fd7a:115c:a1e0::1]:18337"),
+            "fd7a:115c:a1e0::1".parse().ok()
+        );
+        assert_eq!(address_of("http://controller:18337"), None);
+    }
+}

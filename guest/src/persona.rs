@@ -136,3 +136,89 @@ fn check_path(path: &Path) -> Result<(), &'static str> {
         Err("outside the archive")
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use proptest::prelude::*;
+    use tar::{Builder, Header};
+
+    use super::*;
+
+    fn kind() -> impl Strategy<Value = EntryType> {
+        prop_oneof![
+            4 => Just(EntryType::Regular),
+            2 => Just(EntryType::Directory),
+            1 => any::<u8>().prop_map(EntryType::new),
+        ]
+    }
+
+    /// Names that are right, nearly right, or anything.
+    fn name() -> impl Strategy<Value = Vec<u8>> {
+        prop_oneof![
+            3 => "(skills|memory)(/[a-b]){0,3}/?".prop_map(String::into_bytes),
+            2 => "[./a]{0,8}(skills|memory)?(/\\.\\.|/a|//|/\\.){0,4}".prop_map(String::into_bytes),
+            1 => prop::collection::vec(any::<u8>(), 0..100),
+        ]
+    }
+
+    fn tar_of(entries: &[(EntryType, Vec<u8>, Vec<u8>)]) -> Vec<u8> {
+        let mut tar = Builder::new(Vec::new());
+        for (kind, name, data) in entries {
+            let mut header = Header::new_gnu();
+            header.set_entry_type(*kind);
+            header.set_mode(0o644);
+            header.set_size(data.len() as u64);
+            header.as_gnu_mut().unwrap().name[..name.len()].copy_from_slice(name);
+            header.set_cksum();
+            tar.append(&header, data.as_slice()).unwrap();
+        }
+        tar.into_inner().unwrap()
+    }
+
+    /// Everything beneath `dir`, which must be files and directories alone.
+    fn walk(dir: &Path) -> Vec<PathBuf> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            let kind = fs::symlink_metadata(&path).unwrap().file_type();
+            assert!(kind.is_dir() || kind.is_file(), "{}", path.display());
+            if kind.is_dir() {
+                found.extend(walk(&path));
+            }
+            found.push(path);
+        }
+        found
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_an_archive_names_nothing_is_written_outside_skills_and_memory(
+            entries in prop::collection::vec(
+                (kind(), name(), prop::collection::vec(any::<u8>(), 0..20)),
+                0..6,
+            )
+        ) {
+            let top = tempfile::tempdir().unwrap();
+            let persona = top.path().join("a/b/persona");
+            let archive = tar_of(&entries);
+            let digest: String = Sha256::digest(&archive).iter().map(|b| format!("{b:02x}")).collect();
+            let installed = install(&archive, &digest, &persona);
+            let inside: Vec<_> = TOP_LEVEL.iter().map(|name| persona.join(name)).collect();
+            let way = [top.path().join("a"), top.path().join("a/b"), persona];
+            for path in walk(top.path()) {
+                prop_assert!(
+                    way.contains(&path) || inside.iter().any(|dir| path.starts_with(dir)),
+                    "{} after {:?}", path.display(), installed
+                );
+                prop_assert!(installed.is_ok() || way.contains(&path), "half an archive stays");
+            }
+        }
+
+        #[test]
+        fn bytes_that_are_no_archive_are_no_panic(bytes in prop::collection::vec(any::<u8>(), 0..2000)) {
+            let top = tempfile::tempdir().unwrap();
+            let _ = unpack(&bytes, top.path());
+        }
+    }
+}

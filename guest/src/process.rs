@@ -41,12 +41,21 @@ impl ProcessId {
         })
     }
 
-    /// Kills the group that this process leads, if it is still the same process.
-    pub(crate) fn kill_group(self) {
+    /// Kills the group that this process leads and what descends from it, if it is still the same
+    /// process.
+    pub(crate) fn kill_with_descendants(self) {
         let same = Stat::read(self.pid).is_some_and(|stat| stat.start_time == self.start_time);
-        if same && let Some(pid) = Pid::from_raw(self.pid) {
+        if !same {
+            return;
+        }
+        // Found before the leader dies, and with it their descent.
+        let descendants = descendants(self.pid);
+        if let Some(pid) = Pid::from_raw(self.pid) {
             // Gone in between is as good as killed.
             let _ = kill_process_group(pid, Signal::KILL);
+        }
+        for pid in descendants.into_iter().filter_map(Pid::from_raw) {
+            let _ = kill_process(pid, Signal::KILL);
         }
     }
 }
@@ -204,6 +213,13 @@ mod tests {
         assert_eq!((stat.parent, stat.start_time), (3, 4711));
     }
 
+    proptest::proptest! {
+        #[test]
+        fn no_line_makes_the_parser_panic(line in ".{0,200}|[0-9) (]{0,200}") {
+            let _ = Stat::parse(&line);
+        }
+    }
+
     #[test]
     fn a_remembered_process_is_ourselves_only_with_our_start_time() {
         let own = ProcessId::of(getpid()).expect("we run");
@@ -213,6 +229,6 @@ mod tests {
             ..own
         };
         // Would end this test if the start time were not looked at.
-        other.kill_group();
+        other.kill_with_descendants();
     }
 }

@@ -117,7 +117,7 @@ async fn ran_before(
     shutdown: &Shutdown,
 ) -> Result<Ending, RunError> {
     if let Some(runner) = marker.runner {
-        runner.kill_group();
+        runner.kill_with_descendants();
     }
     state::forget_bootstrap(layout).map_err(RunError::State)?;
     let session = state::session(layout)

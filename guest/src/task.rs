@@ -10,6 +10,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 
+use crate::guard;
 use crate::heartbeat::{Heartbeat, Word};
 use crate::link::{Link, Over, When};
 use crate::log::{self, Progress};
@@ -55,6 +56,11 @@ pub(crate) async fn run_task(
         Err(error) => return not_started(format!("cannot wait for the runner: {error}")),
     };
     marker.runner = group.id();
+    let _guard = marker.runner.map(guard::post).and_then(|posted| {
+        posted
+            .inspect_err(|error| warn!(%error, "the runner is without a guard"))
+            .ok()
+    });
     if let Err(error) = state::set_marker(link.layout, &marker) {
         warn!(%error, "a restarted guest will not find its runner");
     }

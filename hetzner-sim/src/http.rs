@@ -4,7 +4,7 @@
 //! token, a loopback `Host` (against DNS rebinding) and no `Origin` (against web pages), for the
 //! control API as well.
 
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -14,7 +14,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use chrono::Utc;
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 
 use crate::{
     connection::Shears,
@@ -25,6 +25,9 @@ use crate::{
 
 /// A create with full `user_data` is under 100 KiB even when every character is escaped.
 const BODY_MAX: usize = 1024 * 1024;
+
+/// Between the half of a reply that arrives and the end of its connection.
+const FLUSH: Duration = Duration::from_millis(20);
 
 const CONTROL: &str = "/_sim";
 
@@ -119,8 +122,12 @@ fn half(answer: Answer) -> Response {
     let ((status, mut headers), bytes) = render(answer);
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(bytes.len()));
     let first = Bytes::copy_from_slice(&bytes[..bytes.len() / 2]);
-    let pieces: [io::Result<Bytes>; 2] = [Ok(first), Err(io::ErrorKind::ConnectionAborted.into())];
-    (status, headers, HttpBody::from_stream(stream::iter(pieces))).into_response()
+    let body = stream::once(async { Ok(first) }).chain(stream::once(async {
+        // Only a body that waits is flushed; without this, not even the head would arrive.
+        tokio::time::sleep(FLUSH).await;
+        Err::<Bytes, _>(io::Error::from(io::ErrorKind::ConnectionAborted))
+    }));
+    (status, headers, HttpBody::from_stream(body)).into_response()
 }
 
 fn render(answer: Answer) -> ((StatusCode, HeaderMap), Vec<u8>) {

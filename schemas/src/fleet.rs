@@ -89,6 +89,10 @@ fn yes() -> bool {
 /// `cattle.hetzner`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("allOf" = [
+    { "oneOf": [{ "required": ["serverType"] }, { "required": ["serverTypes"] }] },
+    { "oneOf": [{ "required": ["location"] }, { "required": ["locations"] }] },
+]))]
 pub struct HetznerConfig {
     /// Image id or name.
     pub image: String,

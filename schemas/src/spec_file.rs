@@ -51,8 +51,13 @@ pub struct Metadata {
 /// `spec` of a spec file. Exactly one of `task` and `taskFile` must be there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("oneOf" = [{ "required": ["task"] }, { "required": ["taskFile"] }]))]
 pub struct CattleFileSpec {
     /// Directory name beneath `cattle/personas`.
+    #[schemars(
+        length(min = 1, max = 40),
+        regex(pattern = "^[a-z]([a-z0-9-]*[a-z0-9])?$")
+    )]
     pub persona: String,
     /// The task, inline.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -68,6 +73,7 @@ pub struct CattleFileSpec {
     pub start_within: Option<SpecDuration>,
     /// `provider/model`; else the persona's, else the host's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 200), regex(pattern = "^[a-z0-9][a-z0-9._-]*/[!-~]+$"))]
     pub model: Option<String>,
     /// Hand the GitHub token to the guest. Operators only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -86,6 +92,10 @@ pub struct CattleFileSpec {
 /// Hetzner choices of a spec; each optional, else the fleet's.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("allOf" = [
+    { "not": { "required": ["serverType", "serverTypes"] } },
+    { "not": { "required": ["location", "locations"] } },
+]))]
 pub struct Placement {
     /// Image id or name.
     #[serde(default, skip_serializing_if = "Option::is_none")]

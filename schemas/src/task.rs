@@ -42,6 +42,7 @@ pub struct TaskInput {
     #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
     /// What the agent is told.
+    #[schemars(length(min = 1))]
     pub message: String,
     /// Accepted for compatibility; always replaced by `""`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

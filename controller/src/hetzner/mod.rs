@@ -1,1 +1,32 @@
-//! The Hetzner Cloud API: one transport, tolerant decoding, named errors.
+//! Hetzner's cloud API, as far as cattle need it.
+//!
+//! ```text
+//! client.rs   what the controller asks for, in its own words
+//! firewall.rs, ssh_keys.rs, prices.rs   what rarely changes and is remembered for a while
+//! candidates.rs   (server type, location) pairs and how long a refused one is left alone
+//! error.rs    what a failure was, and the one table that says what to do about it
+//! wire.rs     replies, decoded as tolerantly as is safe
+//! transport.rs   one HTTP exchange
+//! ```
+//!
+//! Requests are written with the `hcloud` crate's models. Its reply models are not used: one key
+//! that the API dropped, or one new word in an enum, would make a list of all servers unreadable
+//! (docs/adr). Invariants: the token is in the `Authorization` header and nowhere else; no body is
+//! ever logged, because `user_data` carries a bootstrap token; nothing is concluded from a reply
+//! that could not be read.
+
+pub mod candidates;
+pub mod client;
+pub mod error;
+mod firewall;
+mod prices;
+mod ssh_keys;
+mod transport;
+mod wire;
+
+pub use candidates::CoolDowns;
+pub use client::{Client, Created, Deleted, Listed, NewServer, Scope};
+pub use error::{ApiError, Code, CreateOutcome, Disposition, Kind, Operation};
+pub use firewall::Firewall;
+pub use transport::{DEFAULT_ENDPOINT, Endpoint, EndpointError, RateLimit};
+pub use wire::{ActionState, ActionStatus, Odd};

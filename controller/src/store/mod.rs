@@ -5,7 +5,16 @@
 //! nothing: what changes is said by pure functions of the core, applied to the row as it is inside
 //! the transaction, so that a decision on an old view cannot overwrite a newer fact.
 
-use std::{future::Future, pin::Pin};
+mod consequence;
+#[cfg(test)]
+mod contract;
+#[cfg(test)]
+pub(crate) mod fixture;
+mod lock;
+mod memory;
+mod sqlite;
+
+use std::{future::Future, path::Path, pin::Pin};
 
 use cattle_core::{
     ledger::{Assignment, Ledger, Run},
@@ -17,6 +26,14 @@ use cattle_schemas::{
     job::Job,
 };
 use tokio::sync::broadcast;
+
+pub use self::{lock::StateLock, memory::MemoryStore, sqlite::SqliteStore};
+
+/// Events that a slow subscriber may lag behind before it has to read them from the ledger.
+const EVENT_BACKLOG: usize = 1024;
+
+/// Creates are counted over an hour; older ones are kept this long for people who look.
+const CREATES_KEPT: chrono::TimeDelta = chrono::TimeDelta::hours(24);
 
 /// What every call of a store answers with.
 pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
@@ -38,7 +55,8 @@ pub enum Edit {
         /// What happened.
         events: Vec<NewEvent>,
     },
-    /// A change to a run; not applied when there is none of this id.
+    /// A change to a run; not applied when there is none of this id. A new attempt counts as a
+    /// create.
     Run {
         /// Which.
         id: RunId,
@@ -54,7 +72,8 @@ pub enum Edit {
         /// The change.
         edit: AssignmentEdit,
     },
-    /// A token that a guest may present.
+    /// A token that a guest may present; not applied unless its run lives. The end of a run voids
+    /// all of its tokens in the same transaction.
     InsertToken(TokenRecord),
     /// No token of this run but the given one is valid any more.
     VoidTokens {
@@ -124,7 +143,8 @@ pub struct SocketSpec {
 /// The ledger's keeper.
 pub trait Store: Send + Sync + 'static {
     /// What one plan needs (see [`Ledger`]): every run that is not both over and gone, the latest
-    /// run of each wanted name, the assignments of all of these, and creates since `creates_since`.
+    /// run of each wanted name, the assignments of all of these and those not ended, and creates since
+    /// `creates_since`. (What servers' labels name besides, the caller reads with [`Store::run`].)
     fn ledger(
         &self,
         wanted: Vec<(CattleName, SpecHash)>,
@@ -197,8 +217,9 @@ pub trait Store: Send + Sync + 'static {
     /// Insert or replace such a value.
     fn put_meta(&self, name: String, value: String) -> StoreFuture<'_, ()>;
 
-    /// Forget results, events, jobs and idempotency keys of what was over before this. Assignments
-    /// and the fact of a run stay for good. Answers with the runs whose logs may go.
+    /// Forget results, tokens, events, jobs and idempotency keys of what was over before this.
+    /// Assignments and the fact of a run stay for good. Answers with the runs whose logs may go;
+    /// each is named once.
     fn forget_before(&self, before: Timestamp) -> StoreFuture<'_, Vec<RunId>>;
 }
 
@@ -250,4 +271,25 @@ pub enum StoreError {
         /// What is wrong, and what to do.
         message: String,
     },
+    /// The file system refused.
+    #[error("could not {operation} `{path}`")]
+    Io {
+        /// What was tried.
+        operation: &'static str,
+        /// With which file.
+        path: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl StoreError {
+    fn io(operation: &'static str, path: &Path, source: std::io::Error) -> Self {
+        Self::Io {
+            operation,
+            path: path.display().to_string(),
+            source,
+        }
+    }
 }

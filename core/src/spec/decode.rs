@@ -135,9 +135,13 @@ impl Fields {
     ) -> Option<Self> {
         let place = node.place;
         let Value::Map(entries) = node.value else {
-            let what = if path.is_empty() { "the file" } else { path };
+            let what = if path.is_empty() {
+                "the file".to_owned()
+            } else {
+                format!("`{path}`")
+            };
             let kind = node.value.kind();
-            findings.error(place, format!("`{what}` must be a mapping, this is {kind}"));
+            findings.error(place, format!("{what} must be a mapping, this is {kind}"));
             return None;
         };
         let mut fields = Self {

@@ -22,8 +22,8 @@ use serde_yaml::{
 const MAX_DEPTH: usize = 48;
 
 /// Events (scalars, collection starts and ends) of one document, aliases expanded: above what
-/// 256 KiB of honest text holds, far below what a bomb would make of it.
-const MAX_EVENTS: usize = 100_000;
+/// any honest spec or configuration holds, and few enough to be parsed in milliseconds.
+const MAX_EVENTS: usize = 20_000;
 
 /// Anchors and aliases; sharing a handful of values is all that makes sense within one spec.
 const MAX_ALIASES: usize = 256;
@@ -145,6 +145,8 @@ fn options() -> serde_yaml::Options {
             max_anchors: MAX_ALIASES,
             max_recorded_anchor_events: MAX_EVENTS,
             max_recorded_anchor_bytes: MAX_SPEC_BYTES,
+            // Aliases expanded: a few times what the file itself can hold.
+            max_total_scalar_bytes: 4 * MAX_SPEC_BYTES,
             max_documents: 1,
         },
         alias_limits: serde_yaml::alias_limits! {
@@ -161,35 +163,81 @@ fn options() -> serde_yaml::Options {
     }
 }
 
+/// What the parser says, in our words where its own are about YAML's grammar or Rust's types.
 fn describe(error: &serde_yaml::Error) -> (Place, String, Option<&'static str>) {
-    use serde_yaml::Error;
+    use serde_yaml::{Error, budget::BudgetBreach};
 
     let at = error.location().map(place).unwrap_or_default();
+    let error = match error {
+        Error::AliasError { error, .. } => error,
+        other => other,
+    };
+    let several = (
+        "the file has more than one document",
+        Some("one cattle a file: put each into a file of its own"),
+    );
+    let expands = (
+        "the aliases of the file expand to too much",
+        Some("write the values out"),
+    );
     let (message, hint) = match error {
-        Error::Budget { .. } => (
-            "the file is nested too deeply or has too many parts".to_owned(),
-            None,
-        ),
+        Error::MultipleDocuments { .. } => several,
+        Error::Budget { breach, .. } => match breach {
+            BudgetBreach::Documents { .. } => several,
+            BudgetBreach::Aliases { .. } | BudgetBreach::Anchors { .. } => {
+                ("the file has too many anchors or aliases", None)
+            }
+            _ => (TOO_COMPLEX, None),
+        },
         Error::AliasReplayLimitExceeded { .. }
         | Error::AliasExpansionLimitExceeded { .. }
-        | Error::AliasReplayStackDepthExceeded { .. } => (
-            "the aliases of the file expand to too much".to_owned(),
-            Some("write the values out"),
-        ),
-        Error::MultipleDocuments { .. } => (
-            "the file has more than one document".to_owned(),
-            Some("one cattle a file: put each into a file of its own"),
-        ),
+        | Error::AliasReplayStackDepthExceeded { .. } => expands,
+        Error::RecursiveReferencesRequireWeakTypes { .. } => {
+            ("the alias is part of what it refers to", None)
+        }
         Error::MergeKeyNotAllowed { .. } => (
-            "merge keys (`<<`) are not supported".to_owned(),
+            "merge keys (`<<`) are not supported",
             Some("write the keys out"),
         ),
-        Error::Eof { .. } => ("the file ends too early".to_owned(), None),
-        Error::Message { msg, .. } => (msg.clone(), None),
-        other => (strip_position(&other.to_string()).to_owned(), None),
+        Error::Eof { .. } => ("the file ends too early", None),
+        // Values take any type, so only a key can be of a wrong one.
+        Error::NullIntoString { .. } => ("a key must be text", None),
+        Error::Unexpected { expected, .. } if *expected == "string scalar" => {
+            ("a key must be text", None)
+        }
+        other => {
+            let text = other.to_string();
+            let text = strip_position(&text);
+            return match GRAMMAR.iter().find(|(theirs, ..)| text.starts_with(theirs)) {
+                Some((_, ours, hint)) => (at, (*ours).to_owned(), *hint),
+                None => (at, first_line(text), None),
+            };
+        }
     };
-    (at, first_line(&message), hint)
+    (at, message.to_owned(), hint)
 }
+
+const TOO_COMPLEX: &str = "the file is nested too deeply or has too many parts";
+
+/// The parser's words, ours, and what usually helps.
+const GRAMMAR: &[(&str, &str, Option<&str>)] = &[
+    ("recursion limit exceeded", TOO_COMPLEX, None),
+    (
+        "mapping values are not allowed in this context",
+        "`:` is not expected here",
+        Some("quote text that contains `: `"),
+    ),
+    (
+        "did not find expected <document start>",
+        "this does not belong to what is before it",
+        Some("check the indentation"),
+    ),
+    (
+        "unexpected character",
+        "text must not begin with this character",
+        Some("quote the text"),
+    ),
+];
 
 /// The place is told apart from the message; the library repeats it at the end of some.
 fn strip_position(message: &str) -> &str {

@@ -1,4 +1,4 @@
-//! A guest that starts again on the same disk. A killed guest leaves its runner to whoever is next.
+//! A guest that is killed, and one that starts again on the same disk.
 
 use cattle_schemas::guest::paths;
 
@@ -19,13 +19,29 @@ async fn killed_while_running(controller: &Controller) -> Vm {
 }
 
 #[tokio::test]
+async fn neither_the_runner_nor_what_left_its_group_outlives_a_killed_guest() {
+    let controller = Controller::start().await;
+    let vm = Vm::new(&controller);
+    vm.runner(
+        "setsid sh -c 'echo $$ > left; sleep 600; :' & echo $$ > pid; while ! [ -s left ]; do :; done; echo up; wait",
+    );
+    let guest = vm.start();
+    controller
+        .until("the runner's output", |seen| !seen.log.is_empty())
+        .await;
+    assert!(lives(&vm.workspace("pid")) && lives(&vm.workspace("left")));
+    // The output came by a pump that is started after the guard.
+    guest.kill().await;
+    eventually("the runner to die", || !lives(&vm.workspace("pid"))).await;
+    eventually("its daemon to die", || !lives(&vm.workspace("left"))).await;
+}
+
+#[tokio::test]
 async fn a_guest_killed_while_the_task_ran_reports_that_and_runs_nothing() {
     let controller = Controller::start().await;
     let vm = killed_while_running(&controller).await;
-    assert!(lives(&vm.workspace("pid")), "the runner outlives its guest");
     assert_eq!(vm.run().await, 0);
     assert_eq!(vm.left("ran"), "ran\n");
-    eventually("the old runner to die", || !lives(&vm.workspace("pid"))).await;
     let outcome = controller.outcome();
     assert_eq!(
         outcome.message.as_deref(),

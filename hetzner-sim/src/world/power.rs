@@ -38,7 +38,11 @@ impl World {
         }
         let power = self.delays.power;
         match verb {
-            "poweron" => self.power(id, Deed::StartServer, Some(Status::Starting), twist),
+            "poweron" => {
+                // A server that is on stays on: the action succeeds and starts nothing.
+                let status = (server.status != Status::Running).then_some(Status::Starting);
+                self.power(id, Deed::StartServer, status, twist)
+            }
             "poweroff" => {
                 self.effect(Effect::Kill { server: id });
                 self.power(id, Deed::StopServer, Some(Status::Stopping), twist)
@@ -248,8 +252,11 @@ impl World {
                     Status::Off
                 };
             }
-            (Deed::StartServer | Deed::RebootServer | Deed::ResetServer, false) => self.boot(id),
-            (Deed::RebuildServer, false) => self.boot(id),
+            (Deed::StartServer, false) if server.status == Status::Running => {}
+            (
+                Deed::StartServer | Deed::RebootServer | Deed::ResetServer | Deed::RebuildServer,
+                false,
+            ) => self.boot(id),
             (Deed::StopServer, false) => server.status = Status::Off,
             (Deed::DeleteServer, false) => self.remove_server(id),
             (Deed::ShutdownServer | Deed::Plain(_) | Deed::ApplyFirewall, _) => {}
@@ -268,11 +275,9 @@ impl World {
             server.status = Status::Off;
             return;
         }
-        let up_already = server.status == Status::Running && self.guests;
         server.status = Status::Running;
         server.boots += 1;
         let (boot, user_data) = (server.boots, server.user_data.clone());
-        tracing::debug!(server = id, boot, up_already, "boot");
         self.effect(Effect::Boot {
             server: id,
             boot,
@@ -286,12 +291,9 @@ impl World {
         self.advance(now);
         if let Some(server) = self.servers.get_mut(&id) {
             let rebooting = server.locks.iter().any(|lock| {
-                self.actions.get(lock).is_some_and(|a| {
-                    matches!(
-                        a.deed,
-                        Deed::RebootServer | Deed::ResetServer | Deed::StartServer
-                    )
-                })
+                self.actions
+                    .get(lock)
+                    .is_some_and(|a| matches!(a.deed, Deed::RebootServer | Deed::ResetServer))
             });
             if server.boots == boot && server.status == Status::Running && !rebooting {
                 server.status = Status::Off;

@@ -1,0 +1,294 @@
+//! What the demo says: before it begins, when it is over, and how to go on by hand.
+
+use std::{fmt::Write as _, io::Write as _, time::Duration};
+
+use cattle_core::untrusted::escape;
+use cattle_schemas::{
+    Timestamp,
+    status::{CattleStatus, EndReason, RunStatus},
+};
+use comfy_table::{Table, presets};
+use serde::Serialize;
+
+use super::stage::Stage;
+
+/// How much of each log is shown.
+const LOG_LINES: usize = 3;
+
+/// Bytes read for those lines.
+const LOG_TAIL_BYTES: u64 = 2_048;
+
+/// The batch is ten of a kind: its logs would be ten times the same.
+const QUIET_PREFIX: &str = "batch-";
+
+/// The demo's outcome, as `--json` prints it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Json {
+    cattle: Vec<JsonCattle>,
+    servers_left: usize,
+    servers_created: usize,
+    api_calls: u64,
+    seconds: f64,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct JsonCattle {
+    name: String,
+    phase: String,
+    end_reason: Option<EndReason>,
+    run: Option<String>,
+    seconds: Option<f64>,
+    /// Net, in the account's currency.
+    cost: Option<f64>,
+}
+
+/// Everything there is to say at the end.
+pub(super) struct Ended {
+    cattle: Vec<EndedCattle>,
+    servers_left: usize,
+    servers_created: usize,
+    max_servers_at_once: u64,
+    calls: Calls,
+    cost: String,
+    elapsed: Duration,
+}
+
+struct EndedCattle {
+    status: CattleStatus,
+    log: String,
+    result: Option<serde_json::Value>,
+}
+
+/// What the controller asked of Hetzner.
+#[derive(Default)]
+struct Calls {
+    total: u64,
+    creates: u64,
+    deletes: u64,
+    lists: u64,
+}
+
+impl Ended {
+    /// Asks the controller and the imitation for everything.
+    pub(super) async fn collect(
+        stage: &Stage,
+        items: Vec<CattleStatus>,
+        elapsed: Duration,
+    ) -> anyhow::Result<Self> {
+        let mut cattle = Vec::new();
+        for status in items {
+            let log = stage.log_tail(&status.name, LOG_TAIL_BYTES).await?;
+            let result = stage.result(&status.name).await?;
+            cattle.push(EndedCattle { status, log, result });
+        }
+        let state = stage.sim().snapshot();
+        let servers = state["servers"].as_array().cloned().unwrap_or_default();
+        let left = servers.iter().filter(|server| server["deletedAt"].is_null()).count();
+        let mut calls = Calls::default();
+        for call in stage.sim().calls() {
+            calls.total += 1;
+            match (call.method.as_str(), call.path.as_str()) {
+                ("POST", "/v1/servers") => calls.creates += 1,
+                ("DELETE", path) if path.starts_with("/v1/servers/") => calls.deletes += 1,
+                ("GET", "/v1/servers") => calls.lists += 1,
+                _ => {}
+            }
+        }
+        Ok(Self {
+            cattle,
+            servers_left: left,
+            servers_created: servers.len(),
+            max_servers_at_once: state["maxServersAtOnce"].as_u64().unwrap_or(0),
+            calls,
+            cost: stage.cost(),
+            elapsed,
+        })
+    }
+
+    /// Whether everything ended as it should: no server left, and each scenario as its name says.
+    pub(super) fn is_clean(&self) -> bool {
+        self.servers_left == 0
+            && self.cattle.iter().all(|cattle| {
+                let expected = match cattle.status.name.as_str() {
+                    "fails" => EndReason::TaskFailed,
+                    "overstays" => EndReason::TtlExpired,
+                    _ => EndReason::Completed,
+                };
+                cattle.end() == Some(expected)
+            })
+    }
+
+    /// One JSON object on standard output.
+    pub(super) fn print_json(&self) -> anyhow::Result<()> {
+        let json = Json {
+            cattle: self.cattle.iter().map(EndedCattle::json).collect(),
+            servers_left: self.servers_left,
+            servers_created: self.servers_created,
+            api_calls: self.calls.total,
+            seconds: round(self.elapsed.as_secs_f64()),
+        };
+        let mut out = std::io::stdout().lock();
+        serde_json::to_writer_pretty(&mut out, &json)?;
+        writeln!(out)?;
+        Ok(())
+    }
+
+    /// For people.
+    pub(super) fn print(&self) {
+        print(&format!("\n{}\n{}{}", self.table(), self.logs(), self.summary()));
+    }
+
+    fn table(&self) -> Table {
+        let mut table = Table::new();
+        table.load_preset(presets::NOTHING);
+        table.set_header([
+            "NAME", "PHASE", "END", "CREATE", "BOOT", "TASK", "DELETE", "TOTAL", "COST",
+        ]);
+        for cattle in &self.cattle {
+            let Some(run) = &cattle.status.run else { continue };
+            let times = Times::of(run);
+            table.add_row([
+                cattle.status.name.clone(),
+                cattle.status.phase.to_string(),
+                run.end_reason.map(|reason| reason.to_string()).unwrap_or_default(),
+                times.create,
+                times.boot,
+                times.task,
+                times.delete,
+                times.total,
+                run.cost.as_ref().map(|cost| format!("{} {}", cost.amount, cost.currency)).unwrap_or_default(),
+            ]);
+        }
+        table
+    }
+
+    fn logs(&self) -> String {
+        let mut text = String::new();
+        for cattle in &self.cattle {
+            if cattle.status.name.starts_with(QUIET_PREFIX) {
+                continue;
+            }
+            let _ = writeln!(text, "\n{}", cattle.status.name);
+            if let Some(message) = &cattle.status.message {
+                let _ = writeln!(text, "  end:    {}", escape(message));
+            }
+            if let Some(result) = &cattle.result {
+                let _ = writeln!(text, "  result: {}", escape(&result.to_string()));
+            }
+            let lines: Vec<&str> = cattle.log.lines().collect();
+            for line in &lines[lines.len().saturating_sub(LOG_LINES)..] {
+                let _ = writeln!(text, "  log:    {}", escape(line));
+            }
+        }
+        text
+    }
+
+    fn summary(&self) -> String {
+        format!(
+            "\n{} cattle in {:.1} s; {} servers made, never more than {} at once, {} left.\n\
+             {} API calls: {} creates, {} deletes, {} lists, {} others.\n\
+             Cost at real prices: {}. Every started hour is billed whole, so the shortest run costs an hour.\n",
+            self.cattle.len(),
+            self.elapsed.as_secs_f64(),
+            self.servers_created,
+            self.max_servers_at_once,
+            self.servers_left,
+            self.calls.total,
+            self.calls.creates,
+            self.calls.deletes,
+            self.calls.lists,
+            self.calls.total - self.calls.creates - self.calls.deletes - self.calls.lists,
+            self.cost,
+        )
+    }
+}
+
+impl EndedCattle {
+    fn end(&self) -> Option<EndReason> {
+        self.status.run.as_ref()?.end_reason
+    }
+
+    fn json(&self) -> JsonCattle {
+        let run = self.status.run.as_ref();
+        let seconds = run.and_then(|run| Some(seconds(run.created_at, run.gone_at?)));
+        JsonCattle {
+            name: self.status.name.clone(),
+            phase: self.status.phase.to_string(),
+            end_reason: self.end(),
+            run: run.map(|run| run.run.clone()),
+            seconds,
+            cost: run.and_then(|run| run.cost.as_ref()?.amount.parse().ok()),
+        }
+    }
+}
+
+/// The phases of a run, with how long each took.
+struct Times {
+    create: String,
+    boot: String,
+    task: String,
+    delete: String,
+    total: String,
+}
+
+impl Times {
+    fn of(run: &RunStatus) -> Self {
+        let span = |from: Option<Timestamp>, to: Option<Timestamp>| match (from, to) {
+            (Some(from), Some(to)) => format!("{:.1}s", seconds(from, to)),
+            _ => "-".to_owned(),
+        };
+        // A guest may report in before a list shows its server running.
+        let booted = run.booted_at.into_iter().chain(run.started_at).min();
+        Self {
+            create: span(Some(run.created_at), booted),
+            boot: span(booted, run.started_at),
+            task: span(run.started_at, run.ended_at),
+            delete: span(run.ended_at, run.gone_at),
+            total: span(Some(run.created_at), run.gone_at),
+        }
+    }
+}
+
+fn seconds(from: Timestamp, to: Timestamp) -> f64 {
+    round((to - from).as_seconds_f64())
+}
+
+fn round(seconds: f64) -> f64 {
+    (seconds * 10.0).round() / 10.0
+}
+
+/// What is about to happen.
+pub(super) fn opening(stage: &Stage) {
+    print(&format!(
+        "An imitated Hetzner at {}, this controller, and a real process as each server's guest.\n\
+         No account, no root; everything is beneath {}.\n\
+         {} spec files are dropped into the watched directory. Their tasks are run by this script,\n\
+         which stands for an agent (specs/demo/runner.sh):\n\n{}\n",
+        stage.sim().url(),
+        stage.root().display(),
+        stage.expected(),
+        stage.runner_text(),
+    ));
+}
+
+/// How to go on by hand.
+pub(super) fn keep(stage: &Stage) {
+    print(&format!(
+        "\nLeft running until Ctrl-C. In another terminal:\n\
+         \x20 export CLF_SOCKET_PATH={}\n\
+         \x20 clawdlets cattle list\n\
+         \x20 clawdlets cattle describe hello\n\
+         \x20 clawdlets cattle spawn --persona rex --message 'ok once more' --wait\n\
+         \x20 curl -s {}/state | head\n\
+         (`cargo build --release --workspace` puts `clawdlets` into target/release.)\n",
+        stage.socket().display(),
+        stage.sim().control_url(),
+    ));
+}
+
+fn print(text: &str) {
+    // A reader that went away (a closed pipe) is no reason to fail.
+    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+}

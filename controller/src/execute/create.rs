@@ -1,0 +1,139 @@
+//! Creating: one attempt, its candidates in order.
+
+use std::time::Duration;
+
+use cattle_core::{
+    desired::Placement,
+    ledger::{Run, RunServer},
+    lifecycle,
+    names::RunId,
+};
+use cattle_schemas::status::PendingReason;
+use secrecy::SecretString;
+
+use super::{Executor, prepare};
+use crate::{
+    hetzner::{ApiError, CreateOutcome, NewServer},
+    record::run_server,
+};
+
+/// After a refusal that an operator must mend: the configuration may be right by then.
+const MENDED_BY_THEN: Duration = Duration::from_secs(60);
+
+impl Executor {
+    /// Makes the server of a run's latest attempt, and tells the ledger what became of it.
+    #[tracing::instrument(skip_all, fields(%run))]
+    pub(super) async fn create(&self, run: RunId, token: &SecretString) {
+        let recorded = match self.0.needs.store.run(run).await {
+            Ok(Some(recorded)) => recorded,
+            Ok(None) => return,
+            Err(error) => {
+                // Nothing was posted; the intent stands, and a look-up will settle it.
+                tracing::error!(error = %crate::report(&error), "the ledger does not answer");
+                return;
+            }
+        };
+        if !recorded.is_live() {
+            self.refused(run, "it was over before its server was made".to_owned(), None).await;
+            return;
+        }
+        let new = match prepare::new_server(&self.0.needs, &recorded, token).await {
+            Ok(new) => new,
+            Err(prepare::Unprepared::Hetzner(error)) => {
+                let wait = error.retry_in().unwrap_or(MENDED_BY_THEN);
+                self.refused(run, error.to_string(), Some(wait)).await;
+                return;
+            }
+            Err(prepare::Unprepared::Refused(message)) => {
+                self.refused(run, message, Some(MENDED_BY_THEN)).await;
+                return;
+            }
+        };
+        self.post(&recorded, new).await;
+    }
+
+    async fn post(&self, recorded: &Run, new: NewServer) {
+        let needs = &self.0.needs;
+        let run = recorded.id;
+        let placement = &recorded.spec.placement;
+        let default_ttl = needs.fleet.borrow().default_ttl;
+        let candidates = self.candidates(placement);
+        let mut refusals = Vec::new();
+        let mut wait = None;
+        for (server_type, location) in candidates {
+            let new = NewServer {
+                server_type: server_type.clone(),
+                location: location.clone(),
+                ..new.clone()
+            };
+            let error = match needs.client.create_server(&new, default_ttl).await {
+                Ok(created) => {
+                    let server = RunServer {
+                        hourly_price: needs.prices.borrow().hourly_with_ipv4(&server_type, &location),
+                        server_type: Some(server_type),
+                        location: Some(location),
+                        ..run_server(&created.server)
+                    };
+                    tracing::info!(server = %server.id, name = %server.name, "created");
+                    self.tell(run, move |run, _| lifecycle::accept_create(run, server)).await;
+                    return;
+                }
+                Err(error) => error,
+            };
+            tracing::warn!(server_type, location, error = %crate::report(&error), "the create was not accepted");
+            match error.outcome() {
+                CreateOutcome::NextCandidate { cool_down } => {
+                    let now = needs.clock.now();
+                    self.cool_downs().cool(&server_type, &location, now, cool_down);
+                    refusals.push(format!("{server_type} in {location}: {error}"));
+                }
+                CreateOutcome::MayExist => return self.may_exist(run, &error).await,
+                CreateOutcome::Uniqueness => return self.lookup(run, &new.name).await,
+                CreateOutcome::Refused { retry_in } => {
+                    refusals.push(error.to_string());
+                    wait = Some(retry_in);
+                    break;
+                }
+                CreateOutcome::Pending { reason, message, retry_in } => {
+                    refusals.push(format!("{reason}: {message}"));
+                    wait = Some(retry_in);
+                    break;
+                }
+            }
+        }
+        let wait = wait.or_else(|| self.until_a_candidate_thaws(placement)).unwrap_or(MENDED_BY_THEN);
+        let message = if refusals.is_empty() {
+            format!("{}: every candidate was refused lately", PendingReason::OutOfStock)
+        } else {
+            refusals.join("; ")
+        };
+        self.refused(run, message, Some(wait)).await;
+    }
+
+    /// The pairs to try now, in the spec's order; refused ones are left alone for a while.
+    fn candidates(&self, placement: &Placement) -> Vec<(String, String)> {
+        let now = self.0.needs.clock.now();
+        self.cool_downs()
+            .candidates(placement, now)
+            .map(|(server_type, location)| (server_type.to_owned(), location.to_owned()))
+            .collect()
+    }
+
+    fn until_a_candidate_thaws(&self, placement: &Placement) -> Option<Duration> {
+        let now = self.0.needs.clock.now();
+        let thaws = self.cool_downs().all_cold_until(placement, now)?;
+        (thaws - now).to_std().ok()
+    }
+
+    async fn may_exist(&self, run: RunId, error: &ApiError) {
+        let message = error.to_string();
+        self.tell(run, move |run, _| lifecycle::lost_reply(run, &message, None)).await;
+    }
+
+    async fn refused(&self, run: RunId, message: String, wait: Option<Duration>) {
+        let now = self.0.needs.clock.now();
+        let retry_at = wait.map(|wait| now + wait);
+        tracing::warn!(%run, cause = %message, "no server was made");
+        self.tell(run, move |run, _| lifecycle::refuse_create(run, &message, retry_at, now)).await;
+    }
+}

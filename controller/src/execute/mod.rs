@@ -1,0 +1,212 @@
+//! Carries out what was recorded: each effect a task of its own, side by side, none waiting for
+//! another.
+//!
+//! Invariants: an effect begins only after its record is durable; what it learns goes into the
+//! ledger before the run leaves `in_flight`; then the bell rings. One failing call never stops
+//! another. As little behaviour as possible lives here: what a reply means is the core's matter.
+
+mod create;
+mod delete;
+mod follow;
+mod prepare;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use cattle_core::{
+    fleet::Fleet,
+    ledger::{Assignment, Run},
+    lifecycle::Transition,
+    names::{RunId, ServerId},
+};
+use tokio::sync::{mpsc, watch};
+use tokio_util::task::TaskTracker;
+
+pub use self::follow::DeleteFollower;
+use crate::{
+    clock::Clock, hetzner::{Client, CoolDowns}, record::{Effect, run_edit}, secrets::Secrets,
+    settings::Settings, store::Store, world::{Bell, Prices},
+};
+
+/// Runs effects.
+#[derive(Clone)]
+pub struct Executor(Arc<Inner>);
+
+/// What effects need.
+pub struct Needs {
+    /// The ledger.
+    pub store: Arc<dyn Store>,
+    /// Hetzner.
+    pub client: Arc<Client>,
+    /// Its clock.
+    pub clock: Clock,
+    /// Where everything is.
+    pub settings: Arc<Settings>,
+    /// Secrets that must not leak into `user_data`.
+    pub secrets: Arc<Secrets>,
+    /// The fleet's configuration.
+    pub fleet: watch::Receiver<Arc<Fleet>>,
+    /// What servers cost.
+    pub prices: watch::Receiver<Arc<Prices>>,
+    /// Rung after each effect.
+    pub bell: Bell,
+    /// The URL of the guest API as guests see it.
+    pub guest_url: String,
+}
+
+struct Inner {
+    needs: Needs,
+    in_flight: Mutex<InFlight>,
+    tasks: TaskTracker,
+    deletes: mpsc::UnboundedSender<follow::PendingDelete>,
+    cool_downs: Mutex<CoolDowns>,
+}
+
+#[derive(Default)]
+struct InFlight {
+    runs: BTreeMap<RunId, u32>,
+    orphans: BTreeSet<ServerId>,
+}
+
+impl Executor {
+    /// An executor and the task that follows its deletes.
+    #[must_use]
+    pub fn new(needs: Needs) -> (Self, DeleteFollower) {
+        let (deletes, pending) = mpsc::unbounded_channel();
+        let executor = Self(Arc::new(Inner {
+            needs,
+            in_flight: Mutex::default(),
+            tasks: TaskTracker::new(),
+            deletes,
+            cool_downs: Mutex::default(),
+        }));
+        let follower = DeleteFollower::new(executor.clone(), pending);
+        (executor, follower)
+    }
+
+    /// The runs for which something is under way. Read it before the ledger: what ends in between
+    /// is then still counted, and rings.
+    #[must_use]
+    pub fn in_flight(&self) -> BTreeSet<RunId> {
+        self.lock().runs.keys().copied().collect()
+    }
+
+    /// Begins the effects of one commit.
+    pub fn begin(&self, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::ReapOrphan { server, name } => {
+                    if self.lock().orphans.insert(server) {
+                        let this = self.clone();
+                        self.0.tasks.spawn(async move {
+                            this.reap_orphan(server, &name).await;
+                            this.lock().orphans.remove(&server);
+                            this.0.needs.bell.ring();
+                        });
+                    }
+                }
+                Effect::Relabel { run: None, server, labels } => {
+                    let this = self.clone();
+                    self.0.tasks.spawn(async move { this.relabel(server, labels).await });
+                }
+                Effect::Create { run, token } => self.spawn(run, |this, guard| async move {
+                    this.create(run, &token).await;
+                    drop(guard);
+                }),
+                Effect::Delete { run, server } => self.spawn(run, |this, guard| async move {
+                    this.delete(run, server, guard).await;
+                }),
+                Effect::ConfirmGone { run, server } => self.spawn(run, |this, guard| async move {
+                    this.confirm_gone(run, server).await;
+                    drop(guard);
+                }),
+                Effect::Lookup { run, name } => self.spawn(run, |this, guard| async move {
+                    this.lookup(run, &name).await;
+                    drop(guard);
+                }),
+                Effect::PowerOn { run, server } => self.spawn(run, |this, guard| async move {
+                    this.power_on(run, server).await;
+                    drop(guard);
+                }),
+                Effect::Relabel { run: Some(run), server, labels } => {
+                    self.spawn(run, |this, guard| async move {
+                        this.relabel(server, labels).await;
+                        drop(guard);
+                    });
+                }
+            }
+        }
+    }
+
+    /// Waits until nothing is under way any more, at most so long. Answers whether that is so.
+    pub async fn drain(&self, at_most: Duration) -> bool {
+        self.0.tasks.close();
+        let drained = tokio::time::timeout(at_most, self.0.tasks.wait()).await.is_ok();
+        self.0.tasks.reopen();
+        drained
+    }
+
+    fn spawn<F>(&self, run: RunId, task: impl FnOnce(Self, Guard) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let guard = self.guard(run);
+        self.0.tasks.spawn(task(self.clone(), guard));
+    }
+
+    fn guard(&self, run: RunId) -> Guard {
+        *self.lock().runs.entry(run).or_default() += 1;
+        Guard { executor: self.clone(), run }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, InFlight> {
+        // The data is a set of ids: a panic elsewhere cannot have left it half-changed.
+        self.0.in_flight.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn cool_downs(&self) -> std::sync::MutexGuard<'_, CoolDowns> {
+        self.0.cool_downs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Applies one transition to a run. A ledger that fails is logged: the effect's result is
+    /// found again by a list, a look-up or a GET.
+    async fn tell(
+        &self,
+        run: RunId,
+        transition: impl FnOnce(&mut Run, Option<&mut Assignment>) -> Transition + Send + 'static,
+    ) -> bool {
+        let now = self.0.needs.clock.now();
+        let commit = self.0.needs.store.commit(vec![run_edit(run, transition)], now).await;
+        match commit {
+            Ok(applied) => applied == [true],
+            Err(error) => {
+                tracing::error!(%run, error = %crate::report(&error), "the ledger did not take what happened");
+                false
+            }
+        }
+    }
+}
+
+/// Keeps a run in flight; gone, the bell rings.
+pub(crate) struct Guard {
+    executor: Executor,
+    run: RunId,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        {
+            let mut in_flight = self.executor.lock();
+            if let Some(count) = in_flight.runs.get_mut(&self.run) {
+                *count -= 1;
+                if *count == 0 {
+                    in_flight.runs.remove(&self.run);
+                }
+            }
+        }
+        self.executor.0.needs.bell.ring();
+    }
+}

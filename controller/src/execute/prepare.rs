@@ -1,0 +1,82 @@
+//! What a create needs before it can be posted: labels, `user_data`, firewall, SSH keys.
+
+use cattle_core::{
+    labels,
+    ledger::Run,
+    user_data::{self, Input, Secret},
+};
+use cattle_schemas::guest::Bootstrap;
+use secrecy::{ExposeSecret, SecretString};
+
+use super::Needs;
+use crate::{
+    hetzner::{ApiError, NewServer},
+    intake::project,
+};
+
+/// Why a create cannot be posted.
+pub(super) enum Unprepared {
+    /// Somebody has to mend something; the sentence says what.
+    Refused(String),
+    /// Hetzner did not give us the firewall or the keys.
+    Hetzner(ApiError),
+}
+
+/// The create, but for its candidate.
+pub(super) async fn new_server(
+    needs: &Needs,
+    run: &Run,
+    token: &SecretString,
+) -> Result<NewServer, Unprepared> {
+    let fleet = needs.fleet.borrow().clone();
+    let user_data = user_data(needs, run, token).map_err(Unprepared::Refused)?;
+    let firewall = needs
+        .client
+        .ensure_firewall(&fleet.name, &fleet.labels)
+        .await
+        .map_err(Unprepared::Hetzner)?;
+    let ssh_keys = needs
+        .client
+        .ensure_ssh_keys(&fleet.name, &fleet.ssh_keys)
+        .await
+        .map_err(Unprepared::Hetzner)?;
+    Ok(NewServer {
+        name: run.server_name(),
+        server_type: String::new(),
+        location: String::new(),
+        image: run.spec.placement.image.clone(),
+        labels: labels::of_run(run, &fleet.name, &fleet.labels),
+        user_data,
+        ssh_keys,
+        firewall,
+    })
+}
+
+fn user_data(needs: &Needs, run: &Run, token: &SecretString) -> Result<String, String> {
+    let persona = project::persona(&needs.settings.personas(), &run.spec.persona)?;
+    let bootstrap = Bootstrap {
+        schema_version: 1,
+        cattle: run.cattle.to_string(),
+        run: run.id.to_string(),
+        controller_url: needs.guest_url.clone(),
+        controller_address: None,
+        controller_stable_id: None,
+        token: token.expose_secret().to_owned(),
+        expires_at: run.expires_at,
+        auto_shutdown: run.spec.auto_shutdown,
+    };
+    let known = needs.secrets.all_values().map_err(|error| crate::report(&error))?;
+    let secrets: Vec<Secret<'_>> = known
+        .iter()
+        .map(|(name, value)| Secret { name, value: value.expose_secret() })
+        .collect();
+    let input = Input {
+        task: &run.spec.task,
+        model: &run.spec.model,
+        persona: &persona,
+        bootstrap: &bootstrap,
+        tailnet_key: None,
+    };
+    let built = user_data::build(&input, &secrets).map_err(|error| error.to_string())?;
+    Ok(built.as_str().to_owned())
+}

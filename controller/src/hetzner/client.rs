@@ -1,0 +1,537 @@
+//! What the controller asks Hetzner for, in its own words.
+//!
+//! Every call is one attempt: when to try again is the plan's decision, with what
+//! [`ApiError::disposition`] says. Nothing here decides that a server is ours to delete: who deletes
+//! re-reads it first and looks at its labels (core's guard, the reaper).
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use cattle_core::{
+    labels,
+    names::{FleetName, ServerId},
+    observed::ObservedServer,
+};
+use cattle_schemas::Timestamp;
+use chrono::{TimeDelta, Utc};
+use hcloud::models::{CreateServerRequest, CreateServerRequestFirewalls, ReplaceServerRequest};
+use reqwest::Method;
+use serde_json::Value;
+use tokio::sync::Mutex;
+
+use super::{
+    error::{ApiError, Code, Kind, Operation},
+    firewall, prices, ssh_keys,
+    transport::{Call, Endpoint, EndpointError, RateLimit, Reply, Transport},
+    wire::{self, ActionState, NextPage, Odd},
+};
+
+/// The most that the API gives on one page.
+const PER_PAGE: usize = 50;
+/// 5,000 entries: far beyond any project, and the end of a list that never ends.
+const MAX_PAGES: u64 = 100;
+/// What the official client sends at most.
+const MAX_ACTION_IDS: usize = 25;
+
+/// The API, as one project's token sees it. Clones share connections, what headers taught, and what
+/// is remembered.
+#[derive(Clone, Debug)]
+pub struct Client {
+    transport: Transport,
+    memory: Arc<Memory>,
+}
+
+/// What rarely changes. Each is locked while it is read anew, so that a hundred starts ask once.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    pub(super) firewalls: Mutex<firewall::Remembered>,
+    pub(super) ssh_keys: Mutex<ssh_keys::Remembered>,
+    pub(super) prices: Mutex<prices::Remembered>,
+}
+
+/// Whose servers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// One fleet's.
+    Fleet(FleetName),
+    /// Everything that clawdlets made in the project: for the reaper alone.
+    AllFleets,
+}
+
+impl Scope {
+    fn selector(&self) -> String {
+        match self {
+            Self::Fleet(fleet) => labels::selector(fleet),
+            Self::AllFleets => labels::selector_of_all_fleets(),
+        }
+    }
+
+    /// Whether a server with these labels is in it, and nobody else's.
+    #[must_use]
+    pub fn contains(&self, raw: &BTreeMap<String, String>) -> bool {
+        match self {
+            Self::Fleet(fleet) => labels::is_ours(raw, fleet),
+            Self::AllFleets => labels::is_cattle(raw),
+        }
+    }
+}
+
+/// All servers of a scope.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    /// Each, decoded; what another tool has marked is left out.
+    pub servers: Vec<ObservedServer>,
+    /// What could not be decoded. These exist and bill.
+    pub odd: Vec<Odd>,
+    /// Hetzner's clock when it answered the first page.
+    pub asked_at_hetzner: Option<Timestamp>,
+}
+
+/// A server to create.
+#[derive(Clone)]
+pub struct NewServer {
+    /// [`cattle_core::names::server_name`] of the run: what makes a repeated create harmless.
+    pub name: String,
+    /// Server type.
+    pub server_type: String,
+    /// Location.
+    pub location: String,
+    /// Image id or name.
+    pub image: String,
+    /// All labels.
+    pub labels: BTreeMap<String, String>,
+    /// At most 32,768 bytes; holds the bootstrap token, so this type has no `Debug`.
+    pub user_data: String,
+    /// Names of SSH keys at Hetzner. Never empty, else Hetzner e-mails a root password.
+    pub ssh_keys: Vec<String>,
+    /// The fleet's firewall.
+    pub firewall: u64,
+}
+
+/// An accepted create.
+#[derive(Clone, Debug)]
+pub struct Created {
+    /// As Hetzner described it, or where it did not, as it was asked for.
+    pub server: ObservedServer,
+    /// `create_server`, and what follows it (`start_server`, …), to be looked up with
+    /// [`Client::actions`].
+    pub actions: Vec<u64>,
+}
+
+/// An accepted delete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deleted {
+    /// It is being deleted.
+    Accepted {
+        /// `delete_server`, whose success proves that the server is gone.
+        action: Option<u64>,
+    },
+    /// Hetzner knows no such server.
+    AlreadyGone,
+}
+
+impl Client {
+    /// A client for one project.
+    ///
+    /// # Errors
+    /// The endpoint is not https (nor loopback), or the token cannot be sent.
+    pub fn new(endpoint: &Endpoint) -> Result<Self, EndpointError> {
+        Ok(Self {
+            transport: Transport::new(endpoint)?,
+            memory: Arc::default(),
+        })
+    }
+
+    /// The rate limit as the latest reply had it.
+    #[must_use]
+    pub fn rate_limit(&self) -> Option<RateLimit> {
+        self.transport.rate_limit()
+    }
+
+    /// What to add to our clock to get Hetzner's; `None` before the first reply.
+    #[must_use]
+    pub fn clock_offset(&self) -> Option<TimeDelta> {
+        self.transport.offset()
+    }
+
+    /// `now` by Hetzner's clock, as far as it is known.
+    #[must_use]
+    pub fn hetzner_now(&self, now: Timestamp) -> Timestamp {
+        now + self.clock_offset().unwrap_or_else(TimeDelta::zero)
+    }
+
+    pub(super) fn transport(&self) -> &Transport {
+        &self.transport
+    }
+
+    pub(super) fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    /// All servers of a fleet. `default_ttl` gives the expiry of a server whose label does not.
+    ///
+    /// # Errors
+    /// Any page failed: half a list is no list.
+    pub async fn list_servers(
+        &self,
+        fleet: &FleetName,
+        default_ttl: Duration,
+    ) -> Result<Listed, ApiError> {
+        self.list_scope(&Scope::Fleet(fleet.clone()), default_ttl)
+            .await
+    }
+
+    /// All servers of a scope; see [`Client::list_servers`].
+    ///
+    /// # Errors
+    /// Any page failed.
+    pub async fn list_scope(
+        &self,
+        scope: &Scope,
+        default_ttl: Duration,
+    ) -> Result<Listed, ApiError> {
+        let call = || {
+            Call::get(Operation::ListServers, "the servers", "/servers")
+                .query("label_selector", scope.selector())
+                .query("sort", "id:asc")
+        };
+        let (entries, asked_at_hetzner) = self.pages(call, "servers").await?;
+        // An entry that moved to the next page while we read is there twice.
+        let mut servers = BTreeMap::new();
+        let mut odd = Vec::new();
+        for entry in &entries {
+            let raw = wire::labels(entry);
+            if labels::is_foreign(&raw) {
+                continue;
+            }
+            match wire::server(entry, default_ttl) {
+                // A selector that the API misread must not put others' servers before us.
+                Ok(server) if !scope.contains(&server.labels.raw) => odd.push(Odd {
+                    id: Some(server.id.0),
+                    why: "the list has it, but its labels are not of this fleet".to_owned(),
+                }),
+                Ok(server) => drop(servers.insert(server.id, server)),
+                Err(entry) => odd.push(entry),
+            }
+        }
+        for Odd { id, why } in &odd {
+            tracing::warn!(
+                server = id,
+                why,
+                "Hetzner listed a server that cannot be used"
+            );
+        }
+        Ok(Listed {
+            servers: servers.into_values().collect(),
+            odd,
+            asked_at_hetzner,
+        })
+    }
+
+    /// One server, whoever it belongs to; `None` is the proof that it is gone.
+    ///
+    /// # Errors
+    /// The call failed, or its answer has no readable server: that proves nothing.
+    pub async fn get_server(
+        &self,
+        id: ServerId,
+        default_ttl: Duration,
+    ) -> Result<Option<ObservedServer>, ApiError> {
+        let (operation, subject) = (Operation::GetServer, format!("server {id}"));
+        let reply = match self
+            .transport
+            .send(Call::get(operation, &subject, format!("/servers/{id}")))
+            .await
+        {
+            Ok(reply) => reply,
+            Err(error) if is_not_found(&error) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let unreadable = |why: &str| {
+            ApiError::about(
+                &reply,
+                operation,
+                &subject,
+                Kind::Unreadable(why.to_owned()),
+            )
+        };
+        let entry = reply
+            .body
+            .get("server")
+            .filter(|server| server.is_object())
+            .ok_or_else(|| unreadable("no server in it"))?;
+        let server = wire::server(entry, default_ttl).map_err(|odd| unreadable(&odd.why))?;
+        if server.id != id {
+            return Err(unreadable("another server in it"));
+        }
+        Ok(Some(server))
+    }
+
+    /// The server of exactly this name, whoever it belongs to.
+    ///
+    /// # Errors
+    /// The call failed, or the server of this name is unreadable.
+    ///
+    /// # Panics
+    /// The name is empty: the API would then give any server.
+    pub async fn find_server(
+        &self,
+        name: &str,
+        default_ttl: Duration,
+    ) -> Result<Option<ObservedServer>, ApiError> {
+        assert!(
+            !name.is_empty(),
+            "a server is never looked for by an empty name"
+        );
+        let (operation, subject) = (Operation::FindServer, format!("server `{name}`"));
+        let call = Call::get(operation, &subject, "/servers").query("name", name);
+        let reply = self.transport.send(call).await?;
+        let unreadable = |why: &str| {
+            ApiError::about(
+                &reply,
+                operation,
+                &subject,
+                Kind::Unreadable(why.to_owned()),
+            )
+        };
+        let entries = reply
+            .body
+            .get("servers")
+            .and_then(Value::as_array)
+            .ok_or_else(|| unreadable("no servers in it"))?;
+        let Some(entry) = entries
+            .iter()
+            .find(|entry| wire::string(entry, &["name"]).as_deref() == Some(name))
+        else {
+            return Ok(None);
+        };
+        wire::server(entry, default_ttl)
+            .map(Some)
+            .map_err(|odd| unreadable(&odd.why))
+    }
+
+    /// Creates a server and does not wait for it.
+    ///
+    /// # Errors
+    /// [`ApiError::outcome`] says what is certain.
+    pub async fn create_server(
+        &self,
+        new: &NewServer,
+        default_ttl: Duration,
+    ) -> Result<Created, ApiError> {
+        let (operation, subject) = (Operation::CreateServer, format!("server `{}`", new.name));
+        let call = Call::new(operation, &subject, Method::POST, "/servers").json(&request(new));
+        let reply = match self.transport.send(call).await {
+            Ok(reply) => reply,
+            Err(error) => {
+                // The firewall or a key may be what is not found: read them again before the next.
+                if matches!(error.code(), Some(Code::NotFound | Code::InvalidInput)) {
+                    self.forget_references().await;
+                }
+                return Err(error);
+            }
+        };
+        let now = self.hetzner_now(Utc::now());
+        let server = reply
+            .body
+            .get("server")
+            .and_then(|entry| wire::created_server(entry, &new.name, &new.labels, now, default_ttl))
+            .ok_or_else(|| {
+                ApiError::about(
+                    &reply,
+                    operation,
+                    &subject,
+                    Kind::Unreadable("no server id in it".to_owned()),
+                )
+            })?;
+        let following = reply
+            .body
+            .get("next_actions")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten();
+        let actions = reply
+            .body
+            .get("action")
+            .into_iter()
+            .chain(following)
+            .filter_map(wire::id)
+            .collect();
+        Ok(Created { server, actions })
+    }
+
+    async fn forget_references(&self) {
+        self.memory.firewalls.lock().await.clear();
+        *self.memory.ssh_keys.lock().await = None;
+    }
+
+    /// Deletes a server. The caller has read its labels just before.
+    ///
+    /// # Errors
+    /// Refused or lost; [`ApiError::disposition`] says what then.
+    pub async fn delete_server(&self, id: ServerId) -> Result<Deleted, ApiError> {
+        let call = Call::new(
+            Operation::DeleteServer,
+            format!("server {id}"),
+            Method::DELETE,
+            format!("/servers/{id}"),
+        );
+        match self.transport.send(call).await {
+            Ok(reply) => Ok(Deleted::Accepted {
+                action: reply.body.get("action").and_then(wire::id),
+            }),
+            // Accepted, though what was said about it is lost: GET will tell.
+            Err(error)
+                if error
+                    .status
+                    .is_some_and(|status| (200..300).contains(&status)) =>
+            {
+                Ok(Deleted::Accepted { action: None })
+            }
+            Err(error) if is_not_found(&error) => Ok(Deleted::AlreadyGone),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Powers a server on. Answers with the action's id where one was given.
+    ///
+    /// # Errors
+    /// Refused or lost.
+    pub async fn power_on(&self, id: ServerId) -> Result<Option<u64>, ApiError> {
+        let path = format!("/servers/{id}/actions/poweron");
+        let call = Call::new(
+            Operation::PowerOn,
+            format!("server {id}"),
+            Method::POST,
+            path,
+        );
+        let reply = self.transport.send(call).await?;
+        Ok(reply.body.get("action").and_then(wire::id))
+    }
+
+    /// Replaces all labels of a server.
+    ///
+    /// # Errors
+    /// Refused or lost.
+    pub async fn relabel(
+        &self,
+        id: ServerId,
+        labels: &BTreeMap<String, String>,
+    ) -> Result<(), ApiError> {
+        let body = ReplaceServerRequest {
+            labels: Some(hash_map(labels)),
+            ..ReplaceServerRequest::new()
+        };
+        let call = Call::new(
+            Operation::Relabel,
+            format!("server {id}"),
+            Method::PUT,
+            format!("/servers/{id}"),
+        )
+        .json(&body);
+        self.transport.send(call).await.map(drop)
+    }
+
+    /// The actions that still exist of those asked for.
+    ///
+    /// # Errors
+    /// Any of the calls failed.
+    pub async fn actions(&self, ids: &[u64]) -> Result<Vec<ActionState>, ApiError> {
+        let operation = Operation::Actions;
+        let mut actions = Vec::new();
+        for ids in ids.chunks(MAX_ACTION_IDS) {
+            let call = ids
+                .iter()
+                .fold(Call::get(operation, "actions", "/actions"), |call, id| {
+                    call.query("id", id.to_string())
+                });
+            let reply = self.transport.send(call).await?;
+            let entries = reply
+                .body
+                .get("actions")
+                .and_then(Value::as_array)
+                .ok_or_else(|| {
+                    ApiError::about(
+                        &reply,
+                        operation,
+                        "actions",
+                        Kind::Unreadable("no actions in it".to_owned()),
+                    )
+                })?;
+            actions.extend(entries.iter().filter_map(wire::action));
+        }
+        Ok(actions)
+    }
+
+    /// All entries of a list, and Hetzner's clock at its first page.
+    pub(super) async fn pages(
+        &self,
+        call: impl Fn() -> Call,
+        key: &'static str,
+    ) -> Result<(Vec<Value>, Option<Timestamp>), ApiError> {
+        let mut entries = Vec::new();
+        let mut asked_at = None;
+        let mut page = 1;
+        loop {
+            let call = call()
+                .query("page", page.to_string())
+                .query("per_page", PER_PAGE.to_string());
+            let (operation, subject) = (call.operation, call.subject.clone());
+            let mut reply = self.transport.send(call).await?;
+            let unreadable = |reply: &Reply, why: &str| {
+                Err(ApiError::about(
+                    reply,
+                    operation,
+                    subject.clone(),
+                    Kind::Unreadable(why.to_owned()),
+                ))
+            };
+            asked_at = asked_at.or(reply.date);
+            let next = wire::next_page(&reply.body);
+            let Some(Value::Array(mut found)) = reply.body.get_mut(key).map(Value::take) else {
+                return unreadable(&reply, &format!("no `{key}` in it"));
+            };
+            let full = found.len() >= PER_PAGE;
+            entries.append(&mut found);
+            match next {
+                NextPage::None => return Ok((entries, asked_at)),
+                NextPage::Missing if !full => return Ok((entries, asked_at)),
+                NextPage::Missing => {
+                    return unreadable(&reply, "it does not say whether there is more");
+                }
+                NextPage::Page(next) if next <= page || next > MAX_PAGES => {
+                    return unreadable(&reply, "its pages do not end");
+                }
+                NextPage::Page(next) => page = next,
+            }
+        }
+    }
+}
+
+/// Hetzner's own word that there is no such thing; a gateway's 404 is none.
+pub(super) fn is_not_found(error: &ApiError) -> bool {
+    error.status == Some(404) && error.code() == Some(Code::NotFound)
+}
+
+/// The request models have hash maps.
+pub(super) fn hash_map(
+    labels: &BTreeMap<String, String>,
+) -> std::collections::HashMap<String, String> {
+    labels
+        .iter()
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect()
+}
+
+fn request(new: &NewServer) -> CreateServerRequest {
+    // Firewall ids are at most 2^53 − 1.
+    let firewall = i64::try_from(new.firewall).unwrap_or(i64::MAX);
+    CreateServerRequest {
+        labels: Some(hash_map(&new.labels)),
+        location: Some(new.location.clone()),
+        ssh_keys: (!new.ssh_keys.is_empty()).then(|| new.ssh_keys.clone()),
+        firewalls: Some(vec![CreateServerRequestFirewalls::new(firewall)]),
+        user_data: Some(new.user_data.clone()),
+        start_after_create: Some(true),
+        ..CreateServerRequest::new(new.image.clone(), new.name.clone(), new.server_type.clone())
+    }
+}

@@ -1,0 +1,471 @@
+//! One HTTP exchange with the API: authenticated, bounded in time and size, measured.
+//!
+//! Absent on purpose: retries (the plan decides, not the transport), redirects (they would carry the
+//! token elsewhere), proxies from the environment (`HTTP_PROXY` breaks loopback, and nobody but
+//! Hetzner is to see the token).
+
+use std::{
+    fmt,
+    net::IpAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use cattle_schemas::Timestamp;
+use chrono::{DateTime, TimeDelta, Utc};
+use reqwest::{
+    Method,
+    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, RETRY_AFTER},
+};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+use tracing::Instrument;
+
+use super::error::{ApiError, Kind, Operation, Redactor};
+
+/// The real one.
+pub const DEFAULT_ENDPOINT: &str = "https://api.hetzner.cloud/v1";
+/// A TCP and TLS handshake across Europe takes a tenth of a second; ten are a network that is down.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// A list page or a delete takes well under a second. Longer than a gateway's own patience gains
+/// nothing.
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
+/// A create is worth more patience: giving up early leaves a server to be looked for.
+const CREATE_TIMEOUT: Duration = Duration::from_secs(60);
+/// A page of 50 servers is about 400 KB, the price list about 300 KB.
+const MAX_REPLY_BYTES: usize = 8 * 1024 * 1024;
+/// An error body is a few hundred bytes; a gateway's HTML page may be more and is not read further.
+const MAX_ERROR_BYTES: usize = 64 * 1024;
+/// The longest `Retry-After` that is believed; none was ever seen from Hetzner.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
+/// 128 bits in hex or a UUID, with room.
+const MAX_CORRELATION_ID: usize = 64;
+
+/// Where the API is and who we are.
+#[derive(Clone)]
+pub struct Endpoint {
+    /// Base URL, with or without a slash at its end.
+    pub url: String,
+    /// The project's token, read and write.
+    pub token: SecretString,
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Endpoint")
+            .field("url", &self.url)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why an endpoint cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum EndpointError {
+    /// Not a URL.
+    #[error("the Hetzner endpoint is not a URL like `https://api.hetzner.cloud/v1`")]
+    NotAUrl,
+    /// The token would travel in the clear.
+    #[error("the Hetzner endpoint `{url}` must be https (http only on loopback)")]
+    Insecure {
+        /// As given.
+        url: String,
+    },
+    /// It has a user, a query or a fragment.
+    #[error("the Hetzner endpoint must be a plain base URL, without user, query or fragment")]
+    NotABase,
+    /// No token, or one that no header can carry.
+    #[error("the Hetzner token is empty or not plain text (HCLOUD_TOKEN)")]
+    Token,
+    /// TLS or the resolver could not be set up.
+    #[error("cannot set up the HTTP client for Hetzner")]
+    Client(#[source] reqwest::Error),
+}
+
+/// The rate limit as the latest reply had it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateLimit {
+    /// Calls an hour.
+    pub limit: u32,
+    /// Calls left now.
+    pub remaining: u32,
+    /// When the bucket is full again (not: when the next call is allowed).
+    pub full_at: Timestamp,
+    /// When we learnt this, by our clock.
+    pub seen_at: Timestamp,
+}
+
+/// One call.
+pub(super) struct Call {
+    pub(super) operation: Operation,
+    /// What it is about, for messages: `server 42`. Never a secret.
+    pub(super) subject: String,
+    pub(super) method: Method,
+    /// Beneath the base, beginning with a slash.
+    pub(super) path: String,
+    pub(super) query: Vec<(&'static str, String)>,
+    /// JSON, already written; may hold secrets.
+    pub(super) body: Option<Vec<u8>>,
+}
+
+impl Call {
+    pub(super) fn new(
+        operation: Operation,
+        subject: impl Into<String>,
+        method: Method,
+        path: impl Into<String>,
+    ) -> Self {
+        Self {
+            operation,
+            subject: subject.into(),
+            method,
+            path: path.into(),
+            query: Vec::new(),
+            body: None,
+        }
+    }
+
+    pub(super) fn get(
+        operation: Operation,
+        subject: impl Into<String>,
+        path: impl Into<String>,
+    ) -> Self {
+        Self::new(operation, subject, Method::GET, path)
+    }
+
+    pub(super) fn query(mut self, key: &'static str, value: impl Into<String>) -> Self {
+        self.query.push((key, value.into()));
+        self
+    }
+
+    pub(super) fn json(mut self, body: &impl serde::Serialize) -> Self {
+        self.body = Some(serde_json::to_vec(body).expect("request models have string keys only"));
+        self
+    }
+}
+
+/// A reply of success.
+#[derive(Debug)]
+pub(super) struct Reply {
+    /// Its JSON; `Null` where there was no body.
+    pub(super) body: Value,
+    /// Hetzner's clock when it answered.
+    pub(super) date: Option<Timestamp>,
+    /// For errors about what it says.
+    pub(super) status: u16,
+    pub(super) correlation_id: Option<String>,
+}
+
+/// What replies taught us, shared by all clones of a client.
+#[derive(Debug, Default)]
+struct Learnt {
+    rate: Option<RateLimit>,
+    offset: Option<TimeDelta>,
+}
+
+/// The one HTTP client.
+#[derive(Clone)]
+pub(super) struct Transport {
+    http: reqwest::Client,
+    base: String,
+    redactor: Arc<Redactor>,
+    learnt: Arc<Mutex<Learnt>>,
+}
+
+impl fmt::Debug for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transport")
+            .field("base", &self.base)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Transport {
+    pub(super) fn new(endpoint: &Endpoint) -> Result<Self, EndpointError> {
+        let base = checked_base(&endpoint.url)?;
+        let token = endpoint.token.expose_secret();
+        if token.trim().is_empty() {
+            return Err(EndpointError::Token);
+        }
+        let mut bearer = HeaderValue::from_str(&format!("Bearer {}", token.trim()))
+            .map_err(|_| EndpointError::Token)?;
+        bearer.set_sensitive(true);
+        let mut headers = HeaderMap::new();
+        headers.insert(AUTHORIZATION, bearer);
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        let http = reqwest::Client::builder()
+            .user_agent(concat!("clawdlets-cattle/", env!("CARGO_PKG_VERSION")))
+            .default_headers(headers)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .https_only(base.starts_with("https:"))
+            .build()
+            .map_err(EndpointError::Client)?;
+        Ok(Self {
+            http,
+            base,
+            redactor: Arc::new(Redactor::new(token.trim())),
+            learnt: Arc::default(),
+        })
+    }
+
+    /// The rate limit as last seen.
+    pub(super) fn rate_limit(&self) -> Option<RateLimit> {
+        self.lock().rate
+    }
+
+    /// What to add to our clock to get Hetzner's.
+    pub(super) fn offset(&self) -> Option<TimeDelta> {
+        self.lock().offset
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Learnt> {
+        // Both fields are plain values: a panic elsewhere cannot have left them half-written.
+        self.learnt.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One exchange. Any status outside 200–299 is an error.
+    pub(super) async fn send(&self, call: Call) -> Result<Reply, ApiError> {
+        let span = tracing::debug_span!(
+            "hetzner",
+            operation = call.operation.as_str(),
+            subject = %call.subject,
+            status = tracing::field::Empty,
+            correlation_id = tracing::field::Empty,
+        );
+        let operation = call.operation;
+        let result = self.exchange(call).instrument(span.clone()).await;
+        let (status, correlation) = match &result {
+            Ok(reply) => (reply.status.to_string(), reply.correlation_id.as_deref()),
+            Err(error) => (
+                error.status.map_or_else(
+                    || error.kind.as_str().to_owned(),
+                    |status| status.to_string(),
+                ),
+                error.correlation_id.as_deref(),
+            ),
+        };
+        span.record("status", status.as_str());
+        if let Some(correlation) = correlation {
+            span.record("correlation_id", correlation);
+        }
+        metrics::counter!("hetzner_requests_total", "operation" => operation.as_str(), "status" => status)
+            .increment(1);
+        result
+    }
+
+    async fn exchange(&self, call: Call) -> Result<Reply, ApiError> {
+        let Call {
+            operation,
+            subject,
+            method,
+            path,
+            query,
+            body,
+        } = call;
+        let fail = |kind: Kind| ApiError::new(operation, subject.clone(), kind);
+        let timeout = if operation == Operation::CreateServer {
+            CREATE_TIMEOUT
+        } else {
+            READ_TIMEOUT
+        };
+        let mut request = self
+            .http
+            .request(method, format!("{}{path}", self.base))
+            .timeout(timeout);
+        if !query.is_empty() {
+            request = request.query(&query);
+        }
+        if let Some(body) = body {
+            request = request.header(CONTENT_TYPE, "application/json").body(body);
+        }
+        let sent_at = Utc::now();
+        let mut response = match request.send().await {
+            Ok(response) => response,
+            Err(error) => {
+                let kind = if error.is_connect() || error.is_builder() {
+                    Kind::NotSent
+                } else if error.is_timeout() {
+                    Kind::Timeout
+                } else {
+                    Kind::Cut
+                };
+                return Err(fail(kind).caused_by(error));
+            }
+        };
+        let status = response.status();
+        let headers = response.headers().clone();
+        let date = header_date(&headers);
+        let rate = self.learn(&headers, date, sent_at, Utc::now());
+        let correlation_id = correlation_id(&headers);
+        let describe = |mut error: ApiError| {
+            error.status = Some(status.as_u16());
+            error.correlation_id.clone_from(&correlation_id);
+            error
+        };
+        let cap = if status.is_success() {
+            MAX_REPLY_BYTES
+        } else {
+            MAX_ERROR_BYTES
+        };
+        let mut bytes = Vec::new();
+        let read = loop {
+            match response.chunk().await {
+                Ok(Some(chunk)) if bytes.len() + chunk.len() > cap => {
+                    break Some(fail(Kind::TooLarge));
+                }
+                Ok(Some(chunk)) => bytes.extend_from_slice(&chunk),
+                Ok(None) => break None,
+                Err(error) => break Some(fail(Kind::Cut).caused_by(error)),
+            }
+        };
+        if !status.is_success() {
+            // Whatever could be read of it: the status says most.
+            let mut error = ApiError::from_reply(
+                operation,
+                subject.clone(),
+                status.as_u16(),
+                &bytes,
+                &self.redactor,
+            );
+            if status.as_u16() == 429 {
+                error.retry_after = Some(retry_after(&headers, rate));
+            }
+            return Err(describe(error));
+        }
+        if let Some(error) = read {
+            return Err(describe(error));
+        }
+        let body = if bytes.is_empty() {
+            Value::Null
+        } else {
+            match serde_json::from_slice(&bytes) {
+                Ok(body) => body,
+                // Its message may quote the body, which may hold a secret: dropped.
+                Err(_) => return Err(describe(fail(Kind::Unreadable("not JSON".to_owned())))),
+            }
+        };
+        Ok(Reply {
+            body,
+            date,
+            status: status.as_u16(),
+            correlation_id,
+        })
+    }
+
+    fn learn(
+        &self,
+        headers: &HeaderMap,
+        date: Option<Timestamp>,
+        sent: Timestamp,
+        received: Timestamp,
+    ) -> Option<RateLimit> {
+        let rate = header_rate(headers, received);
+        let offset = date.map(|date| offset(date, sent, received));
+        if let Some(rate) = rate {
+            metrics::gauge!("hetzner_ratelimit_limit").set(f64::from(rate.limit));
+            metrics::gauge!("hetzner_ratelimit_remaining").set(f64::from(rate.remaining));
+        }
+        let mut learnt = self.lock();
+        learnt.rate = rate.or(learnt.rate);
+        learnt.offset = offset.or(learnt.offset);
+        learnt.rate
+    }
+}
+
+fn checked_base(text: &str) -> Result<String, EndpointError> {
+    let url = reqwest::Url::parse(text.trim()).map_err(|_| EndpointError::NotAUrl)?;
+    if !url.username().is_empty()
+        || url.password().is_some()
+        || url.query().is_some()
+        || url.fragment().is_some()
+    {
+        return Err(EndpointError::NotABase);
+    }
+    let host = url.host_str().unwrap_or_default();
+    let address = host
+        .trim_start_matches('[')
+        .trim_end_matches(']')
+        .parse::<IpAddr>();
+    let loopback = host == "localhost" || address.is_ok_and(|address| address.is_loopback());
+    match url.scheme() {
+        "https" => {}
+        "http" if loopback => {}
+        _ => {
+            return Err(EndpointError::Insecure {
+                url: text.to_owned(),
+            });
+        }
+    }
+    Ok(url.as_str().trim_end_matches('/').to_owned())
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok().map(str::trim)
+}
+
+fn correlation_id(headers: &HeaderMap) -> Option<String> {
+    let id = text(headers, "x-correlation-id")?;
+    let plain = id
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    (plain && !id.is_empty() && id.len() <= MAX_CORRELATION_ID).then(|| id.to_owned())
+}
+
+fn header_date(headers: &HeaderMap) -> Option<Timestamp> {
+    let text = headers.get(DATE)?.to_str().ok()?;
+    DateTime::parse_from_rfc2822(text)
+        .ok()
+        .map(|date| date.with_timezone(&Utc))
+}
+
+fn header_rate(headers: &HeaderMap, seen_at: Timestamp) -> Option<RateLimit> {
+    let number = |name| text(headers, name)?.parse::<u32>().ok();
+    let reset = text(headers, "ratelimit-reset").and_then(|text| text.parse::<i64>().ok());
+    Some(RateLimit {
+        limit: number("ratelimit-limit").filter(|limit| *limit > 0)?,
+        remaining: number("ratelimit-remaining")?,
+        full_at: reset
+            .and_then(|seconds| DateTime::from_timestamp(seconds, 0))
+            .unwrap_or(seen_at),
+        seen_at,
+    })
+}
+
+/// The smallest offset that explains the header. `Date` is cut to whole seconds and was written at
+/// some time between our two readings, so that a clock that agrees gives exactly zero.
+fn offset(date: Timestamp, sent: Timestamp, received: Timestamp) -> TimeDelta {
+    let least = date - received;
+    let most = date + TimeDelta::seconds(1) - sent;
+    if least > TimeDelta::zero() {
+        least
+    } else if most < TimeDelta::zero() {
+        most
+    } else {
+        TimeDelta::zero()
+    }
+}
+
+/// How long to wait after a 429: the bucket gains `limit` calls an hour, and everybody who waits
+/// must not come back at the same moment.
+fn retry_after(headers: &HeaderMap, rate: Option<RateLimit>) -> Duration {
+    let told = headers
+        .get(RETRY_AFTER)
+        .and_then(|value| value.to_str().ok()?.trim().parse::<u64>().ok())
+        .map(Duration::from_secs);
+    let per_call =
+        Duration::from_secs_f64(3600.0 / f64::from(rate.map_or(3600, |rate| rate.limit)));
+    let base = told
+        .unwrap_or(per_call)
+        .clamp(Duration::from_secs(1), MAX_RETRY_AFTER);
+    base + jitter(base.max(Duration::from_secs(2)))
+}
+
+/// Anything below `most`. Where there is no randomness there is none to spread.
+fn jitter(most: Duration) -> Duration {
+    let mut bytes = [0; 2];
+    match getrandom::fill(&mut bytes) {
+        Ok(()) => most.mul_f64(f64::from(u16::from_le_bytes(bytes)) / 65536.0),
+        Err(_) => Duration::ZERO,
+    }
+}

@@ -1,0 +1,127 @@
+//! One list of servers for everybody, as seldom as it can be.
+//!
+//! Every 30 s, every 5 s while something waits for what only Hetzner can say, never more than a
+//! quarter of what the rate limit refills. A failed list keeps what was seen and says why.
+
+use std::{sync::Arc, time::Duration};
+
+use cattle_core::{fleet::Fleet, observed::Observed};
+use cattle_schemas::Timestamp;
+use tokio::{sync::watch, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+use crate::{clock::{ALARMING, Clock}, hetzner::Client, world::Bell};
+
+/// How far lists are apart.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// Usually.
+    pub idle: Duration,
+    /// While something waits for what only a list can say.
+    pub busy: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { idle: Duration::from_secs(30), busy: Duration::from_secs(5) }
+    }
+}
+
+/// At 3,600 calls an hour one call a second is refilled; lists take at most a quarter of that.
+const SECONDS_PER_PAGE: u64 = 4;
+
+/// The longest wait after failed lists: a controller must notice within minutes that Hetzner is
+/// back.
+const MAX_BACKOFF: Duration = Duration::from_secs(120);
+
+/// Servers in one page of a list.
+const PAGE: usize = 50;
+
+/// Lists until told to stop.
+pub struct Lister {
+    /// Hetzner.
+    pub client: Arc<Client>,
+    /// Its clock.
+    pub clock: Clock,
+    /// Whose servers, and how long one without a readable expiry lives.
+    pub fleet: watch::Receiver<Arc<Fleet>>,
+    /// What was seen.
+    pub observed: watch::Sender<Arc<Observed>>,
+    /// Whether a list is wanted soon.
+    pub soon: watch::Receiver<bool>,
+    /// Rung after each list.
+    pub bell: Bell,
+    /// How far lists are apart.
+    pub pace: Pace,
+}
+
+impl Lister {
+    /// Lists until told to stop.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut failures = 0_u32;
+        loop {
+            let began = Instant::now();
+            tokio::select! {
+                () = stop.cancelled() => return,
+                listed = self.list() => match listed {
+                    Ok(()) => failures = 0,
+                    Err(()) => failures = failures.saturating_add(1),
+                },
+            }
+            self.bell.ring();
+            loop {
+                let due = began + self.interval(failures);
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = tokio::time::sleep_until(due) => break,
+                    changed = self.soon.changed() => if changed.is_err() { return },
+                }
+            }
+        }
+    }
+
+    async fn list(&mut self) -> Result<(), ()> {
+        let asked_at = self.clock.now();
+        let fleet = self.fleet.borrow().clone();
+        let listed = self.client.list_servers(&fleet.name, fleet.default_ttl).await;
+        if let Some(offset) = self.client.clock_offset() {
+            self.clock.learn(offset);
+            if offset.abs() > ALARMING {
+                tracing::warn!(seconds = offset.num_seconds(), "Hetzner's clock and ours differ; Hetzner's is used");
+            }
+        }
+        match listed {
+            Ok(listed) => {
+                for odd in &listed.odd {
+                    tracing::warn!(server = ?odd.id, cause = %odd.why, "a listed server does not decode");
+                }
+                self.observed.send_replace(Arc::new(seen(asked_at, listed.servers)));
+                Ok(())
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the list of servers failed");
+                self.observed.send_modify(|observed| {
+                    let mut stale = (**observed).clone();
+                    stale.unreachable = Some(error.to_string());
+                    *observed = Arc::new(stale);
+                });
+                Err(())
+            }
+        }
+    }
+
+    fn interval(&self, failures: u32) -> Duration {
+        let wanted = if *self.soon.borrow() { self.pace.busy } else { self.pace.idle };
+        let pages = self.observed.borrow().servers.len() / PAGE + 1;
+        let fair = Duration::from_secs(SECONDS_PER_PAGE * pages as u64);
+        let wait = wanted.max(fair);
+        match failures {
+            0 => wait,
+            n => wait.saturating_mul(2_u32.saturating_pow(n.min(6) - 1)).min(MAX_BACKOFF).max(wait),
+        }
+    }
+}
+
+fn seen(asked_at: Timestamp, servers: Vec<cattle_core::observed::ObservedServer>) -> Observed {
+    Observed { listed_at: Some(asked_at), unreachable: None, servers }
+}

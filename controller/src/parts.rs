@@ -1,0 +1,140 @@
+//! Builds the loop and what it stands on, for the daemon and for a single pass alike.
+
+use std::sync::Arc;
+
+use cattle_core::{
+    action::{Limits, Plan},
+    desired::Desired,
+    fleet::Fleet,
+    ledger::Ledger,
+    observed::Observed,
+};
+use cattle_schemas::Timestamp;
+use tokio::sync::watch;
+
+use crate::{
+    clock::Clock,
+    execute::{DeleteFollower, Executor, Needs},
+    fleet_file::FleetFile,
+    hetzner::Client,
+    intake::Scanner,
+    lister::{Lister, Pace},
+    reconcile::{Reconciler, limits},
+    secrets::Secrets,
+    settings::Settings,
+    store::Store,
+    world::{Bell, Handle, Prices, World},
+};
+
+/// The loop and everything beside it, not yet running.
+pub struct Parts {
+    /// Plans and acts.
+    pub reconciler: Reconciler,
+    /// Lists.
+    pub lister: Lister,
+    /// Follows deletes.
+    pub follower: DeleteFollower,
+    /// Carries out.
+    pub executor: Executor,
+    /// For those who answer questions.
+    pub handle: Handle,
+    /// The fleet's configuration as the last pass read it.
+    pub fleet: watch::Receiver<Arc<Fleet>>,
+    /// Who learns prices puts them here.
+    pub prices: watch::Sender<Arc<Prices>>,
+}
+
+/// What the loop stands on.
+pub struct Ground {
+    /// Where everything is.
+    pub settings: Arc<Settings>,
+    /// The ledger.
+    pub store: Arc<dyn Store>,
+    /// Hetzner.
+    pub client: Arc<Client>,
+    /// Its clock.
+    pub clock: Clock,
+    /// Secrets.
+    pub secrets: Arc<Secrets>,
+    /// The bell that everybody rings.
+    pub bell: Bell,
+    /// The spec directories.
+    pub scanner: Scanner,
+    /// The fleet's configuration.
+    pub fleet_file: FleetFile,
+    /// The URL of the guest API as guests see it.
+    pub guest_url: String,
+    /// Since when guests can be heard; `None` where nobody listens.
+    pub guests_heard_since: Option<Timestamp>,
+    /// How far lists are apart.
+    pub pace: Pace,
+}
+
+impl Ground {
+    /// Puts the parts together.
+    #[must_use]
+    pub fn build(mut self) -> Parts {
+        let fleet = self.fleet_file.current();
+        let (fleet_seen, fleet_receiver) = watch::channel(fleet.clone());
+        let (observed_sender, observed) = watch::channel(Arc::new(Observed::default()));
+        let (list_soon, soon) = watch::channel(true);
+        let (price_sender, prices) = watch::channel(Arc::new(Prices::default()));
+        let limits = limits(&fleet, std::collections::BTreeSet::new(), self.guests_heard_since);
+        let (worlds, seen) = watch::channel(Arc::new(World {
+            pass: 0,
+            at: self.clock.now(),
+            fleet: fleet.clone(),
+            desired: Arc::new(Desired::default()),
+            observed: observed.borrow().clone(),
+            ledger: Arc::new(Ledger::default()),
+            limits: Arc::new(limits),
+            plan: Arc::new(Plan::default()),
+            conditions: Vec::new(),
+            prices: Arc::new(Prices::default()),
+        }));
+        let (executor, follower) = Executor::new(Needs {
+            store: self.store.clone(),
+            client: self.client.clone(),
+            clock: self.clock.clone(),
+            settings: self.settings,
+            secrets: self.secrets,
+            fleet: fleet_receiver.clone(),
+            prices: prices.clone(),
+            bell: self.bell.clone(),
+            guest_url: self.guest_url,
+        });
+        let lister = Lister {
+            client: self.client,
+            clock: self.clock.clone(),
+            fleet: fleet_receiver.clone(),
+            observed: observed_sender,
+            soon,
+            bell: self.bell.clone(),
+            pace: self.pace,
+        };
+        let handle = Handle::new(seen, self.bell.clone());
+        let reconciler = Reconciler {
+            fleet: self.fleet_file,
+            fleet_seen,
+            scanner: self.scanner,
+            store: self.store,
+            observed,
+            list_soon,
+            prices,
+            executor: executor.clone(),
+            clock: self.clock,
+            guests_heard_since: self.guests_heard_since,
+            bell: self.bell,
+            worlds,
+        };
+        Parts {
+            reconciler,
+            lister,
+            follower,
+            executor,
+            handle,
+            fleet: fleet_receiver,
+            prices: price_sender,
+        }
+    }
+}

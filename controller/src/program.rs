@@ -1,0 +1,200 @@
+//! The program: arguments in, exit code out.
+
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::Context;
+use cattle_core::desired::Authority;
+use clap::{CommandFactory, Parser};
+use secrecy::SecretString;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::{EnvFilter, fmt::writer::BoxMakeWriter};
+
+use crate::{
+    args::{Cli, Command, HetznerArgs, LogFormat, PeerCheckArg, ReapArgs, RunArgs},
+    clock::Clock,
+    daemon,
+    hetzner::{Client, Endpoint},
+    once,
+    reap::{self, Scope},
+    secrets::Secrets,
+    settings::{PeerCheck, Settings, SpecDir},
+};
+
+/// Runs the program. Exit code 0 done, 1 an error, 2 usage.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(code) => code,
+        Err(error) => {
+            // Nowhere else to complain when standard error is gone.
+            let _ = writeln!(std::io::stderr(), "clf-orchestrator: {}", crate::report(&*error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    match cli.command {
+        #[cfg(feature = "demo")]
+        Command::Guest(guest) => Ok(cattle_guest::cli::run(guest)),
+        #[cfg(feature = "demo")]
+        Command::Demo(args) => runtime()?.block_on(crate::demo::run(&args)),
+        Command::Openapi => {
+            print_json(&crate::socket_api::openapi())?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Completions { shell } => {
+            clap_complete::generate(
+                shell,
+                &mut Cli::command(),
+                "clf-orchestrator",
+                &mut std::io::stdout(),
+            );
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Run(args) => {
+            log_to(cli.log_format, BoxMakeWriter::new(std::io::stderr));
+            runtime()?.block_on(daemon(args))
+        }
+        Command::Once { run, dry_run } => {
+            log_to(cli.log_format, BoxMakeWriter::new(std::io::stderr));
+            runtime()?.block_on(async {
+                let (settings, endpoint) = understand(run)?;
+                once::run(settings, endpoint, dry_run).await
+            })
+        }
+        Command::Reap(args) => {
+            log_to(cli.log_format, BoxMakeWriter::new(std::io::stderr));
+            runtime()?.block_on(reap(args))
+        }
+    }
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the async runtime")
+}
+
+/// Sends logs somewhere. `RUST_LOG` chooses; by default ours at info, others at warn.
+pub(crate) fn log_to(format: LogFormat, writer: BoxMakeWriter) {
+    let filter = EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| EnvFilter::new("warn,cattle_controller=info"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_ansi(false);
+    // A second call (in tests) keeps the first subscriber.
+    let _ = match format {
+        LogFormat::Text => builder.try_init(),
+        LogFormat::Json => builder.json().try_init(),
+    };
+}
+
+async fn daemon(args: RunArgs) -> anyhow::Result<ExitCode> {
+    let (settings, endpoint) = understand(args)?;
+    let stop = CancellationToken::new();
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    let daemon = daemon::start(settings, endpoint, stop.clone()).await?;
+    // Not under systemd there is nobody to tell.
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    tracing::info!("ready");
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        () = daemon.failed() => anyhow::bail!("a part of the controller stopped; see the log"),
+    }
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    tracing::info!("stopping; servers stay as they are");
+    stop.cancel();
+    daemon.join().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn reap(args: ReapArgs) -> anyhow::Result<ExitCode> {
+    let secrets = secrets(args.secrets_dir.as_deref())?;
+    let client = Client::new(endpoint(&args.hetzner, &secrets)?, Clock::default())?;
+    let scope = match args.fleet {
+        Some(fleet) => Scope::Fleet(fleet),
+        None => Scope::AllFleets,
+    };
+    let reply = reap::reap(&client, &scope, args.default_ttl.as_std(), args.dry_run).await?;
+    if args.json {
+        print_json(&serde_json::to_value(&reply)?)?;
+    } else {
+        let mut out = std::io::stdout().lock();
+        for server in &reply.servers {
+            let what = match (&server.error, server.deleted) {
+                (Some(error), _) => format!("not deleted: {error}"),
+                (None, true) => "deleted".to_owned(),
+                (None, false) => "would be deleted".to_owned(),
+            };
+            writeln!(out, "{} {} expired {}: {what}", server.server, server.name, server.expired_at)?;
+        }
+        if reply.servers.is_empty() {
+            writeln!(out, "nothing is past its expiry")?;
+        }
+    }
+    let failed = reply.servers.iter().any(|server| server.error.is_some());
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn understand(args: RunArgs) -> anyhow::Result<(Settings, Endpoint)> {
+    let project = std::path::absolute(&args.project)
+        .with_context(|| format!("cannot make {} absolute", args.project.display()))?;
+    let state_dir = match args.state_dir {
+        Some(dir) => std::path::absolute(dir)?,
+        None => project.join(".clawdlets/cattle"),
+    };
+    let mut spec_dirs = Vec::new();
+    for dir in args.specs {
+        spec_dirs.push(SpecDir { path: std::path::absolute(&dir.path)?, ..dir });
+    }
+    if spec_dirs.is_empty() {
+        spec_dirs.push(SpecDir { path: project.join("cattle/specs"), authority: Authority::Bot });
+    }
+    let endpoint = endpoint(&args.hetzner, &secrets(args.secrets_dir.as_deref())?)?;
+    let settings = Settings {
+        socket: args.socket.unwrap_or_else(|| state_dir.join("orchestrator.sock")),
+        project,
+        state_dir,
+        spec_dirs,
+        secrets_dir: args.secrets_dir,
+        guest_listen: args.guest_listen,
+        guest_url: args.guest_url,
+        retention: args.retention.as_std(),
+        peer_check: match args.peer_check {
+            PeerCheckArg::Off => PeerCheck::Off,
+        },
+    };
+    Ok((settings, endpoint))
+}
+
+fn secrets(dir: Option<&Path>) -> anyhow::Result<Secrets> {
+    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+    Ok(Secrets::open(credentials.as_deref(), dir)?)
+}
+
+/// The token comes from the environment or from the secret `hcloud_token`, never from an argument:
+/// arguments are everybody's to read.
+fn endpoint(args: &HetznerArgs, secrets: &Secrets) -> anyhow::Result<Endpoint> {
+    let token = match std::env::var("HCLOUD_TOKEN") {
+        Ok(token) => SecretString::from(token),
+        Err(_) => secrets.read("hcloud_token").context(
+            "no Hetzner token: set HCLOUD_TOKEN, or put it into the secret file `hcloud_token`",
+        )?,
+    };
+    Ok(Endpoint { url: args.endpoint.clone(), token })
+}
+
+fn print_json(value: &serde_json::Value) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    serde_json::to_writer_pretty(&mut out, value)?;
+    writeln!(out)?;
+    Ok(())
+}

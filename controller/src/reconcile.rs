@@ -1,0 +1,258 @@
+//! One pass, on one screen: look, plan, guard, record, act, publish.
+//!
+//! A pass never waits for Hetzner. Lists and effects run beside it and ring the bell; what a pass
+//! reads is always a little old, and every step is made so that this does no harm.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use cattle_core::{
+    action::{Limits, Plan},
+    desired::{Desired, SpecState},
+    fleet::Fleet,
+    guard::{self, guard},
+    ledger::Ledger,
+    names::{CattleName, SpecHash},
+    observed::Observed,
+    plan::plan,
+    status,
+};
+use cattle_schemas::Timestamp;
+use tokio::sync::watch;
+
+use crate::{
+    clock::Clock,
+    execute::Executor,
+    fleet_file::FleetFile,
+    intake::Scanner,
+    record::record,
+    store::{Store, StoreError},
+    world::{Bell, Prices, World},
+};
+
+/// Rounds of one pass. A commit may make further actions possible (a queued assignment starts, an
+/// ended run is deleted); more than this in a row would be a plan that does not settle.
+const MAX_ROUNDS: u32 = 6;
+
+/// The window of `createsPerHour`.
+const CREATES_WINDOW: Duration = Duration::from_secs(3_600);
+
+/// After a pass that failed (the ledger did not answer).
+const AFTER_FAILURE: Duration = Duration::from_secs(2);
+
+/// The loop's state.
+pub struct Reconciler {
+    /// The fleet's configuration.
+    pub fleet: FleetFile,
+    /// For those who need it between passes.
+    pub fleet_seen: watch::Sender<Arc<Fleet>>,
+    /// The spec directories.
+    pub scanner: Scanner,
+    /// The ledger.
+    pub store: Arc<dyn Store>,
+    /// The last list.
+    pub observed: watch::Receiver<Arc<Observed>>,
+    /// Whether a list is wanted soon.
+    pub list_soon: watch::Sender<bool>,
+    /// Prices.
+    pub prices: watch::Receiver<Arc<Prices>>,
+    /// What carries plans out.
+    pub executor: Executor,
+    /// Hetzner's clock.
+    pub clock: Clock,
+    /// Since when guests can be heard; `None` where nobody listens.
+    pub guests_heard_since: Option<Timestamp>,
+    /// Who asks for passes.
+    pub bell: Bell,
+    /// Who wants to know.
+    pub worlds: watch::Sender<Arc<World>>,
+}
+
+/// What a round looks at.
+struct Seen {
+    desired: Arc<Desired>,
+    observed: Arc<Observed>,
+    ledger: Arc<Ledger>,
+    limits: Arc<Limits>,
+    now: Timestamp,
+}
+
+impl Reconciler {
+    /// Passes until told to stop: when the bell rings, and when the last plan said so.
+    pub async fn run(mut self, stop: tokio_util::sync::CancellationToken) {
+        loop {
+            let wake = match self.pass().await {
+                Ok(wake) => wake,
+                Err(error) => {
+                    tracing::error!(error = %crate::report(&error), "the pass failed");
+                    Some(self.clock.now() + AFTER_FAILURE)
+                }
+            };
+            let until = async {
+                match wake {
+                    Some(at) => {
+                        let wait = (at - self.clock.now()).to_std().unwrap_or(Duration::ZERO);
+                        tokio::time::sleep(wait).await;
+                    }
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.bell.rung() => {}
+                () = until => {}
+            }
+        }
+    }
+
+    /// One pass. Answers when the next is due without a ring.
+    ///
+    /// # Errors
+    /// The ledger did not answer.
+    #[tracing::instrument(skip_all)]
+    pub async fn pass(&mut self) -> Result<Option<Timestamp>, StoreError> {
+        let fleet = self.fleet.current();
+        self.fleet_seen.send_if_modified(|seen| {
+            let changed = !Arc::ptr_eq(seen, &fleet);
+            *seen = fleet.clone();
+            changed
+        });
+        let socket_specs = self.store.socket_specs().await?;
+        let scan = tokio::task::block_in_place(|| {
+            self.scanner.scan(&fleet, self.clock.now(), &socket_specs)
+        });
+        let desired = Arc::new(scan.desired);
+        let (mut seen, mut plan) = self.decide(&fleet, &desired).await?;
+        for _ in 0..MAX_ROUNDS {
+            if plan.actions.is_empty() || !self.act(&seen, &plan).await? {
+                break;
+            }
+            (seen, plan) = self.decide(&fleet, &desired).await?;
+        }
+        self.list_soon.send_if_modified(|soon| std::mem::replace(soon, plan.list_soon) != plan.list_soon);
+        let rescan = scan.rescan_in.map(|wait| seen.now + wait);
+        let wake = [plan.next_wake, rescan].into_iter().flatten().min();
+        self.publish(fleet, seen, plan);
+        Ok(wake)
+    }
+
+    /// Looks, plans and guards; changes nothing.
+    async fn decide(&self, fleet: &Fleet, desired: &Arc<Desired>) -> Result<(Seen, Plan), StoreError> {
+        // In this order: what ends while we look is still in flight, and what is created while we
+        // look is in the ledger though not in the list.
+        let in_flight = self.executor.in_flight();
+        let observed = self.observed.borrow().clone();
+        let now = self.clock.now();
+        let wanted = wanted(desired);
+        let mut ledger = self.store.ledger(wanted, now - CREATES_WINDOW).await?;
+        for run in observed.servers.iter().filter_map(|server| server.labels.run) {
+            if !ledger.runs.contains_key(&run)
+                && let Some(known) = self.store.run(run).await?
+            {
+                ledger.runs.insert(run, known);
+            }
+        }
+        let limits = limits(fleet, in_flight, self.guests_heard_since);
+        let planned = plan(desired, &observed, &ledger, &limits, now);
+        let inputs = guard::Inputs {
+            desired,
+            observed: &observed,
+            ledger: &ledger,
+            limits: &limits,
+            now,
+        };
+        let (guarded, violations) = guard(planned, &inputs);
+        for violation in violations {
+            tracing::error!(%violation, "the guard refused an action: this is a defect");
+        }
+        let seen = Seen {
+            desired: desired.clone(),
+            observed,
+            ledger: Arc::new(ledger),
+            limits: Arc::new(limits),
+            now,
+        };
+        Ok((seen, guarded))
+    }
+
+    /// Records and begins a plan. Answers whether the ledger changed, so that planning again may
+    /// find more to do.
+    async fn act(&self, seen: &Seen, plan: &Plan) -> Result<bool, StoreError> {
+        for action in &plan.actions {
+            tracing::debug!(%action, "planned");
+        }
+        let mut records = match record(&plan.actions, &seen.observed, seen.limits.max_ttl, seen.now) {
+            Ok(records) => records,
+            Err(error) => {
+                tracing::error!(%error, "no randomness for ids and tokens; nothing is started");
+                return Ok(false);
+            }
+        };
+        let edits = std::mem::take(&mut records.edits);
+        let applied = if edits.is_empty() {
+            Vec::new()
+        } else {
+            self.store.commit(edits, seen.now).await?
+        };
+        let changed = applied.contains(&true);
+        self.executor.begin(records.effects(&applied));
+        Ok(changed)
+    }
+
+    fn publish(&self, fleet: Arc<Fleet>, seen: Seen, plan: Plan) {
+        let status = status::controller_status(
+            env!("CARGO_PKG_VERSION"),
+            &seen.limits,
+            &seen.observed,
+            &seen.desired,
+            self.fleet.broken(),
+        );
+        self.worlds.send_modify(|world| {
+            *world = Arc::new(World {
+                pass: world.pass + 1,
+                at: seen.now,
+                fleet,
+                desired: seen.desired,
+                observed: seen.observed,
+                ledger: seen.ledger,
+                limits: seen.limits,
+                plan: Arc::new(plan),
+                conditions: status.conditions,
+                prices: self.prices.borrow().clone(),
+            });
+        });
+    }
+}
+
+fn wanted(desired: &Desired) -> Vec<(CattleName, SpecHash)> {
+    desired
+        .specs
+        .iter()
+        .filter_map(|(name, entry)| match &entry.state {
+            SpecState::Valid(cattle) => Some((name.clone(), cattle.hash.clone())),
+            SpecState::Broken(_) | SpecState::Absent { .. } => None,
+        })
+        .collect()
+}
+
+/// What bounds a plan.
+#[must_use]
+pub fn limits(
+    fleet: &Fleet,
+    in_flight: BTreeSet<cattle_core::names::RunId>,
+    guests_heard_since: Option<Timestamp>,
+) -> Limits {
+    Limits {
+        enabled: fleet.enabled,
+        max_instances: fleet.max_instances,
+        live_runs_per_requester: fleet.limits.live_runs_per_requester,
+        creates_per_hour: fleet.limits.creates_per_hour,
+        max_ttl: fleet.limits.max_ttl,
+        default_ttl: fleet.default_ttl,
+        starts_paused: None,
+        ends_paused: None,
+        in_flight,
+        guests_heard_since,
+        fleet_labels: fleet.labels.clone(),
+        fleet: fleet.name.clone(),
+    }
+}

@@ -1,0 +1,306 @@
+//! Turns a plan's actions into one commit, and what must follow it.
+//!
+//! Invariant: everything the ledger has to know before a call to Hetzner is in the same transaction
+//! that this module builds; an effect whose record did not apply is dropped. Ids and tokens are
+//! drawn here, the only place in a pass that has randomness.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use cattle_core::{
+    action::Action,
+    ledger::{Assignment, Run, RunServer},
+    lifecycle::{self, Ending, Transition},
+    names::{RunId, ServerId},
+    observed::{Observed, ObservedServer},
+};
+use cattle_schemas::{Timestamp, event::NewEvent};
+use secrecy::SecretString;
+
+use crate::{
+    store::{Edit, TokenKind, TokenRecord},
+    token,
+};
+
+/// What follows a commit.
+#[derive(Debug)]
+pub enum Effect {
+    /// Create the server of this run's latest attempt.
+    Create {
+        /// The run.
+        run: RunId,
+        /// Goes into its `user_data` and nowhere else.
+        token: SecretString,
+    },
+    /// Delete a server of an ended run.
+    Delete {
+        /// The run.
+        run: RunId,
+        /// Its server.
+        server: ServerId,
+    },
+    /// Ask for a server by id: is it gone?
+    ConfirmGone {
+        /// The run.
+        run: RunId,
+        /// Its server.
+        server: ServerId,
+    },
+    /// Ask for a server by name.
+    Lookup {
+        /// The run.
+        run: RunId,
+        /// The name.
+        name: String,
+    },
+    /// Power on.
+    PowerOn {
+        /// The run.
+        run: RunId,
+        /// Its server.
+        server: ServerId,
+    },
+    /// Replace a server's labels.
+    Relabel {
+        /// The run, where there is one.
+        run: Option<RunId>,
+        /// The server.
+        server: ServerId,
+        /// All its labels.
+        labels: BTreeMap<String, String>,
+    },
+    /// Delete a server that no run stands behind, after one more look at it.
+    ReapOrphan {
+        /// The server.
+        server: ServerId,
+        /// Its name.
+        name: String,
+    },
+}
+
+/// The commit of a pass and its effects.
+#[derive(Default)]
+pub struct Records {
+    /// One transaction.
+    pub edits: Vec<Edit>,
+    /// Each effect, and the edit that must have applied for it, if any.
+    effects: Vec<(Option<usize>, Effect)>,
+}
+
+impl Records {
+    /// The effects that may follow, given which edits applied.
+    #[must_use]
+    pub fn effects(self, applied: &[bool]) -> Vec<Effect> {
+        let allowed = |edit: Option<usize>| edit.is_none_or(|index| applied.get(index) == Some(&true));
+        self.effects
+            .into_iter()
+            .filter_map(|(edit, effect)| allowed(edit).then_some(effect))
+            .collect()
+    }
+
+    fn effect(&mut self, effect: Effect) {
+        self.effects.push((None, effect));
+    }
+
+    fn edit(&mut self, edit: Edit) -> usize {
+        self.edits.push(edit);
+        self.edits.len() - 1
+    }
+
+    fn run(
+        &mut self,
+        id: RunId,
+        transition: impl FnOnce(&mut Run, Option<&mut Assignment>) -> Transition + Send + 'static,
+    ) -> usize {
+        self.edit(run_edit(id, transition))
+    }
+}
+
+/// An edit that applies one transition of the core to a run.
+pub fn run_edit(
+    id: RunId,
+    transition: impl FnOnce(&mut Run, Option<&mut Assignment>) -> Transition + Send + 'static,
+) -> Edit {
+    Edit::Run {
+        id,
+        edit: Box::new(move |run, assignment| {
+            let told = transition(run, assignment.as_mut());
+            told.applied.then(|| events(&told, run.cattle.as_str(), Some(run.id)))
+        }),
+    }
+}
+
+/// A transition's notes as events of a cattle.
+#[must_use]
+pub fn events(told: &Transition, cattle: &str, run: Option<RunId>) -> Vec<NewEvent> {
+    told.events
+        .iter()
+        .map(|note| NewEvent {
+            cattle: Some(cattle.to_owned()),
+            run: run.map(|run| run.to_string()),
+            reason: note.reason,
+            message: note.message.clone(),
+        })
+        .collect()
+}
+
+/// What the ledger keeps of an observed server.
+#[must_use]
+pub fn run_server(server: &ObservedServer) -> RunServer {
+    RunServer {
+        id: server.id,
+        name: server.name.clone(),
+        ipv4: server.ipv4.clone(),
+        server_type: server.server_type.clone(),
+        location: server.location.clone(),
+        created: Some(server.created),
+        hourly_price: None,
+    }
+}
+
+/// Builds the commit of a pass.
+///
+/// # Errors
+/// The system has no randomness to give.
+pub fn record(
+    actions: &[Action],
+    observed: &Observed,
+    max_ttl: Duration,
+    now: Timestamp,
+) -> Result<Records, getrandom::Error> {
+    let servers: BTreeMap<ServerId, &ObservedServer> =
+        observed.servers.iter().map(|server| (server.id, server)).collect();
+    let mut records = Records::default();
+    for action in actions {
+        add(&mut records, action, &servers, max_ttl, now)?;
+    }
+    Ok(records)
+}
+
+fn add(
+    records: &mut Records,
+    action: &Action,
+    servers: &BTreeMap<ServerId, &ObservedServer>,
+    max_ttl: Duration,
+    now: Timestamp,
+) -> Result<(), getrandom::Error> {
+    match action.clone() {
+        Action::Enqueue { cattle, hash, requester } => {
+            let name = cattle.to_string();
+            records.edit(Edit::Assignment {
+                cattle,
+                hash,
+                edit: Box::new(move |assignment| {
+                    let (fresh, told) = lifecycle::enqueue(assignment.as_ref(), &requester, now);
+                    if fresh.is_some() {
+                        *assignment = fresh;
+                    }
+                    told.applied.then(|| events(&told, &name, None))
+                }),
+            });
+        }
+        Action::Close { cattle, hash, reason, message } => {
+            let name = cattle.to_string();
+            records.edit(Edit::Assignment {
+                cattle,
+                hash,
+                edit: Box::new(move |assignment| {
+                    let told = lifecycle::close(assignment.as_mut()?, reason, &message, now);
+                    told.applied.then(|| events(&told, &name, None))
+                }),
+            });
+        }
+        Action::Start { cattle, origin } => {
+            let id = draw_run(now)?;
+            let (run, told) = lifecycle::begin(id, &cattle, &origin, max_ttl, now);
+            let events = events(&told, cattle.name.as_str(), Some(id));
+            let intent = records.edit(Edit::InsertRun { run: Box::new(run), events });
+            create(records, intent, id, 1)?;
+        }
+        Action::Retry { run } => {
+            // The number of the attempt only tells tokens apart for people; the ledger's is exact.
+            let intent = records.run(run, move |run, _| lifecycle::retry(run, max_ttl, now));
+            create(records, intent, run, 0)?;
+        }
+        Action::Adopt { run, server } => {
+            if let Some(server) = servers.get(&server) {
+                let server = run_server(server);
+                records.run(run, move |run, _| lifecycle::adopt(run, server));
+            }
+        }
+        Action::AdoptUnknown { cattle, origin, run, server, created, expires_at } => {
+            if let Some(server) = servers.get(&server) {
+                let (run, told) = lifecycle::adopt_unknown(
+                    run,
+                    &cattle,
+                    &origin,
+                    run_server(server),
+                    created,
+                    expires_at,
+                    now,
+                );
+                let events = events(&told, cattle.name.as_str(), Some(run.id));
+                records.edit(Edit::InsertRun { run: Box::new(run), events });
+            }
+        }
+        Action::MarkBooted { run } => {
+            records.run(run, move |run, _| lifecycle::mark_booted(run, now));
+        }
+        Action::Update { run, ttl, expires_at, on_failure, labels } => {
+            records.run(run, move |run, _| {
+                lifecycle::update(run, ttl, expires_at, on_failure, labels)
+            });
+        }
+        Action::Relabel { run, server, labels } => {
+            records.effect(Effect::Relabel { run, server, labels });
+        }
+        Action::Stop { run, reason, message } => {
+            records.run(run, move |run, _| lifecycle::stop(run, reason, &message, now));
+        }
+        Action::End { run, reason, message, hold_until, unless_env_handed_out } => {
+            let ending = Ending { reason, message, hold_until, unless_env_handed_out };
+            records.run(run, move |run, assignment| lifecycle::end(run, assignment, &ending, now));
+        }
+        Action::Release { run, message } => {
+            records.run(run, move |run, _| lifecycle::release(run, &message));
+        }
+        Action::Delete { run, server } => records.effect(Effect::Delete { run, server }),
+        Action::ConfirmGone { run, server } => records.effect(Effect::ConfirmGone { run, server }),
+        Action::MarkGone { run } => {
+            records.run(run, move |run, _| lifecycle::mark_gone(run, now));
+        }
+        Action::Lookup { run, name } => records.effect(Effect::Lookup { run, name }),
+        Action::PowerOn { run, server } => records.effect(Effect::PowerOn { run, server }),
+        Action::ReapOrphan { server, name, expired_at: _ } => {
+            records.effect(Effect::ReapOrphan { server, name });
+        }
+    }
+    Ok(())
+}
+
+/// The token of an attempt, in the same transaction as its intent, and the create that follows.
+fn create(
+    records: &mut Records,
+    intent: usize,
+    run: RunId,
+    attempt: u32,
+) -> Result<(), getrandom::Error> {
+    let (token, digest) = token::draw()?;
+    records.edit(Edit::InsertToken(TokenRecord {
+        digest,
+        run,
+        attempt,
+        kind: TokenKind::Bootstrap,
+        idempotency: None,
+        peer: None,
+        voided: false,
+    }));
+    records.effects.push((Some(intent), Effect::Create { run, token }));
+    Ok(())
+}
+
+fn draw_run(now: Timestamp) -> Result<RunId, getrandom::Error> {
+    let mut random = [0_u8; 16];
+    getrandom::fill(&mut random)?;
+    let millis = u64::try_from(now.timestamp_millis()).unwrap_or(0);
+    Ok(RunId::from_parts(millis, u128::from_be_bytes(random)))
+}

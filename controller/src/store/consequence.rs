@@ -1,0 +1,57 @@
+//! What a change to a run entails beyond the run: the same for every store.
+
+use cattle_core::ledger::{CreateState, Run};
+use cattle_schemas::Timestamp;
+
+/// What of a run is compared with the run after an edit.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Before {
+    attempt: u32,
+    live: bool,
+}
+
+impl Before {
+    pub(super) fn of(run: &Run) -> Self {
+        Self {
+            attempt: run.attempt,
+            live: run.is_live(),
+        }
+    }
+}
+
+/// What else is written in the same transaction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Consequence {
+    /// A server is asked for: counts towards `createsPerHour`.
+    pub(super) create: Option<Timestamp>,
+    /// The run ended: its tokens are void from here on.
+    pub(super) void_tokens: bool,
+}
+
+/// A run that is inserted. One that was adopted was not asked for by this ledger.
+pub(super) fn of_insert(run: &Run) -> Consequence {
+    let asked_for = run.create == CreateState::Intended;
+    Consequence {
+        create: asked_for.then_some(run.posted_at),
+        void_tokens: false,
+    }
+}
+
+/// A run that was edited.
+pub(super) fn of_edit(before: Before, run: &Run) -> Consequence {
+    Consequence {
+        create: (run.attempt > before.attempt).then_some(run.posted_at),
+        void_tokens: before.live && !run.is_live(),
+    }
+}
+
+/// Whether nothing follows any more: over, and its server proved gone.
+pub(super) fn is_settled(run: &Run) -> bool {
+    run.ended.is_some() && run.gone_at.is_some()
+}
+
+/// An instant as precise as the database keeps it, so that what is told as it happens is what is
+/// read later.
+pub(super) fn as_stored(at: Timestamp) -> Timestamp {
+    Timestamp::from_timestamp_micros(at.timestamp_micros()).unwrap_or(at)
+}

@@ -1,0 +1,325 @@
+//! The ledger in SQLite.
+//!
+//! Invariants: one connection writes, in `BEGIN IMMEDIATE` transactions, and each is on disk before
+//! the call returns (`synchronous = FULL`); readers see whole commits. A write runs in a task of its
+//! own: a caller that goes away in the middle neither undoes it nor leaves a transaction open. A
+//! connection whose transaction failed is not used again, because SQLite may have rolled it back by
+//! itself, which sqlx does not notice.
+
+mod edit;
+mod open;
+mod read;
+#[cfg(test)]
+mod tests;
+mod write;
+
+use std::{path::Path, pin::Pin, sync::Arc};
+
+use cattle_core::{
+    ledger::{Assignment, Ledger, Run},
+    names::{CattleName, RunId, SpecHash},
+};
+use cattle_schemas::{Timestamp, event::Event, job::Job};
+use sqlx::{
+    Connection as _, Sqlite, SqliteConnection, SqlitePool, Transaction,
+    sqlite::SqliteConnectOptions,
+};
+use tokio::sync::{Mutex, broadcast};
+
+use super::{
+    EVENT_BACKLOG, Edit, IdempotentReply, RunFilter, SocketSpec, Store, StoreError, StoreFuture,
+    TokenRecord,
+};
+
+/// The ledger in a file.
+#[derive(Clone)]
+pub struct SqliteStore {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    options: SqliteConnectOptions,
+    /// `None` after a failure: the next write connects anew.
+    writer: Mutex<Option<SqliteConnection>>,
+    readers: SqlitePool,
+    events: broadcast::Sender<Event>,
+}
+
+/// What a transaction answers with, and the events to tell once it is on disk. `None` drops the
+/// transaction.
+type Outcome<T> = Result<Option<(T, Vec<Event>)>, StoreError>;
+type Body<'a, T> = Pin<Box<dyn Future<Output = Outcome<T>> + Send + 'a>>;
+
+impl SqliteStore {
+    /// Opens the ledger, or makes it: the directory 0700, the file 0600, the schema brought up to
+    /// this version's.
+    ///
+    /// # Errors
+    /// It was written by a newer version, is not a ledger, is damaged, or cannot be opened.
+    pub async fn open(path: &Path) -> Result<Self, StoreError> {
+        let opened = open::open(path).await?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                options: opened.options,
+                writer: Mutex::new(Some(opened.writer)),
+                readers: opened.readers,
+                events: broadcast::Sender::new(EVENT_BACKLOG),
+            }),
+        })
+    }
+
+    /// Ends every connection; what was committed stays. Calls after this fail.
+    pub async fn close(&self) {
+        self.inner.readers.close().await;
+        if let Some(writer) = self.inner.writer.lock().await.take() {
+            // The last one out checkpoints the log; should that fail, the next open does it.
+            let _ = writer.close().await;
+        }
+    }
+
+    /// One transaction, to its end even when the caller goes away. `Ok(None)` means dropped.
+    fn write<T, F>(&self, operation: &'static str, body: F) -> StoreFuture<'_, Option<T>>
+    where
+        T: Send + 'static,
+        F: for<'t> FnOnce(&'t mut Transaction<'_, Sqlite>) -> Body<'t, T> + Send + 'static,
+    {
+        let inner = Arc::clone(&self.inner);
+        let task = tokio::spawn(async move { inner.transact(operation, body).await });
+        Box::pin(async move {
+            match task.await {
+                Ok(outcome) => outcome,
+                Err(error) => match error.try_into_panic() {
+                    Ok(panic) => std::panic::resume_unwind(panic),
+                    // Only the runtime's own end cancels it.
+                    Err(_) => Err(database(operation)(sqlx::Error::WorkerCrashed)),
+                },
+            }
+        })
+    }
+
+    /// One snapshot.
+    fn read<'a, T, F>(&'a self, operation: &'static str, body: F) -> StoreFuture<'a, T>
+    where
+        T: Send + 'a,
+        F: for<'t> FnOnce(
+                &'t mut SqliteConnection,
+            )
+                -> Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 't>>
+            + Send
+            + 'a,
+    {
+        Box::pin(async move {
+            let mut snapshot = self
+                .inner
+                .readers
+                .begin()
+                .await
+                .map_err(database(operation))?;
+            let value = body(&mut snapshot).await?;
+            snapshot.commit().await.map_err(database(operation))?;
+            Ok(value)
+        })
+    }
+}
+
+impl Inner {
+    async fn transact<T, F>(
+        &self,
+        operation: &'static str,
+        body: F,
+    ) -> Result<Option<T>, StoreError>
+    where
+        F: for<'t> FnOnce(&'t mut Transaction<'_, Sqlite>) -> Body<'t, T>,
+    {
+        let mut writer = self.writer.lock().await;
+        let mut connection = match writer.take() {
+            Some(connection) => connection,
+            None => SqliteConnection::connect_with(&self.options)
+                .await
+                .map_err(database("open a connection"))?,
+        };
+        let mut transaction = connection
+            .begin_with("BEGIN IMMEDIATE")
+            .await
+            .map_err(database(operation))?;
+        let value = match body(&mut transaction).await? {
+            Some((value, events)) => {
+                transaction.commit().await.map_err(database(operation))?;
+                // Told while the writer is held, so in the order of their ids.
+                for event in events {
+                    // Nobody listening is no error.
+                    let _ = self.events.send(event);
+                }
+                Some(value)
+            }
+            None => {
+                transaction.rollback().await.map_err(database(operation))?;
+                None
+            }
+        };
+        *writer = Some(connection);
+        Ok(value)
+    }
+}
+
+/// SQLite's codes for a full file system: SQLITE_FULL, and SQLITE_IOERR_SHMSIZE where it shows as
+/// the shared memory file not growing. <https://www.sqlite.org/rescode.html>
+const FULL: [&str; 2] = ["13", "4874"];
+
+fn database(operation: &'static str) -> impl Fn(sqlx::Error) -> StoreError {
+    move |source| {
+        let code = source.as_database_error().and_then(|error| error.code());
+        if code.is_some_and(|code| FULL.contains(&code.as_ref())) {
+            StoreError::Full { operation }
+        } else {
+            StoreError::Database { operation, source }
+        }
+    }
+}
+
+fn micros(at: Timestamp) -> i64 {
+    at.timestamp_micros()
+}
+
+impl Store for SqliteStore {
+    fn ledger(
+        &self,
+        wanted: Vec<(CattleName, SpecHash)>,
+        creates_since: Timestamp,
+    ) -> StoreFuture<'_, Ledger> {
+        self.read("read what a plan needs", move |on| {
+            Box::pin(read::ledger(on, wanted, creates_since))
+        })
+    }
+
+    fn commit(&self, edits: Vec<Edit>, now: Timestamp) -> StoreFuture<'_, Vec<bool>> {
+        let done = self.write("commit", move |on| {
+            Box::pin(async move { edit::commit(on, edits, now).await.map(Some) })
+        });
+        Box::pin(async move { Ok(done.await?.unwrap_or_default()) })
+    }
+
+    fn commit_all(&self, edits: Vec<Edit>, now: Timestamp) -> StoreFuture<'_, bool> {
+        let done = self.write("commit", move |on| {
+            Box::pin(edit::commit_all(on, edits, now))
+        });
+        Box::pin(async move { Ok(done.await?.is_some()) })
+    }
+
+    fn run(&self, id: RunId) -> StoreFuture<'_, Option<Run>> {
+        self.read("read a run", move |on| Box::pin(read::run(on, id)))
+    }
+
+    fn runs(&self, filter: RunFilter) -> StoreFuture<'_, Vec<Run>> {
+        self.read("read runs", move |on| Box::pin(read::runs(on, filter)))
+    }
+
+    fn assignments(&self, cattle: CattleName) -> StoreFuture<'_, Vec<(SpecHash, Assignment)>> {
+        self.read("read assignments", move |on| {
+            Box::pin(read::assignments(on, cattle))
+        })
+    }
+
+    fn token(&self, digest: [u8; 32]) -> StoreFuture<'_, Option<TokenRecord>> {
+        self.read("look up a token", move |on| {
+            Box::pin(read::token(on, digest))
+        })
+    }
+
+    fn events(
+        &self,
+        after: u64,
+        cattle: Option<CattleName>,
+        limit: u32,
+    ) -> StoreFuture<'_, Vec<Event>> {
+        self.read("read events", move |on| {
+            Box::pin(read::events(on, after, cattle, limit))
+        })
+    }
+
+    fn subscribe(&self) -> broadcast::Receiver<Event> {
+        self.inner.events.subscribe()
+    }
+
+    fn put_socket_spec(&self, cattle: CattleName, spec: Option<SocketSpec>) -> StoreFuture<'_, ()> {
+        self.put("record a spec of the socket", move |on| {
+            Box::pin(write::socket_spec(on, cattle, spec))
+        })
+    }
+
+    fn socket_specs(&self) -> StoreFuture<'_, Vec<SocketSpec>> {
+        self.read("read the socket's specs", |on| {
+            Box::pin(read::socket_specs(on))
+        })
+    }
+
+    fn put_job(&self, job: Job) -> StoreFuture<'_, ()> {
+        self.put("record a job", move |on| Box::pin(write::job(on, job)))
+    }
+
+    fn job(&self, id: String) -> StoreFuture<'_, Option<Job>> {
+        self.read("read a job", move |on| Box::pin(read::job(on, id)))
+    }
+
+    fn jobs(
+        &self,
+        requester: Option<String>,
+        before: Option<String>,
+        limit: u32,
+    ) -> StoreFuture<'_, Vec<Job>> {
+        self.read("read jobs", move |on| {
+            Box::pin(read::jobs(on, requester, before, limit))
+        })
+    }
+
+    fn remember(
+        &self,
+        reply: IdempotentReply,
+        now: Timestamp,
+    ) -> StoreFuture<'_, Option<IdempotentReply>> {
+        self.put("remember a reply", move |on| {
+            Box::pin(write::reply(on, reply, now))
+        })
+    }
+
+    fn recall(&self, requester: String, key: String) -> StoreFuture<'_, Option<IdempotentReply>> {
+        self.read("recall a reply", move |on| {
+            Box::pin(read::reply(on, requester, key))
+        })
+    }
+
+    fn meta(&self, name: String) -> StoreFuture<'_, Option<String>> {
+        self.read("read a value", move |on| Box::pin(read::meta(on, name)))
+    }
+
+    fn put_meta(&self, name: String, value: String) -> StoreFuture<'_, ()> {
+        self.put("record a value", move |on| {
+            Box::pin(write::meta(on, name, value))
+        })
+    }
+
+    fn forget_before(&self, before: Timestamp) -> StoreFuture<'_, Vec<RunId>> {
+        self.put("forget what is past its retention", move |on| {
+            Box::pin(write::forget_before(on, before))
+        })
+    }
+}
+
+impl SqliteStore {
+    /// A transaction that tells nothing and is not dropped.
+    fn put<T, F>(&self, operation: &'static str, body: F) -> StoreFuture<'_, T>
+    where
+        T: Default + Send + 'static,
+        F: for<'t> FnOnce(
+                &'t mut SqliteConnection,
+            )
+                -> Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 't>>
+            + Send
+            + 'static,
+    {
+        let done = self.write(operation, move |on| {
+            Box::pin(async move { Ok(Some((body(on).await?, Vec::new()))) })
+        });
+        Box::pin(async move { Ok(done.await?.unwrap_or_default()) })
+    }
+}

@@ -1,0 +1,15 @@
+//! What the end-to-end tests share: a project on disk, the simulator and the controller as real
+//! processes, the CLI, and waiting for something with a deadline.
+//!
+//! A panic here is a failed test, so everything unwraps.
+#![allow(clippy::unwrap_used, clippy::missing_panics_doc)]
+
+mod controller;
+mod process;
+mod project;
+mod sim;
+
+pub use controller::{Controller, files_beneath};
+pub use process::{binary, cli, eventually, eventually_within};
+pub use project::Project;
+pub use sim::{Sim, SimOptions};

@@ -1,0 +1,210 @@
+//! A project in a temporary directory: the example's, with a runner that leaves a trace.
+
+use std::{
+    fs,
+    os::unix::fs::{DirBuilderExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
+
+use cattle_core::example;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::{cli, eventually};
+
+/// The secret that guests get; nothing may hold it but them.
+pub const MODEL_KEY: &str = "e2e-zai-key-do-not-leak-5b2f";
+
+/// Writes one line for each time a task was begun, then does what the message says:
+/// `ok …`, `fail CODE`, `sleep SECONDS`.
+const RUNNER: &str = r#"#!/bin/sh
+set -u
+task=$(tr -d '\n' < "$CLAWDLETS_TASK_FILE")
+id=$(printf '%s' "$task" | sed 's/.*"taskId":"\([^"]*\)".*/\1/')
+message=$(printf '%s' "$task" | sed 's/.*"message":"\([^"]*\)".*/\1/')
+echo "$$" >> "@RAN@/$id"
+echo "task $id: $message"
+set -- $message
+case "$1" in
+  ok) printf '{"answer":"%s"}' "$id" > result.json ;;
+  fail) exit "$2" ;;
+  sleep) sleep "$2" & wait $! ; printf '{"slept":"%s"}' "$2" > result.json ;;
+  *) exit 3 ;;
+esac
+"#;
+
+/// A project and everything around it.
+#[derive(Debug)]
+pub struct Project {
+    dir: TempDir,
+}
+
+impl Default for Project {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Project {
+    /// The example project without its specs, room for 50 servers.
+    #[must_use]
+    pub fn new() -> Self {
+        let project = Self { dir: tempfile::Builder::new().prefix("cattle-e2e-").tempdir().unwrap() };
+        for dir in [project.specs(), project.guests(), project.secrets(), project.ran()] {
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).unwrap();
+        }
+        for (path, bytes) in example::FILES {
+            if !path.starts_with("cattle/specs/") {
+                let path = project.path().join(path);
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                fs::write(path, bytes).unwrap();
+            }
+        }
+        fs::write(project.secrets().join("zai_api_key"), MODEL_KEY).unwrap();
+        let runner = project.dir.path().join("runner.sh");
+        fs::write(&runner, RUNNER.replace("@RAN@", &project.ran().to_string_lossy())).unwrap();
+        fs::set_permissions(&runner, fs::Permissions::from_mode(0o700)).unwrap();
+        let runners = json!({
+            "schemaVersion": 1,
+            "runners": { "clawdbot.gateway.agent": { "command": ["/bin/sh", runner] } },
+        });
+        fs::write(project.runners(), runners.to_string()).unwrap();
+        project.configure(|fleet| {
+            fleet["cattle"]["hetzner"]["maxInstances"] = json!(50);
+            fleet["cattle"]["limits"]["createsPerHour"] = json!(10_000);
+        });
+        project
+    }
+
+    /// Changes the fleet's configuration.
+    pub fn configure(&self, change: impl FnOnce(&mut Value)) {
+        let path = self.path().join("fleet/clawdlets.json");
+        let mut fleet: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        change(&mut fleet);
+        let next = path.with_extension("next");
+        fs::write(&next, serde_json::to_vec_pretty(&fleet).unwrap()).unwrap();
+        fs::rename(next, path).unwrap();
+    }
+
+    /// The project's directory.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        self.dir.path().join("project")
+    }
+
+    /// The watched directory.
+    #[must_use]
+    pub fn specs(&self) -> PathBuf {
+        self.path().join("cattle/specs")
+    }
+
+    /// The controller's state.
+    #[must_use]
+    pub fn state(&self) -> PathBuf {
+        self.path().join(".clawdlets/cattle")
+    }
+
+    /// The controller's socket.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.state().join("orchestrator.sock")
+    }
+
+    /// The controller's log, of all its lives.
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
+        self.dir.path().join("controller.log")
+    }
+
+    /// The secrets.
+    #[must_use]
+    pub fn secrets(&self) -> PathBuf {
+        self.dir.path().join("secrets")
+    }
+
+    /// The guests' roots.
+    #[must_use]
+    pub fn guests(&self) -> PathBuf {
+        self.dir.path().join("guests")
+    }
+
+    /// The guests' runners.
+    #[must_use]
+    pub fn runners(&self) -> PathBuf {
+        self.dir.path().join("runners.json")
+    }
+
+    /// Where the runner leaves its traces.
+    #[must_use]
+    pub fn ran(&self) -> PathBuf {
+        self.dir.path().join("ran")
+    }
+
+    /// How often a task was begun.
+    #[must_use]
+    pub fn runs_of(&self, task: &str) -> usize {
+        fs::read_to_string(self.ran().join(task)).map_or(0, |text| text.lines().count())
+    }
+
+    /// A spec file's text: persona rex, this message, these further lines of `spec`.
+    #[must_use]
+    pub fn spec(message: &str, more: &[&str]) -> String {
+        let mut text = format!(
+            "apiVersion: clawdlets.dev/v1\nkind: Cattle\nspec:\n  persona: rex\n  task:\n    message: {message}\n"
+        );
+        for line in more {
+            text.push_str("  ");
+            text.push_str(line);
+            text.push('\n');
+        }
+        text
+    }
+
+    /// Drops a spec file into the watched directory by a rename, as careful writers do.
+    pub fn drop_spec(&self, name: &str, text: &str) {
+        let staged = self.dir.path().join(format!("{name}.staged"));
+        fs::write(&staged, text).unwrap();
+        fs::rename(staged, self.specs().join(format!("{name}.yaml"))).unwrap();
+    }
+
+    /// Removes a spec file.
+    pub fn remove_spec(&self, name: &str) {
+        fs::remove_file(self.specs().join(format!("{name}.yaml"))).unwrap();
+    }
+
+    /// `clawdlets cattle describe NAME -o json`; `None` while there is no such cattle.
+    #[must_use]
+    pub fn describe(&self, name: &str) -> Option<Value> {
+        let output = cli(self, "clawdlets", &["cattle", "describe", name, "-o", "json"]);
+        output.status.success().then(|| serde_json::from_slice(&output.stdout).unwrap())
+    }
+
+    /// Waits until a cattle's status has a value at a JSON pointer.
+    pub fn wait_for(&self, name: &str, pointer: &str, wanted: &Value) -> Value {
+        let mut last = None;
+        let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            eventually(&format!("{name}: {pointer} is {wanted}"), || {
+                last = self.describe(name);
+                last.clone().filter(|status| status.pointer(pointer) == Some(wanted))
+            })
+        }));
+        found.unwrap_or_else(|_| {
+            panic!("{name}: {pointer} never was {wanted}; last seen: {last:#?}\nlog:\n{}", self.log_tail())
+        })
+    }
+
+    /// The end of the controller's log.
+    #[must_use]
+    pub fn log_tail(&self) -> String {
+        let text = fs::read(self.log()).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let lines: Vec<&str> = text.lines().filter(|line| line.contains("cattle_controller")).collect();
+        lines[lines.len().saturating_sub(40)..].join("\n")
+    }
+
+    /// The directory around the project.
+    #[must_use]
+    pub fn around(&self) -> &Path {
+        self.dir.path()
+    }
+}

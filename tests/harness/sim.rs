@@ -1,0 +1,102 @@
+//! `hetzner-sim` as a process.
+
+use std::{
+    io::{BufRead, BufReader},
+    process::{Child, Command, Stdio},
+};
+
+use serde_json::Value;
+
+use crate::{Project, binary};
+
+/// The only token the simulator accepts.
+pub const TOKEN: &str = "e2e-cloud-token-0123456789abcdef";
+
+/// How a simulator is started.
+#[derive(Clone, Debug, Default)]
+pub struct SimOptions {
+    /// Further arguments.
+    pub args: Vec<String>,
+    /// Whether servers have guests.
+    pub without_guests: bool,
+}
+
+/// A running simulator; killed on drop, with its guests.
+#[derive(Debug)]
+pub struct Sim {
+    child: Child,
+    url: String,
+    http: reqwest::blocking::Client,
+}
+
+impl Sim {
+    /// Starts one whose guests run the project's runner.
+    #[must_use]
+    pub fn start(project: &Project, options: &SimOptions) -> Self {
+        let mut command = Command::new(binary("hetzner-sim"));
+        command.args(["--listen", "127.0.0.1:0", "--token", TOKEN]);
+        command.args(["--create-ms", "50", "--boot-ms", "50", "--delete-ms", "50"]);
+        if !options.without_guests {
+            command.args(["--guests", "process", "--guest-command"]);
+            command.arg(binary("clf-cattle"));
+            command.arg("--guest-runners").arg(project.runners());
+            command.arg("--guest-root").arg(project.guests());
+        }
+        command.args(&options.args);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let url = line.trim().strip_prefix("listening on ").unwrap_or_else(|| panic!("the simulator said {line:?}"));
+        let http = reqwest::blocking::Client::builder().no_proxy().build().unwrap();
+        Self { child, url: url.to_owned(), http }
+    }
+
+    /// The API's base URL.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// A call of the API or of the control API, as JSON.
+    pub fn call(&self, method: &str, path: &str, body: Option<&Value>) -> Value {
+        let base = self.url.strip_suffix("/v1").unwrap();
+        let method = method.parse().unwrap();
+        let mut request = self.http.request(method, format!("{base}{path}")).bearer_auth(TOKEN);
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let reply = request.send().unwrap();
+        let status = reply.status();
+        let text = reply.text().unwrap();
+        assert!(status.is_success(), "{path}: {status} {text}");
+        if text.is_empty() { Value::Null } else { serde_json::from_str(&text).unwrap() }
+    }
+
+    /// Everything it knows: servers that are there and that were.
+    #[must_use]
+    pub fn state(&self) -> Value {
+        self.call("GET", "/_sim/state", None)
+    }
+
+    /// All servers ever made.
+    #[must_use]
+    pub fn servers(&self) -> Vec<Value> {
+        self.state()["servers"].as_array().unwrap().clone()
+    }
+
+    /// Servers that exist and bill.
+    #[must_use]
+    pub fn living(&self) -> Vec<Value> {
+        self.servers().into_iter().filter(|server| server["deletedAt"].is_null()).collect()
+    }
+}
+
+impl Drop for Sim {
+    fn drop(&mut self) {
+        // SIGTERM, so that it takes its guests with it.
+        if let Some(pid) = rustix::process::Pid::from_raw(self.child.id().cast_signed()) {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        }
+        let _ = self.child.wait();
+    }
+}

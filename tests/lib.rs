@@ -1,1 +1,0 @@
-//! Nothing here: see `e2e.rs`.
