@@ -35,10 +35,7 @@ use super::{
     resolve::{self, Target, is_there},
     spec,
 };
-use crate::{
-    store::SocketSpec,
-    world::World,
-};
+use crate::{store::SocketSpec, world::World};
 
 /// The longest `applySet`, a path.
 const MAX_APPLY_SET: usize = 4_096;
@@ -58,7 +55,9 @@ pub(super) async fn put(
     let bytes = read_body(body, MAX_SPEC_BYTES).await?;
     let (reply, version) = apply(&api, &peer, name, &bytes, &query, &headers).await?;
     let mut response = Json(reply).into_response();
-    response.headers_mut().insert(header::ETAG, spec::etag(&version));
+    response
+        .headers_mut()
+        .insert(header::ETAG, spec::etag(&version));
     Ok(response)
 }
 
@@ -71,7 +70,11 @@ pub(super) async fn apply(
     query: &ApplyQuery,
     headers: &HeaderMap,
 ) -> Result<(ApplyReply, String), ApiError> {
-    if query.apply_set.as_ref().is_some_and(|set| set.len() > MAX_APPLY_SET) {
+    if query
+        .apply_set
+        .as_ref()
+        .is_some_and(|set| set.len() > MAX_APPLY_SET)
+    {
         let detail = format!("`applySet` has at most {MAX_APPLY_SET} bytes");
         return Err(ApiError::new(ErrorCode::BadRequest, detail));
     }
@@ -96,7 +99,10 @@ pub(super) async fn apply(
     }
     let change = present.change(&wanted, &version);
     let mut warnings = warnings(api, &world, &present, &wanted, change).await?;
-    let takes_over = present.owner.as_ref().is_some_and(|owner| *owner != peer.requester());
+    let takes_over = present
+        .owner
+        .as_ref()
+        .is_some_and(|owner| *owner != peer.requester());
     if takes_over && change != Change::Unchanged {
         let owner = present.owner.as_ref().map_or("", |owner| owner.0.as_str());
         warnings.push(format!("taken over from {owner}"));
@@ -112,7 +118,10 @@ pub(super) async fn apply(
         warnings,
         dry_run: query.dry_run,
     };
-    let target = Target { cattle: name.clone(), run: None };
+    let target = Target {
+        cattle: name.clone(),
+        run: None,
+    };
     if query.dry_run {
         drop(turn);
         let live = present.run.as_ref().filter(|run| run.is_live());
@@ -122,7 +131,10 @@ pub(super) async fn apply(
             }
             _ => Phase::Pending,
         };
-        return Ok((reply(live.map(|run| run.id.to_string()), phase, warnings), version));
+        return Ok((
+            reply(live.map(|run| run.id.to_string()), phase, warnings),
+            version,
+        ));
     }
     if change != Change::Unchanged {
         let record = SocketSpec {
@@ -138,8 +150,13 @@ pub(super) async fn apply(
         && record.requester == peer.requester()
     {
         // The same content from another directory: that one prunes it from now on.
-        let record = SocketSpec { apply_set: query.apply_set.clone(), ..record.clone() };
-        api.store.put_socket_spec(name.clone(), Some(record)).await?;
+        let record = SocketSpec {
+            apply_set: query.apply_set.clone(),
+            ..record.clone()
+        };
+        api.store
+            .put_socket_spec(name.clone(), Some(record))
+            .await?;
     }
     drop(turn);
     if change != Change::Unchanged {
@@ -148,7 +165,10 @@ pub(super) async fn apply(
     }
     let status = read::status(api, peer, &target).await?;
     let live = status.run.as_ref().filter(|run| run.ended_at.is_none());
-    Ok((reply(live.map(|run| run.run.clone()), status.phase, warnings), version))
+    Ok((
+        reply(live.map(|run| run.run.clone()), status.phase, warnings),
+        version,
+    ))
 }
 
 /// What goes by the name at this moment.
@@ -171,13 +191,21 @@ impl Present {
     /// The file itself goes before what the last pass saw of it: another `PUT` may just have
     /// written it.
     async fn look(api: &Api, world: &World, name: &CattleName) -> Result<Self, ApiError> {
-        let record =
-            api.store.socket_specs().await?.into_iter().find(|spec| spec.cattle == *name);
+        let record = api
+            .store
+            .socket_specs()
+            .await?
+            .into_iter()
+            .find(|spec| spec.cattle == *name);
         let bytes = {
             let (specs, name) = (Arc::clone(&api.specs), name.clone());
             blocking(move || specs.read(&name)).await?
         };
-        let entry = world.desired.specs.get(name).filter(|entry| is_there(entry));
+        let entry = world
+            .desired
+            .specs
+            .get(name)
+            .filter(|entry| is_there(entry));
         let mut present = Self {
             there: false,
             cattle: None,
@@ -237,7 +265,10 @@ pub(super) async fn check_name(
     let elsewhere = |entry: &&SpecEntry| is_there(entry) && !entry.origin.from_socket;
     if let Some(entry) = world.desired.specs.get(name).filter(elsewhere) {
         return Err(if peer.is_operator() {
-            taken(name, &format!("is defined by {}; change it there", entry.origin.path))
+            taken(
+                name,
+                &format!("is defined by {}; change it there", entry.origin.path),
+            )
         } else {
             taken(name, "is taken; choose another name")
         });
@@ -245,13 +276,24 @@ pub(super) async fn check_name(
     if peer.is_operator() {
         return Ok(());
     }
-    let record = api.store.socket_specs().await?.into_iter().find(|spec| spec.cattle == *name);
+    let record = api
+        .store
+        .socket_specs()
+        .await?
+        .into_iter()
+        .find(|spec| spec.cattle == *name);
     let run = resolve::latest(api, name).await?;
     let assignments = api.store.assignments(name.clone()).await?;
     let own = record.is_none_or(|record| peer.owns(&record.requester.0))
         && run.is_none_or(|run| peer.owns(&run.requester.0))
-        && assignments.iter().all(|(_, assignment)| peer.owns(&assignment.requester.0));
-    if own { Ok(()) } else { Err(taken(name, "is taken; choose another name")) }
+        && assignments
+            .iter()
+            .all(|(_, assignment)| peer.owns(&assignment.requester.0));
+    if own {
+        Ok(())
+    } else {
+        Err(taken(name, "is taken; choose another name"))
+    }
 }
 
 async fn warnings(
@@ -283,8 +325,12 @@ async fn warnings(
         });
     } else if change != Change::Unchanged && run.spec.ttl != cattle.ttl {
         let now = (api.now)();
-        let changed =
-            expiry::expires_at(run.posted_at, cattle.ttl, run.extension, world.limits.max_ttl);
+        let changed = expiry::expires_at(
+            run.posted_at,
+            cattle.ttl,
+            run.extension,
+            world.limits.max_ttl,
+        );
         let expires_at = expiry::after_change(changed, run.expires_at, now);
         let at = expires_at.format("%Y-%m-%d %H:%M:%S UTC");
         warnings.push(if changed <= now {
@@ -312,7 +358,11 @@ async fn refuse_at_limit(
         .actions
         .iter()
         .any(|action| matches!(action, Action::Start { cattle, .. } if cattle.name == *name));
-    let waits = outlook.plan.waiting.iter().find(|waiting| waiting.cattle == *name);
+    let waits = outlook
+        .plan
+        .waiting
+        .iter()
+        .find(|waiting| waiting.cattle == *name);
     match waits {
         Some(waiting) if !starts => Err(ApiError::new(
             ErrorCode::LimitReached,
@@ -330,7 +380,9 @@ async fn write(
     bytes: &[u8],
 ) -> Result<(), ApiError> {
     let name = record.cattle.clone();
-    api.store.put_socket_spec(name.clone(), Some(record)).await?;
+    api.store
+        .put_socket_spec(name.clone(), Some(record))
+        .await?;
     let written = {
         let (specs, name, bytes) = (Arc::clone(&api.specs), name.clone(), bytes.to_vec());
         blocking(move || specs.write(&name, &bytes)).await

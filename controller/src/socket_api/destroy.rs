@@ -45,7 +45,11 @@ pub(super) async fn destroy(
     let run = resolve::run_of(api, peer, target).await?;
     let live = run.as_ref().filter(|run| run.is_live());
     let whole = target.run.is_none() || live.is_some();
-    let entry = world.desired.specs.get(name).filter(|entry| whole && is_there(entry));
+    let entry = world
+        .desired
+        .specs
+        .get(name)
+        .filter(|entry| whole && is_there(entry));
     let mut edits = Vec::new();
     if let Some(run) = &run {
         edits.extend(end(run, peer, now));
@@ -60,14 +64,23 @@ pub(super) async fn destroy(
             if assignment.is_none() {
                 (*assignment, _) = lifecycle::enqueue(None, &requester, now);
             }
-            Some(lifecycle::close(assignment.as_mut()?, EndReason::Destroyed, &message, now))
+            Some(lifecycle::close(
+                assignment.as_mut()?,
+                EndReason::Destroyed,
+                &message,
+                now,
+            ))
         }));
     }
     let applied = api.store.commit(edits, now).await?;
     let mut changed = applied.contains(&true);
     let written = {
         let (specs, name) = (Arc::clone(&api.specs), name.clone());
-        if whole { apply::blocking(move || specs.remove(&name)).await? } else { false }
+        if whole {
+            apply::blocking(move || specs.remove(&name)).await?
+        } else {
+            false
+        }
     };
     if written {
         api.store.put_socket_spec(name.clone(), None).await?;
@@ -95,10 +108,18 @@ fn end(run: &Run, peer: &Peer, now: cattle_schemas::Timestamp) -> Vec<Edit> {
         let end = edit::of_run(run.id, move |run, assignment| {
             lifecycle::end(run, assignment, &ending, now)
         });
-        vec![end, Edit::VoidTokens { run: run.id, except: None }]
+        vec![
+            end,
+            Edit::VoidTokens {
+                run: run.id,
+                except: None,
+            },
+        ]
     } else if run.is_kept(now) {
         let message = format!("no longer kept: destroyed by {peer}");
-        vec![edit::of_run(run.id, move |run, _| lifecycle::release(run, &message))]
+        vec![edit::of_run(run.id, move |run, _| {
+            lifecycle::release(run, &message)
+        })]
     } else {
         Vec::new()
     }

@@ -18,7 +18,8 @@ pub(super) fn of_run(
         id,
         edit: Box::new(move |run, assignment| {
             let told = transition(run, assignment.as_mut());
-            told.applied.then(|| events(&told, run.cattle.as_str(), Some(run.id)))
+            told.applied
+                .then(|| events(&told, run.cattle.as_str(), Some(run.id)))
         }),
     }
 }
@@ -54,5 +55,8 @@ fn events(told: &Transition, cattle: &str, run: Option<RunId>) -> Vec<NewEvent> 
 
 /// A transition that did not happen.
 pub(super) fn refused() -> Transition {
-    Transition { applied: false, events: Vec::new() }
+    Transition {
+        applied: false,
+        events: Vec::new(),
+    }
 }

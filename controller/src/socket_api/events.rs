@@ -83,8 +83,15 @@ async fn answer(
             format!("`limit` is between 1 and {MAX_LIMIT}"),
         ));
     }
-    let accepts = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
-    let filter = Filter { api, peer, cattle, owners: HashMap::new() };
+    let accepts = headers
+        .get(header::ACCEPT)
+        .and_then(|value| value.to_str().ok());
+    let filter = Filter {
+        api,
+        peer,
+        cattle,
+        owners: HashMap::new(),
+    };
     if accepts.is_some_and(|accepts| accepts.contains("text/event-stream")) {
         let from = match last_event_id(headers)? {
             Some(id) => Some(id),
@@ -92,29 +99,37 @@ async fn answer(
         };
         return Ok(follow(filter, from).into_response());
     }
-    list(filter, query.after, limit).await.map(|items| Json(EventList { items }).into_response())
+    list(filter, query.after, limit)
+        .await
+        .map(|items| Json(EventList { items }).into_response())
 }
 
 fn last_event_id(headers: &HeaderMap) -> Result<Option<u64>, ApiError> {
-    let Some(value) = headers.get("last-event-id") else { return Ok(None) };
-    let id = value.to_str().ok().and_then(|text| text.trim().parse().ok());
+    let Some(value) = headers.get("last-event-id") else {
+        return Ok(None);
+    };
+    let id = value
+        .to_str()
+        .ok()
+        .and_then(|text| text.trim().parse().ok());
     id.map(Some).ok_or_else(|| {
-        ApiError::new(ErrorCode::BadRequest, "`Last-Event-ID` is the id of an event: a number")
+        ApiError::new(
+            ErrorCode::BadRequest,
+            "`Last-Event-ID` is the id of an event: a number",
+        )
     })
 }
 
 /// After `after`, the first ones; without it, the last ones.
-async fn list(
-    mut filter: Filter,
-    after: Option<u64>,
-    limit: u32,
-) -> Result<Vec<Event>, ApiError> {
+async fn list(mut filter: Filter, after: Option<u64>, limit: u32) -> Result<Vec<Event>, ApiError> {
     let limit = limit as usize;
     let mut found = VecDeque::new();
     let (mut last, mut scanned) = (after.unwrap_or(0), 0);
     while scanned < MAX_SCANNED {
         let page = filter.page(last).await?;
-        let Some(end) = page.last().map(|event| event.id) else { break };
+        let Some(end) = page.last().map(|event| event.id) else {
+            break;
+        };
         last = end;
         scanned += PAGE;
         for event in page {
@@ -143,7 +158,11 @@ struct Filter {
 
 impl Filter {
     async fn page(&self, after: u64) -> Result<Vec<Event>, ApiError> {
-        Ok(self.api.store.events(after, self.cattle.clone(), PAGE).await?)
+        Ok(self
+            .api
+            .store
+            .events(after, self.cattle.clone(), PAGE)
+            .await?)
     }
 
     async fn admits(&mut self, event: &Event) -> Result<bool, ApiError> {
@@ -155,7 +174,11 @@ impl Filter {
         if self.peer.is_operator() {
             return Ok(true);
         }
-        if let Some(run) = event.run.as_deref().and_then(|run| run.parse::<RunId>().ok()) {
+        if let Some(run) = event
+            .run
+            .as_deref()
+            .and_then(|run| run.parse::<RunId>().ok())
+        {
             if let Some(own) = self.owners.get(&run) {
                 return Ok(*own);
             }
@@ -188,8 +211,13 @@ fn follow(filter: Filter, from: Option<u64>) -> Response {
     // Subscribed before the ledger is read: what is committed in between comes twice at most, and
     // the ids tell.
     let live = filter.api.store.subscribe();
-    let state =
-        Follow { filter, live, last: from, ready: VecDeque::new(), behind: from.is_some() };
+    let state = Follow {
+        filter,
+        live,
+        last: from,
+        ready: VecDeque::new(),
+        behind: from.is_some(),
+    };
     let events = stream::unfold(state, |mut state| async move {
         let event = state.next().await?;
         let sent = sse::Event::default()
@@ -198,7 +226,9 @@ fn follow(filter: Filter, from: Option<u64>) -> Response {
             .json_data(&event);
         Some((sent, state))
     });
-    Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
+    Sse::new(events)
+        .keep_alive(KeepAlive::new().interval(KEEP_ALIVE))
+        .into_response()
 }
 
 impl Follow {

@@ -21,8 +21,13 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Strict<T> {
             Ok(Query(query)) => Ok(Self(query)),
             Err(rejection) => {
                 let text = rejection.body_text();
-                let cause = text.rsplit_once("query string: ").map_or(text.as_str(), |(_, rest)| rest);
-                Err(ApiError::new(ErrorCode::BadRequest, format!("the query does not fit: {cause}")))
+                let cause = text
+                    .rsplit_once("query string: ")
+                    .map_or(text.as_str(), |(_, rest)| rest);
+                Err(ApiError::new(
+                    ErrorCode::BadRequest,
+                    format!("the query does not fit: {cause}"),
+                ))
             }
         }
     }
@@ -60,7 +65,10 @@ pub(super) async fn read_body(body: Body, limit: usize) -> Result<Bytes, ApiErro
         )
         .any(|error| error.to_string().contains("length limit exceeded"));
         if too_large {
-            ApiError::new(ErrorCode::TooLarge, format!("the body is longer than {limit} bytes"))
+            ApiError::new(
+                ErrorCode::TooLarge,
+                format!("the body is longer than {limit} bytes"),
+            )
         } else {
             ApiError::new(ErrorCode::BadRequest, "the body broke off")
         }
@@ -70,7 +78,10 @@ pub(super) async fn read_body(body: Body, limit: usize) -> Result<Bytes, ApiErro
 /// A body as JSON; nothing at all stands for the default where there is one.
 pub(super) fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     serde_json::from_slice(bytes).map_err(|error| {
-        ApiError::new(ErrorCode::BadRequest, format!("the body does not fit: {error}"))
+        ApiError::new(
+            ErrorCode::BadRequest,
+            format!("the body does not fit: {error}"),
+        )
     })
 }
 

@@ -58,7 +58,10 @@ impl Places {
             .retry_after(1));
         }
         *own += 1;
-        Ok(Place { places: self.clone(), uid: peer.uid })
+        Ok(Place {
+            places: self.clone(),
+            uid: peer.uid,
+        })
     }
 }
 
@@ -82,8 +85,11 @@ pub(super) async fn guard(
     next: Next,
 ) -> Response {
     let Some(peer) = caller.0.map(|credentials| (api.identify)(credentials)) else {
-        return ApiError::new(ErrorCode::Forbidden, "the system does not say who is calling")
-            .into_response();
+        return ApiError::new(
+            ErrorCode::Forbidden,
+            "the system does not say who is calling",
+        )
+        .into_response();
     };
     let span = tracing::info_span!(
         "socket",
@@ -139,11 +145,18 @@ async fn admit(
     let response = tokio::time::timeout(limit, answer).await.map_err(|_| {
         ApiError::new(
             ErrorCode::Unavailable,
-            format!("not done within {} s; what was recorded goes on", limit.as_secs()),
+            format!(
+                "not done within {} s; what was recorded goes on",
+                limit.as_secs()
+            ),
         )
         .retry_after(5)
     })??;
-    Ok(if route.waits == Waits::Stream { keep_until_sent(response, place) } else { response })
+    Ok(if route.waits == Waits::Stream {
+        keep_until_sent(response, place)
+    } else {
+        response
+    })
 }
 
 /// A stream holds its place until its last byte.
@@ -166,10 +179,17 @@ mod tests {
     #[test]
     fn one_bot_cannot_take_the_places_of_others() {
         let places = Places::default();
-        let greedy = Peer { uid: 1001, authority: Authority::Bot };
-        let other = Peer { uid: 1002, authority: Authority::Bot };
-        let held: Vec<_> =
-            (0..MAX_REQUESTS_PER_BOT).map(|_| places.take(&greedy).ok().unwrap()).collect();
+        let greedy = Peer {
+            uid: 1001,
+            authority: Authority::Bot,
+        };
+        let other = Peer {
+            uid: 1002,
+            authority: Authority::Bot,
+        };
+        let held: Vec<_> = (0..MAX_REQUESTS_PER_BOT)
+            .map(|_| places.take(&greedy).ok().unwrap())
+            .collect();
         let refused = places.take(&greedy).err().unwrap();
         assert_eq!(refused.problem().code, ErrorCode::TooManyRequests);
         let kept = places.take(&other).ok().unwrap();

@@ -46,7 +46,10 @@ pub(super) async fn ready(State(api): State<Api>) -> Result<Json<ControllerStatu
 /// `GET /metrics`.
 pub(super) async fn metrics(State(api): State<Api>) -> Result<Response, ApiError> {
     let Some(recorder) = &api.metrics else {
-        return Err(ApiError::new(ErrorCode::Unavailable, "this controller records no metrics"));
+        return Err(ApiError::new(
+            ErrorCode::Unavailable,
+            "this controller records no metrics",
+        ));
     };
     let media_type = "text/plain; version=0.0.4; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, media_type)], recorder.render()).into_response())

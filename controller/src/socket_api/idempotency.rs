@@ -46,19 +46,28 @@ impl UnderWay {
     fn begin(&self, uid: u32, key: &str) -> Option<Turn> {
         let key = (uid, key.to_owned());
         let mut keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        keys.insert(key.clone()).then(|| Turn { under_way: self.clone(), key })
+        keys.insert(key.clone()).then(|| Turn {
+            under_way: self.clone(),
+            key,
+        })
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        let mut keys = self.under_way.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut keys = self
+            .under_way
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         keys.remove(&self.key);
     }
 }
 
 fn key_of(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
-    let Some(value) = headers.get(HEADER) else { return Ok(None) };
+    let Some(value) = headers.get(HEADER) else {
+        return Ok(None);
+    };
     match value.to_str() {
         Ok(key) if !key.is_empty() && key.len() <= MAX_KEY => Ok(Some(key.to_owned())),
         _ => Err(ApiError::new(
@@ -93,14 +102,19 @@ pub(super) async fn once(
         return replay(known, &digest);
     }
     parts.extensions.insert(Key(key.clone()));
-    let response = next.run(Request::from_parts(parts, Body::from(bytes))).await;
+    let response = next
+        .run(Request::from_parts(parts, Body::from(bytes)))
+        .await;
     let status = response.status();
     if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
         return Ok(response);
     }
     let (head, body) = response.into_parts();
     let bytes = read_body(body, MAX_REPLY_BYTES).await.map_err(|_| {
-        ApiError::new(ErrorCode::Internal, "the answer is too long to be remembered")
+        ApiError::new(
+            ErrorCode::Internal,
+            "the answer is too long to be remembered",
+        )
     })?;
     let reply = IdempotentReply {
         requester,
@@ -140,7 +154,11 @@ fn replay(known: IdempotentReply, digest: &str) -> Result<Response, ApiError> {
         ));
     }
     let status = StatusCode::from_u16(known.status).unwrap_or(StatusCode::OK);
-    let media_type = if status.is_success() { "application/json" } else { PROBLEM_JSON };
+    let media_type = if status.is_success() {
+        "application/json"
+    } else {
+        PROBLEM_JSON
+    };
     let mut response = (status, known.body).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));

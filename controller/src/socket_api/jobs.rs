@@ -121,9 +121,13 @@ async fn spawn(
         return Err(bad("a `cattle.spawn` job needs `file`, the spec"));
     };
     if request.dry_run {
-        return Err(bad("`dryRun` is for `cattle.reap`; ask `/v1/plan` or PUT with `dryRun=true`"));
+        return Err(bad(
+            "`dryRun` is for `cattle.reap`; ask `/v1/plan` or PUT with `dryRun=true`",
+        ));
     }
-    let chosen = request.name.or_else(|| file.metadata.as_ref().and_then(|it| it.name.clone()));
+    let chosen = request
+        .name
+        .or_else(|| file.metadata.as_ref().and_then(|it| it.name.clone()));
     let drawn = chosen.is_none();
     let name = chosen.unwrap_or_else(|| name_for(&file.spec.persona, seed));
     let name: CattleName = name.parse().map_err(|error| bad(&format!("{error}")))?;
@@ -159,7 +163,10 @@ async fn reap_now(
     request: JobRequest,
 ) -> Result<Job, ApiError> {
     if !peer.is_operator() {
-        return Err(ApiError::new(ErrorCode::Forbidden, "`cattle.reap` is for operators"));
+        return Err(ApiError::new(
+            ErrorCode::Forbidden,
+            "`cattle.reap` is for operators",
+        ));
     }
     if request.file.is_some() || request.name.is_some() {
         let detail = "`name` and `file` are for `cattle.spawn`";
@@ -174,8 +181,15 @@ async fn reap_now(
             let found = reply.servers.len();
             let deleted = reply.servers.iter().filter(|server| server.deleted).count();
             let failed = reply.servers.iter().any(|server| server.error.is_some());
-            let state = if failed { JobState::Failed } else { JobState::Done };
-            (state, Some(format!("{deleted} of {found} expired servers deleted")))
+            let state = if failed {
+                JobState::Failed
+            } else {
+                JobState::Done
+            };
+            (
+                state,
+                Some(format!("{deleted} of {found} expired servers deleted")),
+            )
         }
         Err(error) => (JobState::Failed, Some(error.problem().detail.clone())),
     };
@@ -191,7 +205,10 @@ pub(super) async fn list(
 ) -> Result<Json<JobList>, ApiError> {
     let limit = query.limit.unwrap_or(DEFAULT_PAGE);
     if limit == 0 {
-        return Err(ApiError::new(ErrorCode::BadRequest, "`limit` is at least 1"));
+        return Err(ApiError::new(
+            ErrorCode::BadRequest,
+            "`limit` is at least 1",
+        ));
     }
     let limit = limit.min(MAX_PAGE);
     let requester = (!peer.is_operator()).then(|| peer.requester().0);
@@ -239,7 +256,15 @@ pub(super) async fn cancel(
         let detail = "only a job with a cattle can be canceled";
         return Err(ApiError::new(ErrorCode::WrongPhase, detail));
     };
-    destroy::destroy(&api, &peer, &Target { cattle: name, run: None }).await?;
+    destroy::destroy(
+        &api,
+        &peer,
+        &Target {
+            cattle: name,
+            run: None,
+        },
+    )
+    .await?;
     let mut job = observe(&api, job).await?;
     if !job.state.is_final() {
         job.state = JobState::Canceled;
@@ -252,7 +277,8 @@ pub(super) async fn cancel(
 
 async fn find(api: &Api, peer: &Peer, id: &str) -> Result<Job, ApiError> {
     let job = api.store.job(id.to_ascii_uppercase()).await?;
-    job.filter(|job| peer.owns(&job.requester)).ok_or_else(|| ApiError::not_found("job", id))
+    job.filter(|job| peer.owns(&job.requester))
+        .ok_or_else(|| ApiError::not_found("job", id))
 }
 
 /// The job as its cattle stands now; its end is recorded once it is seen.
@@ -260,11 +286,24 @@ async fn observe(api: &Api, mut job: Job) -> Result<Job, ApiError> {
     if job.state.is_final() || job.kind != JobKind::CattleSpawn {
         return Ok(job);
     }
-    let Some(name) = job.cattle.as_deref().and_then(|name| name.parse::<CattleName>().ok()) else {
+    let Some(name) = job
+        .cattle
+        .as_deref()
+        .and_then(|name| name.parse::<CattleName>().ok())
+    else {
         return Ok(job);
     };
-    let filter = RunFilter { cattle: Some(name.clone()), limit: Some(1), ..RunFilter::default() };
-    let run = api.store.runs(filter).await?.into_iter().find(|run| run.created_at >= job.created_at);
+    let filter = RunFilter {
+        cattle: Some(name.clone()),
+        limit: Some(1),
+        ..RunFilter::default()
+    };
+    let run = api
+        .store
+        .runs(filter)
+        .await?
+        .into_iter()
+        .find(|run| run.created_at >= job.created_at);
     job.run = run.as_ref().map(|run| run.id.to_string());
     if run.as_ref().is_some_and(Run::is_live) {
         job.state = JobState::Running;
@@ -272,14 +311,18 @@ async fn observe(api: &Api, mut job: Job) -> Result<Job, ApiError> {
     }
     job.state = JobState::Queued;
     let assignments = api.store.assignments(name).await?;
-    let assignment = assignments.into_iter().max_by_key(|(_, assignment)| assignment.queued_at);
+    let assignment = assignments
+        .into_iter()
+        .max_by_key(|(_, assignment)| assignment.queued_at);
     // A run that failed before its task began is tried again; until then the job waits.
     let Some(end) = assignment.and_then(|(_, assignment)| assignment.ended) else {
         return Ok(job);
     };
     job.state = match end.reason {
         EndReason::Completed => JobState::Done,
-        EndReason::Destroyed | EndReason::SpecRemoved | EndReason::SpecChanged => JobState::Canceled,
+        EndReason::Destroyed | EndReason::SpecRemoved | EndReason::SpecChanged => {
+            JobState::Canceled
+        }
         _ => JobState::Failed,
     };
     job.end_reason = Some(end.reason);

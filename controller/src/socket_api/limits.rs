@@ -19,13 +19,29 @@ pub(super) async fn get(State(api): State<Api>, peer: Peer) -> Result<Json<Limit
     let requester = peer.requester();
     let runs = world.ledger.runs.values();
     let slots = runs.clone().filter(|run| run.holds_slot()).count();
-    let own = runs.filter(|run| run.is_live() && run.requester == requester).count();
+    let own = runs
+        .filter(|run| run.is_live() && run.requester == requester)
+        .count();
     let hour_ago = (api.now)() - TimeDelta::hours(1);
-    let creates = world.ledger.creates_last_hour.iter().filter(|at| **at > hour_ago).count();
+    let creates = world
+        .ledger
+        .creates_last_hour
+        .iter()
+        .filter(|at| **at > hour_ago)
+        .count();
     let limits = BTreeMap::from([
-        ("maxInstances".to_owned(), limit(bounds.max_instances, slots)),
-        ("liveRunsPerRequester".to_owned(), limit(bounds.live_runs_per_requester, own)),
-        ("createsPerHour".to_owned(), limit(bounds.creates_per_hour, creates)),
+        (
+            "maxInstances".to_owned(),
+            limit(bounds.max_instances, slots),
+        ),
+        (
+            "liveRunsPerRequester".to_owned(),
+            limit(bounds.live_runs_per_requester, own),
+        ),
+        (
+            "createsPerHour".to_owned(),
+            limit(bounds.creates_per_hour, creates),
+        ),
     ]);
     let max_ttl = SpecDuration::from_secs(bounds.max_ttl.as_secs())
         .map_err(|_| ApiError::new(ErrorCode::Internal, "maxTtl is no duration"))?;
@@ -42,5 +58,9 @@ pub(super) async fn get(State(api): State<Api>, peer: Peer) -> Result<Json<Limit
 fn limit(limit: u32, used: usize) -> Limit {
     let limit = f64::from(limit);
     let used = f64::from(u32::try_from(used).unwrap_or(u32::MAX));
-    Limit { limit, used, left: (limit - used).max(0.0) }
+    Limit {
+        limit,
+        used,
+        left: (limit - used).max(0.0),
+    }
 }

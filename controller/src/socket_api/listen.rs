@@ -57,17 +57,27 @@ pub enum BindError {
 pub fn bind(path: &Path) -> Result<UnixListener, BindError> {
     let failed = |operation| {
         let path = path.to_owned();
-        move |source| BindError::Io { operation, path, source }
+        move |source| BindError::Io {
+            operation,
+            path,
+            source,
+        }
     };
-    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty())
+    if let Some(parent) = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
         && !parent.exists()
     {
         let mut builder = fs::DirBuilder::new();
-        builder.recursive(true).mode(0o700).create(parent).map_err(|source| BindError::Io {
-            operation: "create the directory",
-            path: parent.to_owned(),
-            source,
-        })?;
+        builder
+            .recursive(true)
+            .mode(0o700)
+            .create(parent)
+            .map_err(|source| BindError::Io {
+                operation: "create the directory",
+                path: parent.to_owned(),
+                source,
+            })?;
     }
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -100,7 +110,9 @@ pub fn bind(path: &Path) -> Result<UnixListener, BindError> {
         }
         fs::rename(&staged, path)
     };
-    open().inspect_err(|_| drop(fs::remove_file(&staged))).map_err(failed("open"))?;
+    open()
+        .inspect_err(|_| drop(fs::remove_file(&staged)))
+        .map_err(failed("open"))?;
     Ok(listener)
 }
 
@@ -110,7 +122,10 @@ pub fn bind(path: &Path) -> Result<UnixListener, BindError> {
 /// What was passed is not a Unix socket, or the runtime does not take it.
 pub fn inherited() -> io::Result<Option<UnixListener>> {
     let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
-    let index = names.split(':').position(|name| name == "jobs").unwrap_or(0);
+    let index = names
+        .split(':')
+        .position(|name| name == "jobs")
+        .unwrap_or(0);
     let Some(listener) = listenfd::ListenFd::from_env().take_unix_listener(index)? else {
         return Ok(None);
     };
@@ -127,7 +142,10 @@ pub(super) struct Socket {
 
 impl Socket {
     pub(super) fn new(listener: UnixListener) -> Self {
-        Self { listener, places: Arc::new(Semaphore::new(MAX_CONNECTIONS)) }
+        Self {
+            listener,
+            places: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
+        }
     }
 }
 
@@ -140,7 +158,15 @@ impl Listener for Socket {
         let place = place.expect("the semaphore is never closed");
         loop {
             match self.listener.accept().await {
-                Ok((stream, address)) => return (Connection { stream, _place: place }, address),
+                Ok((stream, address)) => {
+                    return (
+                        Connection {
+                            stream,
+                            _place: place,
+                        },
+                        address,
+                    );
+                }
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept on the socket");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -165,7 +191,10 @@ impl Connection {
     /// Who is at the other end, by the kernel.
     pub(super) fn credentials(&self) -> Option<Credentials> {
         let found = self.stream.peer_cred().ok()?;
-        Some(Credentials { uid: found.uid(), gid: found.gid() })
+        Some(Credentials {
+            uid: found.uid(),
+            gid: found.gid(),
+        })
     }
 }
 
@@ -222,7 +251,11 @@ mod tests {
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(&path), 0o660);
         assert_eq!(mode(path.parent().unwrap()), 0o700);
-        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "nothing left beside");
+        assert_eq!(
+            fs::read_dir(path.parent().unwrap()).unwrap().count(),
+            1,
+            "nothing left beside"
+        );
         UnixStream::connect(&path).await.unwrap();
     }
 
@@ -232,7 +265,10 @@ mod tests {
         let path = directory.path().join("orchestrator.sock");
         let first = bind(&path).unwrap();
         let error = bind(&path).unwrap_err();
-        assert!(error.to_string().starts_with("socket path in use"), "{error}");
+        assert!(
+            error.to_string().starts_with("socket path in use"),
+            "{error}"
+        );
         drop(first);
         let _second = bind(&path).unwrap();
         UnixStream::connect(&path).await.unwrap();

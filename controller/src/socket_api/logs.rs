@@ -45,7 +45,10 @@ pub(super) async fn get(
         Some(text) => {
             let other = resolve::resolve(&api, &peer, text).await?;
             if other.run.is_none() || other.cattle != target.cattle {
-                return Err(ApiError::not_found(&format!("run of `{}`", target.cattle), text));
+                return Err(ApiError::not_found(
+                    &format!("run of `{}`", target.cattle),
+                    text,
+                ));
             }
             resolve::run_of(&api, &peer, &other).await?
         }
@@ -69,7 +72,10 @@ pub(super) async fn get(
     };
     let mut response = Body::from_stream(stream::unfold(reader, Reader::chunk)).into_response();
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
     headers.insert("clf-run", value(&run));
     headers.insert("clf-log-offset", HeaderValue::from(offset));
     Ok(response)
@@ -81,7 +87,9 @@ fn value(run: &Run) -> HeaderValue {
 
 async fn length(api: &Api, run: RunId) -> Result<u64, ApiError> {
     let logs = Arc::clone(&api.logs);
-    Ok(apply::blocking(move || logs.length(run)).await?.unwrap_or(0))
+    Ok(apply::blocking(move || logs.length(run))
+        .await?
+        .unwrap_or(0))
 }
 
 struct Reader {
@@ -101,10 +109,20 @@ impl Reader {
                 None => self.over().await,
             };
             let want = self.end.map_or(CHUNK, |end| {
-                usize::try_from(end - self.offset).unwrap_or(CHUNK).min(CHUNK)
+                usize::try_from(end - self.offset)
+                    .unwrap_or(CHUNK)
+                    .min(CHUNK)
             });
             match self.read(want).await {
-                Err(_) => return Some((Err(ApiStreamError), Self { end: Some(0), ..self })),
+                Err(_) => {
+                    return Some((
+                        Err(ApiStreamError),
+                        Self {
+                            end: Some(0),
+                            ..self
+                        },
+                    ));
+                }
                 Ok(bytes) if !bytes.is_empty() => {
                     self.offset += bytes.len() as u64;
                     return Some((Ok(bytes.into()), self));

@@ -49,16 +49,16 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::{net::UnixListener, sync::Mutex};
 use tokio_util::sync::CancellationToken;
 
-pub use self::{
-    listen::{BindError, bind, inherited},
-    openapi::openapi,
-    problem::ApiError,
-};
 use self::{
     guard::Places,
     idempotency::UnderWay,
     peer::{Caller, Identify},
     ports::{Personas, Reaper, RunLogs, SpecDir},
+};
+pub use self::{
+    listen::{BindError, bind, inherited},
+    openapi::openapi,
+    problem::ApiError,
 };
 use crate::{store::Store, world::Handle};
 
@@ -120,7 +120,17 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
     let stop = CancellationToken::new();
-    let SocketApi { handle, store, specs, personas, logs, reaper, identify, now, metrics } = api;
+    let SocketApi {
+        handle,
+        store,
+        specs,
+        personas,
+        logs,
+        reaper,
+        identify,
+        now,
+        metrics,
+    } = api;
     let shared = Arc::new(Shared {
         handle,
         store,
@@ -144,8 +154,8 @@ pub async fn serve(
             tokio::time::sleep(DRAIN).await;
         }
     };
-    let server = axum::serve(listen::Socket::new(listener), service)
-        .with_graceful_shutdown(async move {
+    let server =
+        axum::serve(listen::Socket::new(listener), service).with_graceful_shutdown(async move {
             shutdown.await;
             stop.cancel();
         });

@@ -55,9 +55,7 @@ fn operation(route: &Route, generator: &mut SchemaGenerator) -> Value {
     if !parameters.is_empty() {
         operation["parameters"] = Value::Array(parameters);
     }
-    let json_body = |shape: Schema, required: bool| {
-        json!({ "required": required, "content": { "application/json": { "schema": shape } } })
-    };
+    let json_body = |shape: Schema, required: bool| json!({ "required": required, "content": { "application/json": { "schema": shape } } });
     match route.takes {
         Takes::Nothing => {}
         Takes::Spec => {
@@ -78,12 +76,13 @@ fn operation(route: &Route, generator: &mut SchemaGenerator) -> Value {
 
 fn parameters(route: &Route, generator: &mut SchemaGenerator) -> Vec<Value> {
     let text = json!({ "type": "string" });
-    let header = |name: &str, description: &str| {
-        json!({ "name": name, "in": "header", "required": false, "description": description, "schema": text })
-    };
+    let header = |name: &str, description: &str| json!({ "name": name, "in": "header", "required": false, "description": description, "schema": text });
     let mut parameters = Vec::new();
     for part in route.path.split('/') {
-        if let Some(name) = part.strip_prefix('{').and_then(|part| part.strip_suffix('}')) {
+        if let Some(name) = part
+            .strip_prefix('{')
+            .and_then(|part| part.strip_suffix('}'))
+        {
             parameters
                 .push(json!({ "name": name, "in": "path", "required": true, "schema": text }));
         }
@@ -92,10 +91,16 @@ fn parameters(route: &Route, generator: &mut SchemaGenerator) -> Vec<Value> {
         parameters.extend(query_parameters(&shape(generator)));
     }
     if route.verb == Verb::Put {
-        parameters.push(header("If-Match", "Refuse unless the spec has this version."));
+        parameters.push(header(
+            "If-Match",
+            "Refuse unless the spec has this version.",
+        ));
     }
     if route.once {
-        parameters.push(header("Idempotency-Key", "Carry the request out once, answer it again."));
+        parameters.push(header(
+            "Idempotency-Key",
+            "Carry the request out once, answer it again.",
+        ));
     }
     if matches!(route.gives, Gives::Events(_)) {
         parameters.push(header("Last-Event-ID", "Resume a stream after this event."));
@@ -110,7 +115,9 @@ fn query_parameters(shape: &Schema) -> Vec<Value> {
         .flatten()
         .map(|(name, schema)| {
             let mut schema = schema.clone();
-            let description = schema.as_object_mut().and_then(|it| it.remove("description"));
+            let description = schema
+                .as_object_mut()
+                .and_then(|it| it.remove("description"));
             let mut parameter =
                 json!({ "name": name, "in": "query", "required": false, "schema": schema });
             if let Some(description) = description {
@@ -138,7 +145,10 @@ fn responses(route: &Route, generator: &mut SchemaGenerator) -> Value {
         Waits::Poll => "It holds, or the time is over",
         Waits::Pass | Waits::Hetzner => "Done",
     };
-    responses.insert("200".to_owned(), json!({ "description": description, "content": content }));
+    responses.insert(
+        "200".to_owned(),
+        json!({ "description": description, "content": content }),
+    );
     let mut problems: Vec<ErrorCode> = route.problems.to_vec();
     problems.extend(EVERYWHERE);
     if route.once {

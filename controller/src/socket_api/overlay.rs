@@ -32,7 +32,9 @@ pub(super) struct Outlook {
 
 impl Overlay {
     pub(super) fn of(world: &World) -> Self {
-        Self { desired: (*world.desired).clone() }
+        Self {
+            desired: (*world.desired).clone(),
+        }
     }
 
     /// As if this peer had put this spec.
@@ -54,7 +56,11 @@ impl Overlay {
 
     fn set(&mut self, api: &Api, peer: &Peer, name: CattleName, state: SpecState) {
         let path = api.specs.path(&name);
-        let root = path.parent().unwrap_or(&path).to_string_lossy().into_owned();
+        let root = path
+            .parent()
+            .unwrap_or(&path)
+            .to_string_lossy()
+            .into_owned();
         self.desired.roots.insert(root.clone(), RootState::Readable);
         let origin = Origin {
             root,
@@ -86,6 +92,10 @@ impl Overlay {
             ledger.runs.entry(*id).or_insert_with(|| run.clone());
         }
         let plan = plan::plan(&self.desired, &world.observed, &ledger, &world.limits, now);
-        Ok(Outlook { desired: self.desired, ledger, plan })
+        Ok(Outlook {
+            desired: self.desired,
+            ledger,
+            plan,
+        })
     }
 }

@@ -86,7 +86,10 @@ impl<S: Sync> FromRequestParts<S> for Peer {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
         // The guard in front of every route puts it there.
         parts.extensions.get::<Self>().copied().ok_or_else(|| {
-            ApiError::new(ErrorCode::Forbidden, "the system does not say who is calling")
+            ApiError::new(
+                ErrorCode::Forbidden,
+                "the system does not say who is calling",
+            )
         })
     }
 }
@@ -119,8 +122,15 @@ impl Users {
         let operator = credentials.uid == 0
             || credentials.uid == self.own_uid
             || self.in_operators_group(credentials);
-        let authority = if operator { Authority::Operator } else { Authority::Bot };
-        Peer { uid: credentials.uid, authority }
+        let authority = if operator {
+            Authority::Operator
+        } else {
+            Authority::Bot
+        };
+        Peer {
+            uid: credentials.uid,
+            authority,
+        }
     }
 
     /// As a function.
@@ -163,7 +173,11 @@ fn group_entry<'a>(file: &'a str, name: &str) -> Option<Group<'a>> {
         }
         let gid = fields.nth(1)?.parse().ok()?;
         let members = fields.next().unwrap_or_default();
-        let members = members.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
+        let members = members
+            .split(',')
+            .map(str::trim)
+            .filter(|name| !name.is_empty())
+            .collect();
         Some(Group { gid, members })
     })
 }
@@ -196,10 +210,17 @@ mod tests {
         clf-operators:x:991:ada,eve\nclf-operators-not:x:992:rex\n";
 
     fn users(directory: &tempfile::TempDir) -> Users {
-        let (passwd, group) = (directory.path().join("passwd"), directory.path().join("group"));
+        let (passwd, group) = (
+            directory.path().join("passwd"),
+            directory.path().join("group"),
+        );
         std::fs::write(&passwd, PASSWD).unwrap();
         std::fs::write(&group, GROUP).unwrap();
-        Users { passwd, group, own_uid: 77 }
+        Users {
+            passwd,
+            group,
+            own_uid: 77,
+        }
     }
 
     fn authority(users: &Users, uid: u32, gid: u32) -> Authority {
@@ -211,18 +232,42 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let users = users(&directory);
         assert_eq!(authority(&users, 0, 0), Authority::Operator, "root");
-        assert_eq!(authority(&users, 77, 100), Authority::Operator, "our own uid");
-        assert_eq!(authority(&users, 1000, 100), Authority::Operator, "a member");
-        assert_eq!(authority(&users, 1001, 100), Authority::Operator, "by primary group");
-        assert_eq!(authority(&users, 5000, 991), Authority::Operator, "by the group at connect");
+        assert_eq!(
+            authority(&users, 77, 100),
+            Authority::Operator,
+            "our own uid"
+        );
+        assert_eq!(
+            authority(&users, 1000, 100),
+            Authority::Operator,
+            "a member"
+        );
+        assert_eq!(
+            authority(&users, 1001, 100),
+            Authority::Operator,
+            "by primary group"
+        );
+        assert_eq!(
+            authority(&users, 5000, 991),
+            Authority::Operator,
+            "by the group at connect"
+        );
     }
 
     #[test]
     fn everyone_else_is_a_bot_and_so_is_everyone_without_a_group_file() {
         let directory = tempfile::tempdir().unwrap();
         let users = users(&directory);
-        assert_eq!(authority(&users, 1002, 100), Authority::Bot, "another group of like name");
-        assert_eq!(authority(&users, 1003, 100), Authority::Bot, "an entry without a name");
+        assert_eq!(
+            authority(&users, 1002, 100),
+            Authority::Bot,
+            "another group of like name"
+        );
+        assert_eq!(
+            authority(&users, 1003, 100),
+            Authority::Bot,
+            "an entry without a name"
+        );
         assert_eq!(authority(&users, 4000, 100), Authority::Bot, "unknown");
         std::fs::remove_file(directory.path().join("group")).unwrap();
         assert_eq!(authority(&users, 1000, 991), Authority::Bot);
@@ -230,12 +275,21 @@ mod tests {
 
     #[test]
     fn a_bot_owns_only_what_its_uid_asked_for() {
-        let bot = Peer { uid: 1001, authority: Authority::Bot };
+        let bot = Peer {
+            uid: 1001,
+            authority: Authority::Bot,
+        };
         assert!(bot.owns("uid:1001"));
         for other in ["uid:1002", "uid:10011", "operator", "dir:/srv/specs", ""] {
             assert!(!bot.owns(other), "{other}");
         }
-        assert!(Peer { uid: 5, authority: Authority::Operator }.owns("uid:1001"));
+        assert!(
+            Peer {
+                uid: 5,
+                authority: Authority::Operator
+            }
+            .owns("uid:1001")
+        );
     }
 
     proptest::proptest! {

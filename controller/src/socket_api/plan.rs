@@ -60,7 +60,11 @@ pub(super) async fn post(
     if !peer.is_operator() {
         let own = |name: &str| {
             let entry = name.parse().ok().and_then(|name: CattleName| {
-                outlook.desired.specs.get(&name).filter(|entry| is_there(entry))
+                outlook
+                    .desired
+                    .specs
+                    .get(&name)
+                    .filter(|entry| is_there(entry))
             });
             match entry {
                 Some(entry) => peer.owns(&entry.origin.requester.0),
@@ -72,7 +76,9 @@ pub(super) async fn post(
                     .is_some_and(|run| peer.owns(&run.requester.0)),
             }
         };
-        reply.actions.retain(|action| action.cattle.as_deref().is_some_and(own));
+        reply
+            .actions
+            .retain(|action| action.cattle.as_deref().is_some_and(own));
         reply.waiting.retain(|waiting| own(&waiting.cattle));
         // Of what it sent itself, it may know everything.
         let sent = |diagnostic: &Diagnostic| {
@@ -85,5 +91,11 @@ pub(super) async fn post(
 }
 
 fn whole_file(stem: &str, message: String) -> Diagnostic {
-    Diagnostic { path: format!("{stem}.yaml"), line: 0, column: 0, message, hint: None }
+    Diagnostic {
+        path: format!("{stem}.yaml"),
+        line: 0,
+        column: 0,
+        message,
+        hint: None,
+    }
 }

@@ -45,7 +45,10 @@ impl ApiError {
     /// Something failed that the caller can do nothing about; the causes go to the log.
     pub(super) fn internal(what: &str, error: &(dyn Error + 'static)) -> Self {
         tracing::error!(error = %chain(error), "{what}");
-        Self::new(ErrorCode::Internal, format!("{what}; the controller's log says why"))
+        Self::new(
+            ErrorCode::Internal,
+            format!("{what}; the controller's log says why"),
+        )
     }
 
     /// There is no such thing, or none that the caller may see: both answer the same.
@@ -77,11 +80,12 @@ impl From<StoreError> for ApiError {
         match &error {
             StoreError::Full { .. } => {
                 tracing::error!(error = %chain(&error), "the state directory is full");
-                Self::new(ErrorCode::StorageFull, "the controller's state directory has no room")
+                Self::new(
+                    ErrorCode::StorageFull,
+                    "the controller's state directory has no room",
+                )
             }
-            StoreError::Database { .. } | StoreError::Corrupt { .. } | StoreError::Open { .. } => {
-                Self::internal("the ledger failed", &error)
-            }
+            _ => Self::internal("the ledger failed", &error),
         }
     }
 }
@@ -94,7 +98,8 @@ impl From<Stopped> for ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let status =
+            StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         // A struct of texts and numbers always serializes.
         let body = serde_json::to_vec(&self.0).unwrap_or_default();
         let mut response = (status, body).into_response();

@@ -2,12 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use axum::{
-    Json,
-    extract::State,
-
-    response::Response,
-};
+use axum::{Json, extract::State, response::Response};
 use cattle_core::{
     action::Waiting,
     ledger::Run,
@@ -55,18 +50,23 @@ impl<'a> View<'a> {
     fn new(world: &'a World) -> Self {
         Self {
             world,
-            waiting: world.plan.waiting.iter().map(|it| (&it.cattle, it)).collect(),
-            servers: world.observed.servers.iter().map(|it| (it.id, it)).collect(),
+            waiting: world
+                .plan
+                .waiting
+                .iter()
+                .map(|it| (&it.cattle, it))
+                .collect(),
+            servers: world
+                .observed
+                .servers
+                .iter()
+                .map(|it| (it.id, it))
+                .collect(),
         }
     }
 
     /// `runs` newest first.
-    fn status(
-        &self,
-        api: &Api,
-        name: &CattleName,
-        runs: &[&Run],
-    ) -> CattleStatus {
+    fn status(&self, api: &Api, name: &CattleName, runs: &[&Run]) -> CattleStatus {
         let world = self.world;
         let entry = world.desired.specs.get(name);
         let hash = entry
@@ -115,12 +115,20 @@ pub(super) async fn list(
     let view = View::new(&world);
     let runs = latest_runs(&world, &stored);
     let mut items: Vec<CattleStatus> = Vec::new();
-    let mut names: Vec<&CattleName> =
-        world.desired.specs.keys().chain(runs.keys().copied()).collect();
+    let mut names: Vec<&CattleName> = world
+        .desired
+        .specs
+        .keys()
+        .chain(runs.keys().copied())
+        .collect();
     names.sort();
     names.dedup();
     for name in names {
-        let entry = world.desired.specs.get(name).filter(|entry| is_there(entry));
+        let entry = world
+            .desired
+            .specs
+            .get(name)
+            .filter(|entry| is_there(entry));
         let run = runs.get(name).copied();
         let owner = match (entry, run) {
             (Some(entry), _) => &entry.origin.requester.0,
@@ -132,7 +140,10 @@ pub(super) async fn list(
             && applied.as_ref().is_none_or(|names| names.contains(name))
             && (query.all || recent(run, entry.is_some(), now));
         if wanted {
-            let runs: Vec<&Run> = run.into_iter().filter(|run| peer.owns(&run.requester.0)).collect();
+            let runs: Vec<&Run> = run
+                .into_iter()
+                .filter(|run| peer.owns(&run.requester.0))
+                .collect();
             items.push(view.status(&api, name, &runs));
         }
     }
@@ -152,7 +163,11 @@ pub(super) async fn list(
         next: items.last().filter(|_| more).map(|item| item.name.clone()),
         items,
         controller: health::controller(&world),
-        diagnostics: if peer.is_operator() { world.desired.strays.clone() } else { Vec::new() },
+        diagnostics: if peer.is_operator() {
+            world.desired.strays.clone()
+        } else {
+            Vec::new()
+        },
     }))
 }
 
@@ -183,8 +198,13 @@ fn recent(run: Option<&Run>, has_spec: bool, now: cattle_schemas::Timestamp) -> 
 fn orphans(world: &World, items: &[CattleStatus]) -> Vec<CattleStatus> {
     let runs: Vec<&Run> = world.ledger.runs.values().collect();
     let known = |server: &ObservedServer| {
-        server.labels.run.is_some_and(|run| world.ledger.runs.contains_key(&run))
-            || runs.iter().any(|run| run.server.as_ref().is_some_and(|own| own.id == server.id))
+        server
+            .labels
+            .run
+            .is_some_and(|run| world.ledger.runs.contains_key(&run))
+            || runs
+                .iter()
+                .any(|run| run.server.as_ref().is_some_and(|own| own.id == server.id))
     };
     world
         .observed
@@ -229,7 +249,9 @@ pub(super) async fn one(
     };
     let world = api.handle.world();
     let entry = world.desired.specs.get(&target.cattle);
-    let version = entry.and_then(spec::valid).map(|cattle| spec::version(cattle));
+    let version = entry
+        .and_then(spec::valid)
+        .map(|cattle| spec::version(cattle));
     Ok(spec::with_version(version, &status))
 }
 
@@ -262,7 +284,9 @@ async fn pending_or_gone(
     name: &CattleName,
 ) -> Result<CattleStatus, ApiError> {
     let assignments = api.store.assignments(name.clone()).await?;
-    let last = assignments.iter().max_by_key(|(_, assignment)| assignment.queued_at);
+    let last = assignments
+        .iter()
+        .max_by_key(|(_, assignment)| assignment.queued_at);
     let Some((_, assignment)) = last else {
         return Err(ApiError::not_found("cattle, run or server", name.as_str()));
     };
@@ -282,14 +306,21 @@ async fn pending_or_gone(
 fn holds(state: WaitFor, status: &CattleStatus, run: Option<RunId>) -> bool {
     use cattle_schemas::status::Phase;
     let run = match run.map(|run| run.to_string()) {
-        Some(id) => status.run.iter().chain(&status.earlier_runs).find(|run| run.run == id),
+        Some(id) => status
+            .run
+            .iter()
+            .chain(&status.earlier_runs)
+            .find(|run| run.run == id),
         // Pending again after a rerun: the latest run is not what is waited for.
         None if status.phase == Phase::Pending => return false,
         None => status.run.as_ref(),
     };
     match run {
         // Ended without a run.
-        None => matches!(status.phase, Phase::Succeeded | Phase::Canceled | Phase::Failed),
+        None => matches!(
+            status.phase,
+            Phase::Succeeded | Phase::Canceled | Phase::Failed
+        ),
         Some(run) => match state {
             WaitFor::Running => run.started_at.is_some() || run.ended_at.is_some(),
             WaitFor::Ended => run.ended_at.is_some(),

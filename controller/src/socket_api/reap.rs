@@ -28,7 +28,11 @@ pub(super) async fn post(
 /// One round of the reaper.
 pub(super) async fn reap(api: &Api, peer: &Peer, dry_run: bool) -> Result<ReapReply, ApiError> {
     tracing::info!(%peer, dry_run, "reaping");
-    let reply = api.reaper.reap(dry_run).await.map_err(|detail| ApiError::new(ErrorCode::Hetzner, detail))?;
+    let reply = api
+        .reaper
+        .reap(dry_run)
+        .await
+        .map_err(|detail| ApiError::new(ErrorCode::Hetzner, detail))?;
     if reply.servers.iter().any(|server| server.deleted) {
         api.handle.bell().ring();
     }
@@ -47,10 +51,18 @@ pub(super) async fn resume(
     }
     let world = api.handle.world();
     let pause = |it: &&Condition| {
-        it.status && matches!(it.kind, ConditionType::StartsPaused | ConditionType::EndsPaused)
+        it.status
+            && matches!(
+                it.kind,
+                ConditionType::StartsPaused | ConditionType::EndsPaused
+            )
     };
-    let paused: Vec<&str> =
-        world.conditions.iter().filter(pause).map(|it| it.message.as_str()).collect();
+    let paused: Vec<&str> = world
+        .conditions
+        .iter()
+        .filter(pause)
+        .map(|it| it.message.as_str())
+        .collect();
     let message = if paused.is_empty() {
         "nothing is paused".to_owned()
     } else {

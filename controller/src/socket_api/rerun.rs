@@ -36,9 +36,15 @@ pub(super) async fn rerun(
     let now = (api.now)();
     let turn = api.writes.lock().await;
     let world = api.handle.world();
-    let entry = world.desired.specs.get(name).filter(|entry| is_there(entry));
+    let entry = world
+        .desired
+        .specs
+        .get(name)
+        .filter(|entry| is_there(entry));
     let Some(entry) = entry else {
-        return Err(wrong_phase(format!("`{name}` has no spec any more; apply it again")));
+        return Err(wrong_phase(format!(
+            "`{name}` has no spec any more; apply it again"
+        )));
     };
     let Some(cattle) = spec::valid(entry) else {
         let errors = apply::broken(entry).unwrap_or_default().to_vec();
@@ -46,15 +52,21 @@ pub(super) async fn rerun(
     };
     let latest = resolve::latest(&api, name).await?;
     if let Some(run) = latest.as_ref().filter(|run| run.is_live()) {
-        return Err(wrong_phase(format!("`{name}` has a live run, {}; destroy it first", run.id)));
+        return Err(wrong_phase(format!(
+            "`{name}` has a live run, {}; destroy it first",
+            run.id
+        )));
     }
     let mut edits = Vec::new();
     match latest.filter(|run| run.hash == cattle.hash || run.is_kept(now)) {
         Some(run) if run.hash == cattle.hash => {
-            edits.push(edit::of_run(run.id, move |run, assignment| match assignment {
-                Some(assignment) => lifecycle::rerun(assignment, Some(run), now),
-                None => lifecycle::release(run, "no longer kept: asked to run again"),
-            }));
+            edits.push(edit::of_run(
+                run.id,
+                move |run, assignment| match assignment {
+                    Some(assignment) => lifecycle::rerun(assignment, Some(run), now),
+                    None => lifecycle::release(run, "no longer kept: asked to run again"),
+                },
+            ));
         }
         earlier => {
             if let Some(run) = earlier {
@@ -76,7 +88,10 @@ pub(super) async fn rerun(
     api.handle.clone().next_pass().await?;
     tracing::info!(cattle = %name, requester = %peer.requester().0, "rerun");
     let phase = read::status(&api, &peer, &target).await?.phase;
-    Ok(Json(RerunReply { name: name.to_string(), phase }))
+    Ok(Json(RerunReply {
+        name: name.to_string(),
+        phase,
+    }))
 }
 
 /// `POST /v1/cattle/{name}/extend`.
@@ -115,11 +130,18 @@ pub(super) async fn extend(
             return Err(wrong_phase(format!("`{name}`: {error}")));
         }
         Some(Err(error @ ExtendError::AtMaximum { .. })) => {
-            return Err(ApiError::new(ErrorCode::LimitReached, format!("`{name}`: {error}")).not_retryable());
+            return Err(
+                ApiError::new(ErrorCode::LimitReached, format!("`{name}`: {error}"))
+                    .not_retryable(),
+            );
         }
         None => return Err(ApiError::not_found("run", &run.id.to_string())),
     };
     api.handle.bell().ring();
     tracing::info!(cattle = %name, run = %run.id, %expires_at, "extended");
-    Ok(Json(ExtendReply { name: name.to_string(), run: run.id.to_string(), expires_at }))
+    Ok(Json(ExtendReply {
+        name: name.to_string(),
+        run: run.id.to_string(),
+        expires_at,
+    }))
 }

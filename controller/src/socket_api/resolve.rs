@@ -33,13 +33,24 @@ pub(super) fn is_there(entry: &SpecEntry) -> bool {
 /// Finds what is meant, among what the caller may see. A cattle's name goes before everything.
 pub(super) async fn resolve(api: &Api, peer: &Peer, text: &str) -> Result<Target, ApiError> {
     if let Ok(name) = text.parse::<CattleName>()
-        && owner(api, &name).await?.is_some_and(|owner| peer.owns(&owner))
+        && owner(api, &name)
+            .await?
+            .is_some_and(|owner| peer.owns(&owner))
     {
-        return Ok(Target { cattle: name, run: None });
+        return Ok(Target {
+            cattle: name,
+            run: None,
+        });
     }
     if let Ok(id) = text.parse::<RunId>() {
-        let run = api.store.run(id).await?.filter(|run| peer.owns(&run.requester.0));
-        return run.map(of_run).ok_or_else(|| ApiError::not_found("cattle, run or server", text));
+        let run = api
+            .store
+            .run(id)
+            .await?
+            .filter(|run| peer.owns(&run.requester.0));
+        return run
+            .map(of_run)
+            .ok_or_else(|| ApiError::not_found("cattle, run or server", text));
     }
     let upper = text.to_ascii_uppercase();
     let server = text.parse::<u64>().ok();
@@ -50,7 +61,10 @@ pub(super) async fn resolve(api: &Api, peer: &Peer, text: &str) -> Result<Target
         };
         id || name || (text.len() >= MIN_PREFIX && run.id.to_string().starts_with(&upper))
     };
-    let filter = RunFilter { limit: Some(MAX_LOOKED_THROUGH), ..RunFilter::default() };
+    let filter = RunFilter {
+        limit: Some(MAX_LOOKED_THROUGH),
+        ..RunFilter::default()
+    };
     let mut found: Vec<Run> = api.store.runs(filter).await?;
     found.retain(|run| peer.owns(&run.requester.0) && means(run));
     match found.len() {
@@ -74,37 +88,49 @@ pub(super) async fn resolve(api: &Api, peer: &Peer, text: &str) -> Result<Target
 }
 
 fn of_run(run: Run) -> Target {
-    Target { cattle: run.cattle, run: Some(run.id) }
+    Target {
+        cattle: run.cattle,
+        run: Some(run.id),
+    }
 }
 
 /// Who asked for what goes by this name: the spec that is there, else the latest run, else whoever
 /// had it queued; `None` when nobody ever did.
 pub(super) async fn owner(api: &Api, name: &CattleName) -> Result<Option<String>, ApiError> {
     let world = api.handle.world();
-    if let Some(entry) = world.desired.specs.get(name).filter(|entry| is_there(entry)) {
+    if let Some(entry) = world
+        .desired
+        .specs
+        .get(name)
+        .filter(|entry| is_there(entry))
+    {
         return Ok(Some(entry.origin.requester.0.clone()));
     }
     if let Some(run) = latest(api, name).await? {
         return Ok(Some(run.requester.0));
     }
     let assignments = api.store.assignments(name.clone()).await?;
-    let last = assignments.into_iter().max_by_key(|(_, assignment)| assignment.queued_at);
+    let last = assignments
+        .into_iter()
+        .max_by_key(|(_, assignment)| assignment.queued_at);
     Ok(last.map(|(_, assignment)| assignment.requester.0))
 }
 
 /// Whether what goes by this name is the caller's.
-pub(super) async fn owns_name(
-    api: &Api,
-    peer: &Peer,
-    name: &CattleName,
-) -> Result<bool, ApiError> {
-    Ok(peer.is_operator() || owner(api, name).await?.is_some_and(|owner| peer.owns(&owner)))
+pub(super) async fn owns_name(api: &Api, peer: &Peer, name: &CattleName) -> Result<bool, ApiError> {
+    Ok(peer.is_operator()
+        || owner(api, name)
+            .await?
+            .is_some_and(|owner| peer.owns(&owner)))
 }
 
 /// The latest run of a name.
 pub(super) async fn latest(api: &Api, name: &CattleName) -> Result<Option<Run>, ApiError> {
-    let filter =
-        RunFilter { cattle: Some(name.clone()), limit: Some(1), ..RunFilter::default() };
+    let filter = RunFilter {
+        cattle: Some(name.clone()),
+        limit: Some(1),
+        ..RunFilter::default()
+    };
     Ok(api.store.runs(filter).await?.into_iter().next())
 }
 

@@ -14,7 +14,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use super::{
     Api, ApiError, apply, destroy, events, guard, health, jobs, limits, logs, openapi, plan, read,
-    reap, result, rerun,
+    reap, rerun, result,
 };
 
 /// The longest JSON body: a job carries one spec, a plan several.
@@ -145,7 +145,11 @@ const GET: Route = Route {
     handler: |_| MethodRouter::new(),
 };
 
-const POST: Route = Route { verb: Verb::Post, once: true, ..GET };
+const POST: Route = Route {
+    verb: Verb::Post,
+    once: true,
+    ..GET
+};
 
 const NAMED: &[ErrorCode] = &[ErrorCode::NotFound, ErrorCode::Ambiguous];
 
@@ -215,7 +219,11 @@ pub(super) const ROUTES: &[Route] = &[
         id: "getResult",
         summary: "What the latest run's task handed over",
         gives: Gives::Json(of::<wire::ResultReply>),
-        problems: &[ErrorCode::NotFound, ErrorCode::Ambiguous, ErrorCode::NoResult],
+        problems: &[
+            ErrorCode::NotFound,
+            ErrorCode::Ambiguous,
+            ErrorCode::NoResult,
+        ],
         handler: |m| on(m, result::get),
         ..GET
     },
@@ -235,7 +243,11 @@ pub(super) const ROUTES: &[Route] = &[
         id: "rerunCattle",
         summary: "Queue an ended cattle again",
         gives: Gives::Json(of::<wire::RerunReply>),
-        problems: &[ErrorCode::NotFound, ErrorCode::Ambiguous, ErrorCode::WrongPhase],
+        problems: &[
+            ErrorCode::NotFound,
+            ErrorCode::Ambiguous,
+            ErrorCode::WrongPhase,
+        ],
         handler: |m| on(m, rerun::rerun),
         ..POST
     },
@@ -397,10 +409,16 @@ pub(super) fn router(api: Api) -> Router {
     router
         .fallback(async |uri: axum::http::Uri| {
             let shown: String = uri.path().chars().take(100).collect();
-            ApiError::new(ErrorCode::NoSuchRoute, format!("the API has no path `{shown}`"))
+            ApiError::new(
+                ErrorCode::NoSuchRoute,
+                format!("the API has no path `{shown}`"),
+            )
         })
         .method_not_allowed_fallback(async |method: axum::http::Method| {
-            ApiError::new(ErrorCode::MethodNotAllowed, format!("this path does not know {method}"))
+            ApiError::new(
+                ErrorCode::MethodNotAllowed,
+                format!("this path does not know {method}"),
+            )
         })
         .with_state(api)
 }

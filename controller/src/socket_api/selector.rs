@@ -27,7 +27,11 @@ impl Selector {
         if terms.len() > MAX_TERMS {
             return Err(refused(format!("has more than {MAX_TERMS} terms")));
         }
-        terms.into_iter().map(term).collect::<Result<_, _>>().map(Self)
+        terms
+            .into_iter()
+            .map(term)
+            .collect::<Result<_, _>>()
+            .map(Self)
     }
 
     pub(super) fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
@@ -43,7 +47,9 @@ impl Selector {
 fn refused(what: String) -> ApiError {
     ApiError::new(
         ErrorCode::BadRequest,
-        format!("the selector {what}; write `key=value`, `key!=value`, `key` or `!key`, separated by commas"),
+        format!(
+            "the selector {what}; write `key=value`, `key!=value`, `key` or `!key`, separated by commas"
+        ),
     )
 }
 
@@ -52,11 +58,19 @@ fn term(text: &str) -> Result<Term, ApiError> {
     let key = |key: &str| {
         let key = key.trim();
         let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'/');
-        if key.is_empty() || !key.bytes().all(allowed) { Err(malformed()) } else { Ok(key.to_owned()) }
+        if key.is_empty() || !key.bytes().all(allowed) {
+            Err(malformed())
+        } else {
+            Ok(key.to_owned())
+        }
     };
     let value = |value: &str| {
         let value = value.trim();
-        if value.contains(['=', '!']) { Err(malformed()) } else { Ok(value.to_owned()) }
+        if value.contains(['=', '!']) {
+            Err(malformed())
+        } else {
+            Ok(value.to_owned())
+        }
     };
     if let Some((left, right)) = text.split_once("!=") {
         Ok(Term::IsNot(key(left)?, value(right)?))
@@ -76,23 +90,50 @@ mod tests {
 
     fn matches(selector: &str) -> bool {
         let labels = [("team", "docs"), ("tier", "")];
-        let labels = labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+        let labels = labels
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .into();
         Selector::parse(selector).unwrap().matches(&labels)
     }
 
     #[test]
     fn every_term_must_hold() {
-        for holds in ["team=docs", "team == docs", "team", "!zone", "zone!=eu", "tier=", "team=docs,tier"] {
+        for holds in [
+            "team=docs",
+            "team == docs",
+            "team",
+            "!zone",
+            "zone!=eu",
+            "tier=",
+            "team=docs,tier",
+        ] {
             assert!(matches(holds), "{holds}");
         }
-        for fails in ["team=web", "team!=docs", "!team", "zone", "zone=", "team=docs,zone=eu"] {
+        for fails in [
+            "team=web",
+            "team!=docs",
+            "!team",
+            "zone",
+            "zone=",
+            "team=docs,zone=eu",
+        ] {
             assert!(!matches(fails), "{fails}");
         }
     }
 
     #[test]
     fn what_cannot_be_read_is_refused() {
-        for text in ["", ",", "team=docs,", "=docs", "a b=c", "a=b=c", "!", "!=x", "a=!b"] {
+        for text in [
+            "",
+            ",",
+            "team=docs,",
+            "=docs",
+            "a b=c",
+            "a=b=c",
+            "!",
+            "!=x",
+            "a=!b",
+        ] {
             assert!(Selector::parse(text).is_err(), "{text:?}");
         }
         assert!(Selector::parse(&"a,".repeat(40)).is_err());

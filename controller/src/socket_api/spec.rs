@@ -57,7 +57,10 @@ pub(super) async fn read(
         .await
         .unwrap_or_else(|_| Err("cannot be read".to_owned()));
     let cattle = complete(&parsed, world, authority, persona.as_ref())?;
-    Ok(Read { document: parsed.to_document(None), cattle: Arc::new(cattle) })
+    Ok(Read {
+        document: parsed.to_document(None),
+        cattle: Arc::new(cattle),
+    })
 }
 
 fn complete(
@@ -78,7 +81,10 @@ fn complete(
 /// As a problem.
 pub(super) fn invalid(errors: Vec<Diagnostic>) -> ApiError {
     let detail = match errors.as_slice() {
-        [one] => format!("the spec has an error in line {}: {}", one.line, one.message),
+        [one] => format!(
+            "the spec has an error in line {}: {}",
+            one.line, one.message
+        ),
         all => format!("the spec has {} errors", all.len()),
     };
     ApiError::new(ErrorCode::SpecInvalid, detail).with_errors(errors)
@@ -120,10 +126,15 @@ pub(super) fn etag(version: &str) -> HeaderValue {
 
 /// Whether `If-Match` allows a change of what has this version (`None`: there is nothing).
 pub(super) fn check_if_match(headers: &HeaderMap, version: Option<&str>) -> Result<(), ApiError> {
-    let Some(wanted) = headers.get(header::IF_MATCH) else { return Ok(()) };
+    let Some(wanted) = headers.get(header::IF_MATCH) else {
+        return Ok(());
+    };
     let wanted = wanted.to_str().unwrap_or_default();
     let holds = version.is_some_and(|version| {
-        wanted.split(',').map(str::trim).any(|tag| tag == "*" || tag == version)
+        wanted
+            .split(',')
+            .map(str::trim)
+            .any(|tag| tag == "*" || tag == version)
     });
     if holds {
         return Ok(());
@@ -136,10 +147,7 @@ pub(super) fn check_if_match(headers: &HeaderMap, version: Option<&str>) -> Resu
 }
 
 /// A status with the version of its spec.
-pub(super) fn with_version(
-    version: Option<String>,
-    status: &CattleStatus,
-) -> Response {
+pub(super) fn with_version(version: Option<String>, status: &CattleStatus) -> Response {
     let mut response = (StatusCode::OK, Json(status)).into_response();
     if let Some(version) = version {
         response.headers_mut().insert(header::ETAG, etag(&version));
