@@ -7,6 +7,7 @@ pub mod guest_api;
 pub mod hetzner;
 pub mod intake;
 pub mod logs;
+pub mod reap;
 pub mod secrets;
 pub mod settings;
 pub mod socket_api;

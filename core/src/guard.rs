@@ -4,7 +4,7 @@
 //! the planner believes. An offending action is taken out and reported as a violation, which is a
 //! defect of ours and never an operator's fault. Removing it is safe: the next pass plans anew.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cattle_schemas::{Timestamp, status::EndReason};
 
@@ -66,6 +66,9 @@ struct Tally<'a> {
     inputs: &'a Inputs<'a>,
     servers: usize,
     started: BTreeSet<CattleName>,
+    listed: BTreeMap<ServerId, &'a ObservedServer>,
+    live_names: BTreeSet<&'a CattleName>,
+    live_servers: BTreeSet<ServerId>,
 }
 
 type Verdict = Result<(), &'static str>;
@@ -76,10 +79,16 @@ fn require(holds: bool, rule: &'static str) -> Verdict {
 
 impl<'a> Tally<'a> {
     fn new(inputs: &'a Inputs<'a>) -> Self {
+        let live = || inputs.ledger.runs.values().filter(|run| run.is_live());
         Self {
             inputs,
             servers: servers(inputs),
             started: BTreeSet::new(),
+            listed: inputs.observed.servers.iter().map(|s| (s.id, s)).collect(),
+            live_names: live().map(|run| &run.cattle).collect(),
+            live_servers: live()
+                .filter_map(|run| Some(run.server.as_ref()?.id))
+                .collect(),
         }
     }
 
@@ -140,7 +149,7 @@ impl<'a> Tally<'a> {
     }
 
     fn listed(&self, id: ServerId) -> Option<&'a ObservedServer> {
-        self.inputs.observed.servers.iter().find(|s| s.id == id)
+        self.listed.get(&id).copied()
     }
 
     fn is_foreign(&self, id: ServerId) -> bool {
@@ -158,11 +167,12 @@ impl<'a> Tally<'a> {
     }
 
     fn live_run_of(&self, server: ServerId) -> bool {
-        let label = self.listed(server).and_then(|server| server.labels.run);
-        self.inputs.ledger.runs.values().any(|run| {
-            let bound = run.server.as_ref().map(|bound| bound.id);
-            run.is_live() && (bound == Some(server) || (bound.is_none() && label == Some(run.id)))
-        })
+        let by_label = || {
+            let run = self.listed(server)?.labels.run?;
+            let run = self.inputs.ledger.runs.get(&run)?;
+            Some(run.is_live() && run.server.is_none())
+        };
+        self.live_servers.contains(&server) || by_label().unwrap_or(false)
     }
 
     fn takes_slot(&mut self) -> Verdict {
@@ -183,10 +193,7 @@ impl<'a> Tally<'a> {
         );
         require(wanted, "only a valid spec is started, as it stands")?;
         require(
-            !ledger
-                .runs
-                .values()
-                .any(|run| run.cattle == *name && run.is_live()),
+            !self.live_names.contains(name),
             "a cattle has at most one live run",
         )?;
         let key = (name.clone(), hash.clone());
@@ -353,34 +360,31 @@ fn servers(inputs: &Inputs<'_>) -> usize {
         limits,
         ..
     } = inputs;
-    let slots: Vec<&Run> = ledger
+    // Whose a server is: the run that is bound to it, else the one that its label names.
+    let bound: BTreeMap<ServerId, &Run> = ledger
         .runs
         .values()
-        .filter(|run| run.holds_slot())
+        .filter_map(|run| Some((run.server.as_ref()?.id, run)))
         .collect();
-    let has = |server: &ObservedServer| {
-        slots.iter().any(|run| match &run.server {
-            Some(bound) => bound.id == server.id,
-            None => server.labels.run == Some(run.id),
+    let owner = |server: &ObservedServer| {
+        bound.get(&server.id).copied().or_else(|| {
+            let run = ledger.runs.get(&server.labels.run?)?;
+            run.server.is_none().then_some(run)
         })
     };
-    // Older than the proof that they are gone.
-    let outdated = |server: &ObservedServer| {
-        ledger.runs.values().any(|run| {
-            let its = run.server.as_ref().map_or_else(
-                || server.labels.run == Some(run.id),
-                |bound| bound.id == server.id,
-            );
-            its && run
-                .gone_at
-                .is_some_and(|gone| observed.listed_at.is_none_or(|listed| listed <= gone))
-        })
+    let counted_apart = |server: &&ObservedServer| match owner(server) {
+        None => true,
+        Some(run) => match run.gone_at {
+            // A list older than the proof that it is gone is old news.
+            Some(gone) => observed.listed_at.is_some_and(|listed| listed > gone),
+            None => !run.holds_slot(),
+        },
     };
-    let extra = observed
+    let apart = observed
         .servers
         .iter()
         .filter(|server| labels::is_ours(&server.labels.raw, &limits.fleet))
-        .filter(|server| !has(server) && !outdated(server))
+        .filter(counted_apart)
         .count();
-    slots.len() + extra
+    ledger.runs.values().filter(|run| run.holds_slot()).count() + apart
 }

@@ -91,6 +91,10 @@ pub struct Run {
     pub retry_at: Option<Timestamp>,
     /// The fate of the latest attempt.
     pub create: CreateState,
+    /// An attempt before the latest may have made a server all the same: its reply was lost. Then a
+    /// refusal of the latest settles nothing.
+    #[serde(default)]
+    pub earlier_attempt_open: bool,
     /// What Hetzner refused, for people.
     pub create_message: Option<String>,
     /// What a refused create waits for, as the status says it.

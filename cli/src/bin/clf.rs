@@ -1,2 +1,7 @@
-//! placeholder
-fn main() {}
+//! `clf`: for bots.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cattle_cli::clf(std::env::args_os())
+}

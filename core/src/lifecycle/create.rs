@@ -47,6 +47,7 @@ pub fn begin(
         posted_at: now,
         retry_at: None,
         create: CreateState::Intended,
+        earlier_attempt_open: false,
         create_message: None,
         create_reason: None,
         extension: Duration::ZERO,
@@ -101,6 +102,7 @@ fn bind(run: &mut Run, server: RunServer, reason: EventReason) -> Transition {
     let told = Transition::told(reason, format!("server {} ({})", server.name, server.id));
     run.server = Some(server);
     run.create = CreateState::Accepted;
+    run.earlier_attempt_open = false;
     run.create_message = None;
     run.create_reason = None;
     run.retry_at = None;
@@ -109,7 +111,8 @@ fn bind(run: &mut Run, server: RunServer, reason: EventReason) -> Transition {
 }
 
 /// Hetzner refused the create for certain; `reason` is what it waits for now. `retry_at` is when to try again; a live run without one
-/// is tried again at once.
+/// is tried again at once. While the reply to an earlier attempt is missing, the create stays
+/// intended.
 pub fn refuse_create(
     run: &mut Run,
     reason: PendingReason,
@@ -120,10 +123,13 @@ pub fn refuse_create(
     if run.server.is_some() || run.gone_at.is_some() {
         return Transition::refused();
     }
-    run.create = CreateState::Refused;
     run.create_message = Some(message.to_owned());
     run.create_reason = Some(reason);
     run.retry_at = retry_at;
+    if run.earlier_attempt_open {
+        return Transition::told(EventReason::CreateRetried, message);
+    }
+    run.create = CreateState::Refused;
     if run.ended.is_some() {
         run.gone_at = Some(now);
         return Transition::told(EventReason::Gone, "its server was never made");
@@ -161,6 +167,7 @@ pub fn retry(run: &mut Run, max_ttl: Duration, now: Timestamp) -> Transition {
     run.attempt += 1;
     run.posted_at = now;
     run.retry_at = None;
+    run.earlier_attempt_open |= run.create == CreateState::Intended;
     run.create = CreateState::Intended;
     run.create_message = None;
     run.create_reason = None;
@@ -182,6 +189,7 @@ pub fn lookup_missed(run: &mut Run, asked_at: Timestamp, now: Timestamp) -> Tran
     if run.create != CreateState::Intended || run.server.is_some() || !settled {
         return Transition::refused();
     }
+    run.earlier_attempt_open = false;
     refuse_create(
         run,
         PendingReason::Queued,

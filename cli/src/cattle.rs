@@ -1,0 +1,98 @@
+//! `clawdlets cattle …`: one file for each verb.
+
+mod apply;
+mod describe;
+mod destroy;
+mod events;
+mod extend;
+mod list;
+pub(crate) mod logs;
+mod persona;
+mod plan;
+mod prune;
+mod reap;
+mod rerun;
+pub(crate) mod result;
+pub(crate) mod spawn;
+mod validate;
+mod wait_verb;
+
+use clap::Subcommand;
+
+use crate::{
+    context::Context,
+    exit::{Exit, Failure},
+};
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum CattleCommand {
+    /// Make what spec files ask for so
+    #[command(after_help = apply::EXAMPLES)]
+    Apply(apply::Apply),
+    /// Start one cattle without writing a spec file
+    #[command(after_help = spawn::EXAMPLES)]
+    Spawn(spawn::Spawn),
+    /// Show all cattle
+    #[command(visible_alias = "ls", after_help = list::EXAMPLES)]
+    List(list::List),
+    /// Show everything about one cattle
+    #[command(after_help = describe::EXAMPLES)]
+    Describe(describe::Describe),
+    /// Show what happened, to one cattle or to all
+    #[command(after_help = events::EXAMPLES)]
+    Events(events::Events),
+    /// Print what a run left in result.json
+    #[command(after_help = result::EXAMPLES)]
+    Result(result::ResultArgs),
+    /// Print what a run wrote
+    #[command(after_help = logs::EXAMPLES)]
+    Logs(logs::Logs),
+    /// End runs, or pending ones before they start
+    #[command(after_help = destroy::EXAMPLES)]
+    Destroy(destroy::Destroy),
+    /// Run an ended cattle once more
+    #[command(after_help = rerun::EXAMPLES)]
+    Rerun(rerun::Rerun),
+    /// Give a run more time
+    #[command(after_help = extend::EXAMPLES)]
+    Extend(extend::Extend),
+    /// Wait until a run is running, ended or gone
+    #[command(after_help = wait_verb::EXAMPLES)]
+    Wait(wait_verb::Wait),
+    /// Show what the controller would do next, and change nothing
+    #[command(after_help = plan::EXAMPLES)]
+    Plan(plan::Plan),
+    /// Delete servers that are past their expiry
+    #[command(after_help = reap::EXAMPLES)]
+    Reap(reap::Reap),
+    /// Check spec files without a controller
+    #[command(after_help = validate::EXAMPLES)]
+    Validate(validate::Validate),
+    /// Personas of this project
+    #[command(subcommand)]
+    Persona(persona::PersonaCommand),
+}
+
+impl CattleCommand {
+    /// Does it.
+    pub(crate) async fn run(self, ctx: &Context) -> Result<Exit, Failure> {
+        match self {
+            Self::Apply(args) => args.run(ctx).await,
+            Self::Spawn(args) => args.run(ctx).await,
+            Self::List(args) => args.run(ctx).await,
+            Self::Describe(args) => args.run(ctx).await,
+            Self::Events(args) => args.run(ctx).await,
+            Self::Result(args) => args.run(ctx).await,
+            Self::Logs(args) => args.run(ctx).await,
+            Self::Destroy(args) => args.run(ctx).await,
+            Self::Rerun(args) => args.run(ctx).await,
+            Self::Extend(args) => args.run(ctx).await,
+            Self::Wait(args) => args.run(ctx).await,
+            Self::Plan(args) => args.run(ctx).await,
+            Self::Reap(args) => args.run(ctx).await,
+            Self::Validate(args) => args.run(ctx),
+            Self::Persona(command) => command.run(ctx),
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! `destroy`: runs end, and pending cattle before they start.
+
+use cattle_schemas::{api::DestroyReply, api::WaitFor, duration::SpecDuration};
+use serde::Serialize;
+
+use crate::{
+    context::Context,
+    exit::{Exit, Failure},
+    output::{Format, clean},
+    report,
+    target::Target,
+    wait,
+};
+
+/// Shown beneath the help.
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  clawdlets cattle destroy rex-issue-42
+  clawdlets cattle destroy rex-1 rex-2 --wait
+
+A spec that came over the socket is removed with it; one in another directory stays, ended, and is
+named. Log and result stay readable.";
+
+/// `destroy`
+#[derive(Debug, clap::Args)]
+pub(crate) struct Destroy {
+    /// Cattle's names, runs or their beginnings, servers' ids or names
+    #[arg(value_name = "NAME-OR-ID", required = true)]
+    targets: Vec<Target>,
+
+    /// Wait until the servers are gone
+    #[arg(long)]
+    wait: bool,
+
+    /// Wait no longer than this, as in `5m`; exit 5
+    #[arg(long, value_name = "DURATION", requires = "wait")]
+    timeout: Option<SpecDuration>,
+}
+
+#[derive(Serialize)]
+struct Items {
+    items: Vec<DestroyReply>,
+}
+
+impl Destroy {
+    pub(super) async fn run(self, ctx: &Context) -> Result<Exit, Failure> {
+        let client = ctx.client()?;
+        let mut exit = Exit::Done;
+        let mut replies = Vec::with_capacity(self.targets.len());
+        for target in &self.targets {
+            match client.destroy(target.as_str()).await {
+                Ok(reply) => {
+                    match ctx.out.format {
+                        Format::Json | Format::Yaml => {}
+                        Format::Name => ctx.out.line(&reply.name)?,
+                        Format::Table | Format::Wide => {
+                            let what = what_happened(&reply);
+                            ctx.out.line(&format!("{}: {what}", reply.name))?;
+                        }
+                    }
+                    replies.push(reply);
+                }
+                Err(failure @ Failure::Connect(_)) => return Err(failure),
+                Err(failure) => {
+                    report::failure(&ctx.out, &failure);
+                    exit = exit.worse(failure.exit());
+                }
+            }
+        }
+        if self.wait {
+            // The run where there was one: the name may be gone with its spec.
+            let names: Vec<String> = replies
+                .iter()
+                .map(|reply| reply.run.clone().unwrap_or_else(|| reply.name.clone()))
+                .collect();
+            let waited = wait::wait_all(ctx, &names, WaitFor::Gone, self.timeout).await?;
+            exit = exit.worse(wait::report(ctx, &waited, WaitFor::Gone));
+        }
+        if ctx.out.format.is_document() {
+            ctx.out.document(&Items { items: replies })?;
+        }
+        Ok(exit)
+    }
+}
+
+/// `run 01J… ends, spec removed`
+pub(super) fn what_happened(reply: &DestroyReply) -> String {
+    let mut parts = Vec::new();
+    match &reply.run {
+        Some(run) => parts.push(format!("run {run} ends")),
+        None if reply.changed => parts.push("ended before it started".to_owned()),
+        None => parts.push("nothing to end".to_owned()),
+    }
+    if reply.spec_removed {
+        parts.push("spec removed".to_owned());
+    }
+    if let Some(path) = &reply.spec_remains {
+        parts.push(format!("spec stays, ended: {}", clean(path)));
+    }
+    parts.join(", ")
+}

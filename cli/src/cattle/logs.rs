@@ -1,0 +1,226 @@
+//! `logs`: what a run wrote, as it is or made safe to look at.
+
+use std::collections::VecDeque;
+
+use cattle_schemas::api::LogsQuery;
+use futures_util::StreamExt as _;
+
+use crate::{
+    client::TransportError,
+    context::Context,
+    exit::{Exit, Failure},
+    output::LogText,
+    target::Target,
+};
+
+/// Shown beneath the help.
+pub(crate) const EXAMPLES: &str = "\
+Examples:
+  clawdlets cattle logs rex-issue-42 --follow
+  clawdlets cattle logs rex-issue-42 --tail 50
+  clawdlets cattle logs rex-issue-42 --run 01JD3K --raw > run.log
+
+A log is what an untrusted program wrote: control, C1 and invisible characters are escaped. --raw
+prints the bytes as they are, and never to a terminal.";
+
+/// The longest tail kept in memory while a log is read, in bytes.
+const MAX_TAIL_BYTES: usize = 64 * 1024 * 1024;
+
+/// `logs`
+#[derive(Debug, clap::Args)]
+pub(crate) struct Logs {
+    /// A cattle's name, a run or its beginning, a server's id or name
+    #[arg(value_name = "NAME-OR-ID")]
+    target: Target,
+
+    /// Which run, or its beginning [default: the latest]
+    #[arg(long, value_name = "RUN")]
+    run: Option<Target>,
+
+    #[command(flatten)]
+    how: LogArgs,
+}
+
+/// How a log is printed; `clf` asks the same.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(crate) struct LogArgs {
+    /// Stay until the run is over
+    #[arg(short, long)]
+    follow: bool,
+
+    /// Only so many lines from the end
+    #[arg(long, value_name = "LINES")]
+    tail: Option<usize>,
+
+    /// The bytes as they are; refuses a terminal
+    #[arg(long)]
+    raw: bool,
+}
+
+impl Logs {
+    pub(super) async fn run(self, ctx: &Context) -> Result<Exit, Failure> {
+        let run = self.run.as_ref().map(Target::as_str);
+        self.how.print(ctx, self.target.as_str(), run).await
+    }
+}
+
+impl LogArgs {
+    /// Prints a log as it comes.
+    pub(crate) async fn print(
+        self,
+        ctx: &Context,
+        target: &str,
+        run: Option<&str>,
+    ) -> Result<Exit, Failure> {
+        if self.raw && ctx.out.terminal {
+            return Err(Failure::usage(
+                "`--raw` does not print to a terminal: the log could take it over",
+                "send it to a file, or leave `--raw` out",
+            ));
+        }
+        let mut query = LogsQuery {
+            run: run.map(str::to_owned),
+            follow: self.follow,
+            ..LogsQuery::default()
+        };
+        let mut printer = Printer {
+            ctx,
+            text: (!self.raw).then(LogText::default),
+        };
+        if let Some(lines) = self.tail {
+            // What is there now is read whole, since only whole lines are shown; what follows is
+            // asked for from where that ended.
+            query.follow = false;
+            let mut tail = Tail::new(lines);
+            let mut length = 0_u64;
+            each_chunk(ctx, target, &query, |chunk| {
+                length += chunk.len() as u64;
+                tail.push(chunk);
+                Ok(())
+            })
+            .await?;
+            printer.push(&tail.into_bytes())?;
+            if !self.follow {
+                return printer.finish();
+            }
+            query.follow = true;
+            query.offset = Some(length);
+        }
+        each_chunk(ctx, target, &query, |chunk| printer.push(chunk)).await?;
+        printer.finish()
+    }
+}
+
+async fn each_chunk(
+    ctx: &Context,
+    target: &str,
+    query: &LogsQuery,
+    mut take: impl FnMut(&[u8]) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let response = ctx.client()?.logs(target, query).await?;
+    let mut chunks = response.bytes_stream();
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|source| TransportError::Broken {
+            call: format!("the log of `{target}`"),
+            source: source.without_url(),
+        })?;
+        take(&chunk)?;
+    }
+    Ok(())
+}
+
+/// Bytes to stdout, escaped unless they are wanted as they are.
+struct Printer<'a> {
+    ctx: &'a Context,
+    text: Option<LogText>,
+}
+
+impl Printer<'_> {
+    fn push(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        match &mut self.text {
+            Some(text) => {
+                let shown = text.push(bytes);
+                self.ctx.out.bytes(shown.as_bytes())
+            }
+            None => self.ctx.out.bytes(bytes),
+        }
+    }
+
+    fn finish(self) -> Result<Exit, Failure> {
+        if let Some(text) = self.text {
+            self.ctx.out.bytes(text.finish().as_bytes())?;
+        }
+        Ok(Exit::Done)
+    }
+}
+
+/// The last lines of what passes by. A last line without its end counts as one.
+struct Tail {
+    lines: usize,
+    kept: VecDeque<Vec<u8>>,
+    bytes: usize,
+}
+
+impl Tail {
+    fn new(lines: usize) -> Self {
+        Self {
+            lines,
+            kept: VecDeque::new(),
+            bytes: 0,
+        }
+    }
+
+    fn push(&mut self, bytes: &[u8]) {
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            self.bytes += piece.len();
+            match self.kept.back_mut() {
+                Some(open) if open.last() != Some(&b'\n') => open.extend_from_slice(piece),
+                _ => self.kept.push_back(piece.to_vec()),
+            }
+            while self.kept.len() > self.lines
+                || (self.bytes > MAX_TAIL_BYTES && self.kept.len() > 1)
+            {
+                let dropped = self.kept.pop_front().map_or(0, |line| line.len());
+                self.bytes -= dropped;
+            }
+        }
+    }
+
+    fn into_bytes(self) -> Vec<u8> {
+        self.kept.into_iter().flatten().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn tail(lines: usize, chunks: &[&[u8]]) -> String {
+        let mut tail = Tail::new(lines);
+        for chunk in chunks {
+            tail.push(chunk);
+        }
+        String::from_utf8(tail.into_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_tail_is_the_last_lines_wherever_the_chunks_are_cut() {
+        assert_eq!(tail(2, &[b"a\nb\nc\n"]), "b\nc\n");
+        assert_eq!(tail(2, &[b"a\nb", b"b\nc"]), "bb\nc");
+        assert_eq!(tail(0, &[b"a\nb"]), "");
+        assert_eq!(tail(9, &[b"a\n"]), "a\n");
+    }
+
+    proptest! {
+        #[test]
+        fn a_tail_is_what_the_lines_say(text in "[ab\n]{0,40}", lines in 0_usize..6, cut in 0_usize..40) {
+            let cut = cut.min(text.len());
+            let whole: Vec<&str> = text.split_inclusive('\n').collect();
+            let expected: String = whole[whole.len().saturating_sub(lines)..].concat();
+            prop_assert_eq!(tail(lines, &[&text.as_bytes()[..cut], &text.as_bytes()[cut..]]), expected);
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! `plan`: what the controller would do next, with or without some files applied first.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use cattle_schemas::{
+    Timestamp,
+    api::{PlanReply, PlanRequest},
+};
+
+use crate::{
+    client::SpecBody,
+    context::Context,
+    exit::{Exit, Failure},
+    output::{Output, Row, Table, View, until},
+    spec_files,
+};
+
+/// Shown beneath the help.
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  clawdlets cattle plan
+  clawdlets cattle plan -f cattle/specs     (as if these were applied)";
+
+/// `plan`
+#[derive(Debug, clap::Args)]
+pub(crate) struct Plan {
+    /// Plan as if this spec file or directory were applied too; may be repeated
+    #[arg(short = 'f', long = "file", value_name = "FILE|DIR|-")]
+    files: Vec<PathBuf>,
+}
+
+struct Shown {
+    reply: PlanReply,
+    now: Timestamp,
+}
+
+impl serde::Serialize for Shown {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.reply.serialize(serializer)
+    }
+}
+
+impl Plan {
+    pub(super) async fn run(self, ctx: &Context) -> Result<Exit, Failure> {
+        let found = spec_files::find(ctx, &self.files)?.files;
+        let mut files = BTreeMap::new();
+        for file in spec_files::check_all(ctx, found)? {
+            let text = match file.body()? {
+                SpecBody::Json(text) => text,
+                SpecBody::AsWritten(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+            };
+            files.insert(file.name().to_owned(), text);
+        }
+        let reply = ctx.client()?.plan(&PlanRequest { files }).await?;
+        let now = ctx.now();
+        ctx.out.show(&Shown { reply, now })?;
+        Ok(Exit::Done)
+    }
+}
+
+impl View for Shown {
+    fn table(&self, out: &Output, wide: bool) -> Result<(), Failure> {
+        let reply = &self.reply;
+        out.diagnostics(&reply.diagnostics, None);
+        if reply.actions.is_empty() {
+            out.line("nothing to do")?;
+        } else {
+            let mut header = vec!["ACTION", "CATTLE"];
+            if wide {
+                header.extend(["RUN", "SERVER"]);
+            }
+            header.push("WHY");
+            let mut table = Table::new(&header);
+            for action in &reply.actions {
+                let mut row = Row::new().cell(&action.verb).maybe(action.cattle.as_ref());
+                if wide {
+                    row = row
+                        .maybe(action.run.as_ref())
+                        .maybe(action.server.map(|id| id.to_string()));
+                }
+                table.push(row.cell(&action.message));
+            }
+            out.table(&table)?;
+        }
+        if !reply.waiting.is_empty() {
+            let mut table = Table::new(&["WAITING", "REASON", "PLACE", "MESSAGE"]);
+            for wait in &reply.waiting {
+                table.push(
+                    Row::new()
+                        .cell(&wait.cattle)
+                        .cell(&wait.reason)
+                        .maybe(wait.queue_position.map(|place| place.to_string()))
+                        .cell(&wait.message),
+                );
+            }
+            out.line("")?;
+            out.table(&table)?;
+        }
+        if let Some(wake) = reply.next_wake {
+            out.note(&format!("next look {}", until(wake, self.now)));
+        }
+        Ok(())
+    }
+
+    fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = self
+            .reply
+            .actions
+            .iter()
+            .filter_map(|action| action.cattle.clone())
+            .collect();
+        names.dedup();
+        names
+    }
+}

@@ -1,0 +1,101 @@
+//! What every command has: how to speak, where it stands, and the controller once it is needed.
+
+use std::{
+    cell::OnceCell,
+    env,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context as _;
+use cattle_schemas::Timestamp;
+use chrono::Utc;
+
+use crate::{
+    client::Client,
+    exit::Failure,
+    output::{ColorChoice, Format, Output},
+    socket_path,
+};
+
+/// Options of every command.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Options of every command")]
+pub(crate) struct GlobalArgs {
+    /// The controller's socket [default: $CLF_SOCKET_PATH, the project's, /run/clf/orchestrator.sock]
+    #[arg(long, global = true, value_name = "PATH")]
+    socket: Option<PathBuf>,
+
+    /// How the answer is printed
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_name = "FORMAT",
+        default_value = "table",
+        hide_default_value = true
+    )]
+    output: Format,
+
+    /// Say nothing on the way: only answers, warnings and errors
+    #[arg(short, long, global = true)]
+    quiet: bool,
+
+    /// Tell each call to the controller
+    #[arg(short, long, global = true, conflicts_with = "quiet")]
+    verbose: bool,
+
+    /// When to use colours; `auto` also heeds NO_COLOR
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        default_value = "auto",
+        hide_default_value = true
+    )]
+    color: ColorChoice,
+}
+
+/// The surroundings of one command.
+#[derive(Debug)]
+pub(crate) struct Context {
+    /// How to speak.
+    pub(crate) out: Output,
+    /// Where it was started.
+    pub(crate) cwd: PathBuf,
+    socket: Option<PathBuf>,
+    verbose: bool,
+    client: OnceCell<Client>,
+}
+
+impl Context {
+    /// From the arguments and the process.
+    pub(crate) fn new(args: GlobalArgs) -> Result<Self, Failure> {
+        Ok(Self {
+            out: Output::new(args.output, args.quiet, args.color),
+            cwd: env::current_dir().context("cannot tell the current directory")?,
+            socket: args.socket,
+            verbose: args.verbose,
+            client: OnceCell::new(),
+        })
+    }
+
+    /// The controller.
+    pub(crate) fn client(&self) -> Result<&Client, Failure> {
+        if let Some(client) = self.client.get() {
+            return Ok(client);
+        }
+        let path = socket_path::find(self.socket.as_deref(), &self.cwd)?;
+        let client = Client::new(path, self.verbose)?;
+        Ok(self.client.get_or_init(|| client))
+    }
+
+    /// A path as the person meant it.
+    pub(crate) fn resolve(&self, path: &Path) -> PathBuf {
+        self.cwd.join(path)
+    }
+
+    /// Now.
+    pub(crate) fn now(&self) -> Timestamp {
+        Utc::now()
+    }
+}

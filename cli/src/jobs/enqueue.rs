@@ -1,0 +1,93 @@
+//! `enqueue`: a request is recorded, and answered with its id.
+
+use cattle_schemas::job::{Job, JobKind, JobRequest};
+
+use super::{lookups, view::Jobs};
+use crate::{
+    cattle::spawn::SpawnArgs,
+    context::Context,
+    exit::{Exit, Failure},
+    output::clean,
+    wait::WaitArgs,
+};
+
+/// Shown beneath the help.
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  clf jobs enqueue cattle.spawn --persona rex --message 'Fix the flaky test' --wait
+  id=$(clf jobs enqueue cattle.spawn --persona rex --task-file t.json --queue)
+
+The job's id alone is printed on standard output.";
+
+/// What can be asked for.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Enqueue {
+    /// Start one cattle; the job ends as it ends
+    #[command(name = "cattle.spawn", visible_alias = "spawn")]
+    Spawn {
+        #[command(flatten)]
+        what: SpawnArgs,
+        #[command(flatten)]
+        wait: WaitArgs,
+    },
+    /// Delete servers that are past their expiry (operators only)
+    #[command(name = "cattle.reap", visible_alias = "reap")]
+    Reap {
+        /// Only say what would be deleted
+        #[arg(long)]
+        dry_run: bool,
+        #[command(flatten)]
+        wait: WaitArgs,
+    },
+}
+
+impl Enqueue {
+    pub(super) async fn run(self, ctx: &Context) -> Result<Exit, Failure> {
+        let (request, wait) = match self {
+            Self::Spawn { what, wait } => {
+                let (name, file) = what.file(ctx)?;
+                let request = JobRequest {
+                    kind: JobKind::CattleSpawn,
+                    name: Some(name),
+                    file: Some(file),
+                    dry_run: false,
+                    queue: what.queue,
+                };
+                (request, wait)
+            }
+            Self::Reap { dry_run, wait } => {
+                let request = JobRequest {
+                    kind: JobKind::CattleReap,
+                    name: None,
+                    file: None,
+                    dry_run,
+                    queue: false,
+                };
+                (request, wait)
+            }
+        };
+        let job = ctx.client()?.enqueue(&request).await?;
+        tell(ctx, &job);
+        if !ctx.out.format.is_document() {
+            ctx.out.line(&job.id)?;
+        } else if !wait.wait {
+            let now = ctx.now();
+            ctx.out.document(&Jobs::one(job.clone(), now))?;
+        }
+        if !wait.wait {
+            return Ok(Exit::Done);
+        }
+        lookups::wait_and_print(ctx, &job.id, wait.timeout, lookups::AtTheEnd::Result).await
+    }
+}
+
+fn tell(ctx: &Context, job: &Job) {
+    let mut text = format!("job {} {}", job.id, job.state.as_str());
+    if let Some(cattle) = &job.cattle {
+        text.push_str(&format!(", cattle {cattle}"));
+    }
+    if let Some(message) = &job.message {
+        text.push_str(&format!(": {}", clean(message)));
+    }
+    ctx.out.note(&text);
+}

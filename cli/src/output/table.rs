@@ -1,0 +1,177 @@
+//! Tables for people: columns, no lines, cut to the terminal's width and never elsewhere.
+
+use cattle_schemas::status::Phase;
+use comfy_table::{Attribute, Cell, Color, ContentArrangement, presets};
+
+use super::clean;
+
+/// What a cell's colour says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Tint {
+    /// Nothing.
+    #[default]
+    Plain,
+    /// As it should be.
+    Good,
+    /// On its way.
+    Busy,
+    /// Worth a look.
+    Bad,
+    /// Over.
+    Faint,
+}
+
+impl From<Phase> for Tint {
+    fn from(phase: Phase) -> Self {
+        match phase {
+            Phase::Pending | Phase::Provisioning | Phase::Booting | Phase::Finishing => Self::Busy,
+            Phase::Running | Phase::Succeeded => Self::Good,
+            Phase::Canceled => Self::Faint,
+            Phase::Failed => Self::Bad,
+        }
+    }
+}
+
+/// One line.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Row(Vec<(String, Tint)>);
+
+impl Row {
+    /// An empty one.
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    /// With one more cell. Its text may come from anywhere; an empty one shows as `-`.
+    pub(crate) fn cell(self, text: impl AsRef<str>) -> Self {
+        self.tinted(text, Tint::Plain)
+    }
+
+    /// With one more cell that has a colour.
+    pub(crate) fn tinted(mut self, text: impl AsRef<str>, tint: Tint) -> Self {
+        let text = clean(text.as_ref());
+        let text = if text.is_empty() {
+            "-".to_owned()
+        } else {
+            text
+        };
+        self.0.push((text, tint));
+        self
+    }
+
+    /// With one more cell, where there is something to put into it.
+    pub(crate) fn maybe(self, text: Option<impl AsRef<str>>) -> Self {
+        match text {
+            Some(text) => self.cell(text),
+            None => self.cell(""),
+        }
+    }
+}
+
+/// Lines under a heading.
+#[derive(Clone, Debug)]
+pub(crate) struct Table {
+    header: Vec<&'static str>,
+    rows: Vec<Row>,
+}
+
+impl Table {
+    /// With these column names, in capitals by custom; none for a table without a heading.
+    pub(crate) fn new(header: &[&'static str]) -> Self {
+        Self {
+            header: header.to_vec(),
+            rows: Vec::new(),
+        }
+    }
+
+    /// Appends a line.
+    pub(crate) fn push(&mut self, row: Row) {
+        self.rows.push(row);
+    }
+
+    /// Its text, ending in a newline unless it is empty.
+    pub(crate) fn render(&self, terminal: bool, color: bool) -> String {
+        if self.rows.is_empty() && self.header.is_empty() {
+            return String::new();
+        }
+        let mut table = comfy_table::Table::new();
+        table.load_preset(presets::NOTHING);
+        if terminal {
+            table.set_content_arrangement(ContentArrangement::Dynamic);
+        } else {
+            table.set_content_arrangement(ContentArrangement::Disabled);
+            table.force_no_tty();
+        }
+        if color {
+            table.enforce_styling();
+        } else {
+            table.style_text_only();
+            table.force_no_tty();
+        }
+        if !self.header.is_empty() {
+            table.set_header(self.header.iter().map(Cell::new));
+        }
+        for row in &self.rows {
+            table.add_row(row.0.iter().map(|(text, tint)| cell(text, *tint, color)));
+        }
+        for column in table.column_iter_mut() {
+            column.set_padding((0, 2));
+        }
+        let mut text = String::new();
+        for line in table.lines() {
+            text.push_str(line.trim_end());
+            text.push('\n');
+        }
+        text
+    }
+}
+
+fn cell(text: &str, tint: Tint, color: bool) -> Cell {
+    let cell = Cell::new(text);
+    if !color {
+        return cell;
+    }
+    match tint {
+        Tint::Plain => cell,
+        Tint::Good => cell.fg(Color::Green),
+        Tint::Busy => cell.fg(Color::Yellow),
+        Tint::Bad => cell.fg(Color::Red),
+        Tint::Faint => cell.add_attribute(Attribute::Dim),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table() -> Table {
+        let mut table = Table::new(&["NAME", "PHASE"]);
+        table.push(Row::new().cell("rex").tinted("Failed", Tint::Bad));
+        table.push(Row::new().cell("rex-long-name").cell(""));
+        table
+    }
+
+    #[test]
+    fn columns_line_up_without_lines_or_trailing_blanks() {
+        insta::assert_snapshot!(table().render(false, false), @r"
+        NAME           PHASE
+        rex            Failed
+        rex-long-name  -
+        ");
+    }
+
+    #[test]
+    fn colours_come_only_when_they_are_wanted() {
+        assert!(!table().render(true, false).contains('\u{1b}'));
+        assert!(table().render(true, true).contains("\u{1b}[38;5;9m"));
+    }
+
+    #[test]
+    fn a_cell_cannot_draw_on_the_terminal() {
+        let mut table = Table::new(&["NAME"]);
+        table.push(Row::new().cell("a\u{1b}[2Jb\nc"));
+        let text = table.render(false, false);
+        assert!(!text.contains('\u{1b}'), "{text:?}");
+        assert_eq!(text.lines().count(), 2, "{text:?}");
+    }
+}

@@ -1,0 +1,73 @@
+//! The words for a cattle that several commands share.
+
+use cattle_schemas::status::{CattleStatus, Condition, ConditionType, Cost};
+
+use crate::output::clean;
+
+/// `Pending (max-instances): 4 of 4 servers exist`, `Failed (task-failed)`, `Running`.
+pub(crate) fn phase_and_reason(status: &CattleStatus) -> String {
+    let mut text = status.phase.to_string();
+    if let Some(reason) = &status.reason {
+        text.push_str(&format!(" ({})", clean(reason)));
+    }
+    if let Some(message) = &status.message {
+        text.push_str(&format!(": {}", clean(message)));
+    }
+    text
+}
+
+/// The column REASON: why it waits or ended, and what else deserves a look.
+pub(crate) fn reason(status: &CattleStatus) -> String {
+    let mut parts: Vec<String> = status.reason.iter().cloned().collect();
+    if let (Some(position), true) = (status.queue_position, !parts.is_empty()) {
+        parts[0] = format!("{} #{position}", parts[0]);
+    }
+    if let Some(first) = status.diagnostics.first() {
+        parts.push(match first.line {
+            0 => "spec invalid".to_owned(),
+            line => format!("spec invalid, line {line}"),
+        });
+    }
+    for condition in &status.conditions {
+        match (condition.kind, condition.status) {
+            (ConditionType::Drifted, true) => parts.push("drifted".to_owned()),
+            (ConditionType::Kept, true) => parts.push("kept".to_owned()),
+            (ConditionType::Orphan, true) => parts.push("orphan".to_owned()),
+            (ConditionType::SpecValid, false) if status.diagnostics.is_empty() => {
+                parts.push("spec invalid".to_owned());
+            }
+            _ => {}
+        }
+    }
+    parts.join(", ")
+}
+
+/// `0.0060 EUR`.
+pub(crate) fn cost(cost: &Cost) -> String {
+    format!("{} {}", cost.amount, cost.currency)
+}
+
+/// Whether a condition is as it should be.
+pub(crate) fn is_fine(condition: &Condition) -> bool {
+    match condition.kind {
+        ConditionType::SpecValid
+        | ConditionType::HetznerReachable
+        | ConditionType::FleetConfigValid
+        | ConditionType::SpecsReadable => condition.status,
+        ConditionType::Drifted
+        | ConditionType::Kept
+        | ConditionType::Orphan
+        | ConditionType::StartsPaused
+        | ConditionType::EndsPaused => !condition.status,
+    }
+}
+
+/// One condition that is not fine, as a sentence.
+pub(crate) fn condition(condition: &Condition) -> String {
+    let (kind, message) = (condition.kind, clean(&condition.message));
+    if condition.status {
+        format!("{kind}: {message}")
+    } else {
+        format!("not {kind}: {message}")
+    }
+}

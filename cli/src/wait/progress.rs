@@ -1,0 +1,108 @@
+//! What is said while somebody waits: a spinner for each cattle on a terminal, lines elsewhere.
+
+use std::{cell::RefCell, collections::BTreeMap, time::Duration};
+
+use cattle_schemas::{Timestamp, event::Event, status::CattleStatus};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+
+use crate::{
+    output::{Output, age, clean, stderr_line},
+    present,
+};
+
+/// More spinners than this push each other off the screen; lines are better then.
+const MAX_SPINNERS: usize = 20;
+/// How often a spinner turns.
+const TICK: Duration = Duration::from_millis(120);
+
+/// Who tells of a wait.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    quiet: bool,
+    spinners: Option<MultiProgress>,
+    bars: BTreeMap<String, ProgressBar>,
+    /// What was last said of each, so that nothing is said twice.
+    said: RefCell<BTreeMap<String, String>>,
+}
+
+impl Progress {
+    /// For these cattle.
+    pub(crate) fn new(out: &Output, names: &[String]) -> Self {
+        let spinners = (out.stderr_terminal && !out.quiet && names.len() <= MAX_SPINNERS)
+            .then(MultiProgress::new);
+        let style = ProgressStyle::with_template("{spinner} {prefix}: {wide_msg} {elapsed}")
+            .unwrap_or_else(|_| ProgressStyle::default_spinner());
+        let bars = spinners.iter().flat_map(|spinners| {
+            names.iter().map(|name| {
+                let bar = spinners.add(ProgressBar::new_spinner());
+                bar.set_style(style.clone());
+                bar.set_prefix(name.clone());
+                bar.enable_steady_tick(TICK);
+                (name.clone(), bar)
+            })
+        });
+        Self {
+            quiet: out.quiet,
+            bars: bars.collect(),
+            spinners,
+            said: RefCell::default(),
+        }
+    }
+
+    /// Something happened.
+    pub(crate) fn event(&self, only: Option<&str>, event: &Event) {
+        let Some(cattle) = only.or(event.cattle.as_deref()) else {
+            return;
+        };
+        self.say(cattle, &clean(&event.message));
+    }
+
+    /// A poll came back without what was waited for.
+    pub(crate) fn status(&self, name: &str, status: &CattleStatus) {
+        self.say(name, &present::phase_and_reason(status));
+    }
+
+    /// The wait for one is over.
+    pub(crate) fn done(&self, name: &str, status: Option<&CattleStatus>, now: Timestamp) {
+        if let Some(bar) = self.bars.get(name) {
+            bar.finish_and_clear();
+        }
+        let Some(status) = status else { return };
+        let mut text = present::phase_and_reason(status);
+        if let Some(run) = &status.run {
+            let end = run.ended_at.unwrap_or(now);
+            text = format!("{text} after {}", age(run.created_at, end));
+            if let Some(cost) = &run.cost {
+                text = format!("{text}, {}", present::cost(cost));
+            }
+        }
+        self.line(&format!("{name}: {text}"));
+    }
+
+    /// A sentence about one.
+    pub(crate) fn say(&self, name: &str, text: &str) {
+        let before = self
+            .said
+            .borrow_mut()
+            .insert(name.to_owned(), text.to_owned());
+        if before.as_deref() == Some(text) {
+            return;
+        }
+        match self.bars.get(name) {
+            Some(bar) => bar.set_message(text.to_owned()),
+            None if self.spinners.is_some() => {}
+            None => self.line(&format!("{name}: {text}")),
+        }
+    }
+
+    fn line(&self, text: &str) {
+        if self.quiet {
+            return;
+        }
+        match &self.spinners {
+            // Above the spinners, not through them. A terminal that is gone needs no line.
+            Some(spinners) => drop(spinners.println(text)),
+            None => stderr_line(text),
+        }
+    }
+}

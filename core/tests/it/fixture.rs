@@ -1,0 +1,363 @@
+//! One valid world; each test deviates from it in a line.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use cattle_core::{
+    action::{Limits, Plan},
+    desired::{
+        Authority, Cattle, Desired, Origin, Placement, Requester, RootState, SpecEntry, SpecState,
+    },
+    guard, labels,
+    ledger::{Assignment, Ledger, Run, RunServer},
+    lifecycle,
+    names::{CattleName, RunId, ServerId, SpecHash},
+    observed::{Observed, ObservedServer, ServerState},
+    plan,
+};
+use cattle_schemas::{
+    Timestamp, guest::Outcome, problem::Diagnostic, spec_file::OnFailure, task::Task,
+};
+
+/// The specs' directory.
+pub(crate) const ROOT: &str = "/specs";
+
+/// Seconds after the beginning of the test's time.
+pub(crate) fn at(seconds: u64) -> Timestamp {
+    Timestamp::from_timestamp(1_790_000_000, 0).unwrap() + Duration::from_secs(seconds)
+}
+
+pub(crate) fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+pub(crate) fn name(text: &str) -> CattleName {
+    text.parse().unwrap()
+}
+
+/// A hash for each small number.
+pub(crate) fn hash(n: u8) -> SpecHash {
+    SpecHash::from_digest(&[n; 32])
+}
+
+pub(crate) fn run_id(n: u128) -> RunId {
+    RunId::from_parts(1_790_000_000_000, n)
+}
+
+pub(crate) fn cattle(text: &str) -> Cattle {
+    Cattle {
+        name: name(text),
+        labels: BTreeMap::new(),
+        persona: "rex".parse().unwrap(),
+        task: Task {
+            schema_version: 1,
+            task_id: text.to_owned(),
+            kind: "clawdbot.gateway.agent".to_owned(),
+            message: "Fix the flaky test".to_owned(),
+            callback_url: String::new(),
+        },
+        ttl: secs(7200),
+        start_within: secs(86_400),
+        model: "zai/glm-4.7".to_owned(),
+        with_github_token: false,
+        auto_shutdown: true,
+        on_failure: OnFailure::Destroy,
+        placement: Placement {
+            image: "123456".to_owned(),
+            server_types: vec!["cx23".to_owned()],
+            locations: vec!["nbg1".to_owned()],
+        },
+        hash: hash(1),
+    }
+}
+
+pub(crate) fn origin(requester: Requester) -> Origin {
+    Origin {
+        root: ROOT.to_owned(),
+        path: "rex.yaml".to_owned(),
+        requester,
+        authority: Authority::Bot,
+        from_socket: false,
+    }
+}
+
+pub(crate) fn broken() -> SpecState {
+    SpecState::Broken(vec![Diagnostic {
+        path: "rex.yaml".to_owned(),
+        line: 5,
+        column: 3,
+        message: "unknown field `presona`".to_owned(),
+        hint: None,
+    }])
+}
+
+pub(crate) fn outcome(exit_code: i32) -> Outcome {
+    Outcome {
+        exit_code: Some(exit_code),
+        signal: None,
+        message: None,
+        result: None,
+        log_bytes: 0,
+    }
+}
+
+pub(crate) fn assignment(queued_at: Timestamp) -> Assignment {
+    Assignment {
+        queued_at,
+        requester: Requester::directory(ROOT),
+        ended: None,
+        failed_starts: 0,
+        not_before: None,
+    }
+}
+
+/// A world in which nothing is desired and nothing exists; listed just now.
+#[derive(Clone, Debug)]
+pub(crate) struct World {
+    pub(crate) desired: Desired,
+    pub(crate) observed: Observed,
+    pub(crate) ledger: Ledger,
+    pub(crate) limits: Limits,
+    pub(crate) now: Timestamp,
+}
+
+impl World {
+    pub(crate) fn empty() -> Self {
+        Self {
+            desired: Desired {
+                specs: BTreeMap::new(),
+                roots: BTreeMap::from([(ROOT.to_owned(), RootState::Readable)]),
+                since: Some(at(0)),
+                strays: Vec::new(),
+            },
+            observed: Observed {
+                listed_at: Some(at(100)),
+                unreachable: None,
+                servers: Vec::new(),
+            },
+            ledger: Ledger::default(),
+            limits: Limits {
+                enabled: true,
+                max_instances: 10,
+                live_runs_per_requester: 10,
+                creates_per_hour: 60,
+                max_ttl: secs(86_400),
+                default_ttl: secs(7200),
+                starts_paused: None,
+                ends_paused: None,
+                in_flight: std::collections::BTreeSet::new(),
+                guests_heard_since: Some(at(0)),
+                fleet_labels: BTreeMap::new(),
+                fleet: "test".parse().unwrap(),
+            },
+            now: at(100),
+        }
+    }
+
+    /// One spec, `rex`, just dropped.
+    pub(crate) fn dropped() -> Self {
+        Self::empty().with_spec(cattle("rex"))
+    }
+
+    /// Its run is recorded, its create not settled.
+    pub(crate) fn intended() -> Self {
+        Self::dropped().with_run("rex", 1)
+    }
+
+    /// Its server exists and is listed as running; its guest has not called.
+    pub(crate) fn booting() -> Self {
+        let mut world = Self::intended();
+        world.bind(run_id(1), ServerId(7));
+        let _ = lifecycle::mark_booted(world.rex(), at(100));
+        world
+    }
+
+    /// Its guest has its env and has reported in.
+    pub(crate) fn running() -> Self {
+        let mut world = Self::booting();
+        let _ = lifecycle::env_handed_out(world.rex(), at(100));
+        let _ = lifecycle::ready(world.rex(), at(100));
+        world
+    }
+
+    /// Its guest has handed over.
+    pub(crate) fn handed_over(exit_code: i32) -> Self {
+        let mut world = Self::running();
+        let _ = lifecycle::outcome(world.rex(), outcome(exit_code), at(100));
+        world
+    }
+
+    /// It has ended, as the plan says; its server is still there.
+    pub(crate) fn ended() -> Self {
+        let mut world = Self::handed_over(0);
+        let ending = lifecycle::Ending::new(cattle_schemas::status::EndReason::Completed, "done");
+        let key = (name("rex"), hash(1));
+        let run = world.ledger.runs.get_mut(&run_id(1)).unwrap();
+        let _ = lifecycle::end(
+            run,
+            world.ledger.assignments.get_mut(&key),
+            &ending,
+            at(100),
+        );
+        world
+    }
+
+    pub(crate) fn with_spec(mut self, cattle: Cattle) -> Self {
+        self.set_spec(SpecState::Valid(Arc::new(cattle.clone())), &cattle.name);
+        self
+    }
+
+    pub(crate) fn set_spec(&mut self, state: SpecState, name: &CattleName) {
+        let entry = SpecEntry {
+            origin: origin(Requester::directory(ROOT)),
+            state,
+        };
+        self.desired.specs.insert(name.clone(), entry);
+    }
+
+    /// Changes the valid spec of `rex`.
+    pub(crate) fn edit(&mut self, change: impl FnOnce(&mut Cattle)) {
+        let entry = self.desired.specs.get_mut(&name("rex")).unwrap();
+        if let SpecState::Valid(cattle) = &mut entry.state {
+            change(Arc::make_mut(cattle));
+        }
+    }
+
+    /// A run of a spec that is there, with its assignment.
+    pub(crate) fn with_run(mut self, text: &str, id: u128) -> Self {
+        let entry = &self.desired.specs[&name(text)];
+        let SpecState::Valid(cattle) = &entry.state else {
+            panic!("{text} has no valid spec");
+        };
+        let (run, _) = lifecycle::begin(
+            run_id(id),
+            cattle,
+            &entry.origin,
+            self.limits.max_ttl,
+            self.now,
+        );
+        let key = (run.cattle.clone(), run.hash.clone());
+        self.ledger
+            .assignments
+            .entry(key)
+            .or_insert_with(|| assignment(at(100)));
+        self.ledger.runs.insert(run.id, run);
+        self
+    }
+
+    /// Binds a server to a run and lists it.
+    pub(crate) fn bind(&mut self, run: RunId, server: ServerId) {
+        let listed = self.server_of(run, server);
+        let run = self.ledger.runs.get_mut(&run).unwrap();
+        let _ = lifecycle::accept_create(run, run_server(&listed));
+        self.observed.servers.push(listed);
+    }
+
+    /// A running server with the labels that a run's server has.
+    pub(crate) fn server_of(&self, run: RunId, server: ServerId) -> ObservedServer {
+        let run = &self.ledger.runs[&run];
+        let raw = labels::of_run(run, &self.limits.fleet, &self.limits.fleet_labels);
+        ObservedServer {
+            id: server,
+            name: run.server_name(),
+            status: ServerState::Running,
+            created: run.posted_at,
+            labels: labels::decode(&raw, run.posted_at, self.limits.default_ttl),
+            ipv4: Some("192.0.2.1".to_owned()),
+            server_type: Some("cx23".to_owned()),
+            location: Some("nbg1".to_owned()),
+            locked: false,
+            protected: false,
+        }
+    }
+
+    /// The run of `rex`.
+    pub(crate) fn rex(&mut self) -> &mut Run {
+        self.ledger.runs.get_mut(&run_id(1)).unwrap()
+    }
+
+    /// The assignment of `rex`.
+    pub(crate) fn task(&mut self) -> &mut Assignment {
+        self.ledger
+            .assignments
+            .get_mut(&(name("rex"), hash(1)))
+            .unwrap()
+    }
+
+    /// The server of `rex`, as listed.
+    pub(crate) fn listed(&mut self) -> &mut ObservedServer {
+        &mut self.observed.servers[0]
+    }
+
+    /// Lets time pass; a list is made at its end, and running guests are heard.
+    pub(crate) fn later(&mut self, seconds: u64) {
+        self.now += secs(seconds);
+        self.observed.listed_at = Some(self.now);
+        for run in self.ledger.runs.values_mut() {
+            let _ = lifecycle::heartbeat(run, self.now - secs(1));
+        }
+    }
+
+    pub(crate) fn inputs(&self) -> guard::Inputs<'_> {
+        guard::Inputs {
+            desired: &self.desired,
+            observed: &self.observed,
+            ledger: &self.ledger,
+            limits: &self.limits,
+            now: self.now,
+        }
+    }
+
+    /// The plan, which the guard has nothing to say about.
+    pub(crate) fn plan(&self) -> Plan {
+        let plan = plan::plan(
+            &self.desired,
+            &self.observed,
+            &self.ledger,
+            &self.limits,
+            self.now,
+        );
+        let (guarded, violations) = guard::guard(plan.clone(), &self.inputs());
+        assert!(violations.is_empty(), "{violations:#?}");
+        assert_eq!(guarded, plan);
+        plan
+    }
+
+    /// The plan's actions in words.
+    pub(crate) fn actions(&self) -> Vec<String> {
+        self.plan()
+            .actions
+            .iter()
+            .map(ToString::to_string)
+            .collect()
+    }
+
+    /// The plan's actions in one word each.
+    pub(crate) fn verbs(&self) -> Vec<&'static str> {
+        self.plan()
+            .actions
+            .iter()
+            .map(cattle_core::action::Action::verb)
+            .collect()
+    }
+
+    /// What each waiting cattle waits for.
+    pub(crate) fn waits(&self) -> Vec<(String, String)> {
+        self.plan()
+            .waiting
+            .iter()
+            .map(|w| (w.cattle.to_string(), w.reason.to_string()))
+            .collect()
+    }
+}
+
+pub(crate) fn run_server(listed: &ObservedServer) -> RunServer {
+    RunServer {
+        id: listed.id,
+        name: listed.name.clone(),
+        ipv4: listed.ipv4.clone(),
+        server_type: listed.server_type.clone(),
+        location: listed.location.clone(),
+        created: Some(listed.created),
+        hourly_price: Some("0.0096".to_owned()),
+    }
+}

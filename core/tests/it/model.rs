@@ -1,0 +1,607 @@
+//! A small Hetzner, its guests, and an executor, all on virtual time: what plans are tried against.
+//!
+//! The executor does with each action what the controller does with it, through the same lifecycle
+//! functions, and can be told to fail in every way that matters: a call that is refused, that is
+//! lost before or after it took effect, that takes its time, and a crash.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cattle_core::{
+    action::Action,
+    labels,
+    lifecycle::{self, Ending},
+    names::{CattleName, RunId, ServerId, SpecHash},
+    observed::{ObservedServer, ServerState},
+};
+use cattle_schemas::status::PendingReason;
+
+use crate::fixture::*;
+
+/// What becomes of a call to Hetzner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It works.
+    Works,
+    /// It works, and the reply is lost.
+    ReplyLost,
+    /// It never arrives, which the caller cannot know.
+    Lost,
+    /// It is refused.
+    Refused,
+    /// It has not come back when the next pass begins.
+    Slow,
+    /// The controller dies right after it took effect.
+    Crash,
+}
+
+/// What a guest has done so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Guest {
+    Down,
+    Up,
+    HasEnv,
+    Working,
+    Done,
+}
+
+/// A server as it really is.
+#[derive(Clone, Debug)]
+struct Server {
+    seen: ObservedServer,
+    guest: Guest,
+}
+
+/// The world as the controller knows it, and as it is.
+#[derive(Debug)]
+pub(crate) struct Model {
+    pub(crate) world: World,
+    servers: BTreeMap<ServerId, Server>,
+    /// Creates whose reply has not come yet.
+    slow: Vec<RunId>,
+    next_server: u64,
+    next_run: u128,
+    /// Runs that got their env, by what they were started from.
+    env: BTreeMap<(CattleName, SpecHash), BTreeSet<RunId>>,
+    reruns: BTreeMap<(CattleName, SpecHash), usize>,
+    /// Servers that are somebody else's.
+    foreign: BTreeSet<ServerId>,
+}
+
+impl Model {
+    pub(crate) fn new(max_instances: u32) -> Self {
+        let mut world = World::empty();
+        world.limits.max_instances = max_instances;
+        world.limits.creates_per_hour = 10_000;
+        world.observed = Default::default();
+        let mut model = Self {
+            world,
+            servers: BTreeMap::new(),
+            slow: Vec::new(),
+            next_server: 1000,
+            next_run: 1000,
+            env: BTreeMap::new(),
+            reruns: BTreeMap::new(),
+            foreign: BTreeSet::new(),
+        };
+        model.add_foreign();
+        model
+    }
+
+    /// A server of another fleet, long expired, and one that another tool has marked as its own.
+    fn add_foreign(&mut self) {
+        let donor = World::running();
+        for (id, key, value) in [
+            (1, "fleet", "other"),
+            (2, "apricote.de/created-by", "hcloud-upload-image"),
+        ] {
+            let mut seen = donor.server_of(run_id(1), ServerId(id));
+            seen.name = format!("foreign-{id}");
+            let mut raw = seen.labels.raw.clone();
+            raw.insert(key.to_owned(), value.to_owned());
+            raw.insert("expires-at".to_owned(), "1".to_owned());
+            seen.labels = labels::decode(&raw, seen.created, secs(60));
+            self.foreign.insert(seen.id);
+            self.servers.insert(
+                seen.id,
+                Server {
+                    seen,
+                    guest: Guest::Down,
+                },
+            );
+        }
+    }
+
+    /// A server of our fleet whose run no ledger knows.
+    pub(crate) fn add_orphan(&mut self, cattle: &str, hash_of: u8, lives: u64) {
+        let mut donor = World::empty();
+        donor.now = self.world.now;
+        let mut spec = crate::fixture::cattle(cattle);
+        spec.hash = hash(hash_of);
+        spec.ttl = secs(lives);
+        self.next_run += 1;
+        let donor = donor.with_spec(spec).with_run(cattle, self.next_run);
+        let seen = donor.server_of(run_id(self.next_run), self.draw_server());
+        self.servers.insert(
+            seen.id,
+            Server {
+                seen,
+                guest: Guest::Done,
+            },
+        );
+    }
+
+    fn draw_server(&mut self) -> ServerId {
+        self.next_server += 1;
+        ServerId(self.next_server)
+    }
+
+    // === what Hetzner does ===
+
+    /// Servers of our fleet that exist.
+    pub(crate) fn count(&self) -> usize {
+        self.servers.len() - self.foreign.len()
+    }
+
+    /// Refreshes what the controller has seen.
+    pub(crate) fn list(&mut self) {
+        let limits = &self.world.limits;
+        self.world.observed.servers = self
+            .servers
+            .values()
+            .map(|server| server.seen.clone())
+            .filter(|server| labels::is_ours(&server.labels.raw, &limits.fleet))
+            .collect();
+        self.world.observed.listed_at = Some(self.world.now);
+    }
+
+    /// Deletes the n-th of our servers behind the controller's back.
+    pub(crate) fn vanish(&mut self, n: usize) {
+        if let Some(id) = self.nth(n) {
+            self.servers.remove(&id);
+        }
+    }
+
+    /// Turns the n-th of our servers off.
+    pub(crate) fn turn_off(&mut self, n: usize) {
+        if let Some(id) = self.nth(n) {
+            let server = self.servers.get_mut(&id).unwrap();
+            server.seen.status = ServerState::Off;
+            server.guest = Guest::Done;
+        }
+    }
+
+    /// Takes labels from the n-th of our servers: all of them only from one that the ledger knows by
+    /// its number, for without labels nobody could say whose it is.
+    pub(crate) fn lose_labels(&mut self, n: usize, all: bool) {
+        if let Some(id) = self.nth(n) {
+            let mut bound = self
+                .world
+                .ledger
+                .runs
+                .values()
+                .filter_map(|run| run.server.as_ref());
+            let all = all && bound.any(|server| server.id == id);
+            let seen = &mut self.servers.get_mut(&id).unwrap().seen;
+            let mut raw = seen.labels.raw.clone();
+            raw.retain(|key, _| !all && key != "expires-at");
+            seen.labels = labels::decode(&raw, seen.created, secs(7200));
+        }
+    }
+
+    fn nth(&self, n: usize) -> Option<ServerId> {
+        let ours: Vec<_> = self
+            .servers
+            .keys()
+            .filter(|id| !self.foreign.contains(id))
+            .collect();
+        (!ours.is_empty()).then(|| *ours[n % ours.len()])
+    }
+
+    fn make(&mut self, run: RunId) -> ServerId {
+        let id = self.draw_server();
+        let mut seen = self.world.server_of(run, id);
+        seen.status = ServerState::Starting;
+        seen.created = self.world.now;
+        self.servers.insert(
+            id,
+            Server {
+                seen,
+                guest: Guest::Down,
+            },
+        );
+        id
+    }
+
+    // === what guests do ===
+
+    /// The n-th of our servers' guests goes one step on.
+    pub(crate) fn guest_step(&mut self, n: usize, exit_code: i32) {
+        let Some(id) = self.nth(n) else { return };
+        let now = self.world.now;
+        let server = self.servers.get_mut(&id).unwrap();
+        let Some(run) = server
+            .seen
+            .labels
+            .run
+            .and_then(|run| self.world.ledger.runs.get_mut(&run))
+        else {
+            return;
+        };
+        match server.guest {
+            Guest::Down if server.seen.status != ServerState::Off => {
+                server.seen.status = ServerState::Running;
+                server.guest = Guest::Up;
+            }
+            Guest::Up => {
+                if lifecycle::env_handed_out(run, now).applied {
+                    let key = (run.cattle.clone(), run.hash.clone());
+                    self.env.entry(key).or_default().insert(run.id);
+                    server.guest = Guest::HasEnv;
+                }
+            }
+            Guest::HasEnv => {
+                if lifecycle::ready(run, now).applied {
+                    server.guest = Guest::Working;
+                }
+            }
+            Guest::Working => {
+                if lifecycle::outcome(run, outcome(exit_code), now).applied {
+                    server.guest = Guest::Done;
+                    server.seen.status = ServerState::Off;
+                }
+            }
+            Guest::Down | Guest::Done => {}
+        }
+    }
+
+    /// Every working guest is heard.
+    pub(crate) fn heartbeats(&mut self) {
+        for server in self.servers.values() {
+            let run = server.seen.labels.run;
+            if server.guest == Guest::Working
+                && let Some(run) = run.and_then(|run| self.world.ledger.runs.get_mut(&run))
+            {
+                let _ = lifecycle::heartbeat(run, self.world.now);
+            }
+        }
+    }
+
+    // === what the controller does ===
+
+    pub(crate) fn rerun(&mut self, cattle: &CattleName, hash: &SpecHash) {
+        let key = (cattle.clone(), hash.clone());
+        let latest = self
+            .world
+            .ledger
+            .runs
+            .values_mut()
+            .rev()
+            .find(|run| run.cattle == *cattle);
+        if let Some(assignment) = self.world.ledger.assignments.get_mut(&key)
+            && lifecycle::rerun(assignment, latest, self.world.now).applied
+        {
+            *self.reruns.entry(key).or_default() += 1;
+        }
+    }
+
+    /// The process dies: calls in flight are cut off, after they took effect.
+    pub(crate) fn crash(&mut self) {
+        for run in std::mem::take(&mut self.slow) {
+            self.reach(run);
+        }
+        self.world.limits.in_flight.clear();
+        self.world.observed = Default::default();
+        self.world.limits.guests_heard_since = Some(self.world.now);
+        self.world.desired.since = Some(self.world.now);
+    }
+
+    /// The slow calls come back.
+    pub(crate) fn come_back(&mut self) {
+        for run in std::mem::take(&mut self.slow) {
+            self.world.limits.in_flight.remove(&run);
+            self.post(run, Fate::Works);
+        }
+    }
+
+    /// One pass: plan, guard, execute. Each action draws its fate. Returns how many there were.
+    pub(crate) fn pass(&mut self, mut fate: impl FnMut() -> Fate) -> usize {
+        let plan = self.world.plan();
+        for action in &plan.actions {
+            let fate = fate();
+            self.execute(action, fate);
+            self.check();
+            if fate == Fate::Crash {
+                self.crash();
+                break;
+            }
+        }
+        plan.actions.len()
+    }
+
+    /// What must hold at every moment.
+    pub(crate) fn check(&self) {
+        assert!(
+            self.count() <= self.world.limits.max_instances as usize,
+            "{} servers, {} allowed",
+            self.count(),
+            self.world.limits.max_instances
+        );
+        for (key, runs) in &self.env {
+            let allowed = 1 + self.reruns.get(key).copied().unwrap_or_default();
+            assert!(runs.len() <= allowed, "{key:?} ran in {runs:?}");
+        }
+        for id in &self.foreign {
+            assert!(self.servers.contains_key(id), "foreign server {id} is gone");
+        }
+        let mut live = BTreeSet::new();
+        for run in self.world.ledger.runs.values().filter(|run| run.is_live()) {
+            assert!(live.insert(&run.cattle), "two live runs of {}", run.cattle);
+        }
+    }
+
+    /// What holds when nothing is left to do: no server of ours, no run that is not over and gone.
+    pub(crate) fn check_rest(&self) {
+        assert_eq!(self.count(), 0, "{:#?}", self.servers);
+        for run in self.world.ledger.runs.values() {
+            assert!(run.gone_at.is_some(), "{run:#?}");
+        }
+    }
+
+    fn execute(&mut self, action: &Action, fate: Fate) {
+        let now = self.world.now;
+        let max_ttl = self.world.limits.max_ttl;
+        let ledger = &mut self.world.ledger;
+        match action {
+            Action::Enqueue {
+                cattle,
+                hash,
+                requester,
+            } => {
+                let key = (cattle.clone(), hash.clone());
+                let (assignment, _) =
+                    lifecycle::enqueue(ledger.assignments.get(&key), requester, now);
+                if let Some(assignment) = assignment {
+                    ledger.assignments.insert(key, assignment);
+                }
+            }
+            Action::Close {
+                cattle,
+                hash,
+                reason,
+                message,
+            } => {
+                let key = (cattle.clone(), hash.clone());
+                let assignment = ledger.assignments.get_mut(&key).unwrap();
+                let _ = lifecycle::close(assignment, *reason, message, now);
+            }
+            Action::Start { cattle, origin } => {
+                self.next_run += 1;
+                let id = run_id(self.next_run);
+                let (run, _) = lifecycle::begin(id, cattle, origin, max_ttl, now);
+                ledger.creates_last_hour.push(now);
+                ledger.runs.insert(id, run);
+                self.post(id, fate);
+            }
+            Action::Retry { run } => {
+                if lifecycle::retry(ledger.runs.get_mut(run).unwrap(), max_ttl, now).applied {
+                    self.post(*run, fate);
+                }
+            }
+            Action::Adopt { run, server } => self.bind(*run, *server),
+            Action::AdoptUnknown {
+                cattle,
+                origin,
+                run,
+                server,
+                created,
+                expires_at,
+            } => {
+                let seen = self
+                    .world
+                    .observed
+                    .servers
+                    .iter()
+                    .find(|s| s.id == *server)
+                    .unwrap();
+                let (adopted, _) = lifecycle::adopt_unknown(
+                    *run,
+                    cattle,
+                    origin,
+                    run_server(seen),
+                    *created,
+                    *expires_at,
+                    now,
+                );
+                ledger.runs.insert(*run, adopted);
+            }
+            Action::MarkBooted { run } => {
+                let _ = lifecycle::mark_booted(ledger.runs.get_mut(run).unwrap(), now);
+            }
+            Action::Update {
+                run,
+                ttl,
+                expires_at,
+                on_failure,
+                labels,
+            } => {
+                let run = ledger.runs.get_mut(run).unwrap();
+                let _ = lifecycle::update(run, *ttl, *expires_at, *on_failure, labels);
+            }
+            Action::Relabel { server, labels, .. } => self.relabel(*server, labels, fate),
+            Action::Stop {
+                run,
+                reason,
+                message,
+            } => {
+                let run = ledger.runs.get_mut(run).unwrap();
+                let _ = lifecycle::stop(run, *reason, message, now);
+            }
+            Action::End {
+                run,
+                reason,
+                message,
+                hold_until,
+                unless_env_handed_out,
+            } => {
+                let run = ledger.runs.get_mut(run).unwrap();
+                let key = (run.cattle.clone(), run.hash.clone());
+                let ending = Ending {
+                    reason: *reason,
+                    message: message.clone(),
+                    hold_until: *hold_until,
+                    unless_env_handed_out: *unless_env_handed_out,
+                };
+                let _ = lifecycle::end(run, ledger.assignments.get_mut(&key), &ending, now);
+            }
+            Action::Release { run, message } => {
+                let _ = lifecycle::release(ledger.runs.get_mut(run).unwrap(), message);
+            }
+            Action::Delete { run, server } => self.delete(*run, *server, fate),
+            Action::ConfirmGone { run, server } => self.confirm(*run, *server, fate),
+            Action::MarkGone { run } => {
+                let _ = lifecycle::mark_gone(ledger.runs.get_mut(run).unwrap(), now);
+            }
+            Action::Lookup { run, name } => self.look_up(*run, name, fate),
+            Action::PowerOn { run, server } => {
+                let _ = lifecycle::powered_on(ledger.runs.get_mut(run).unwrap(), now);
+                if let Some(server) = self.servers.get_mut(server) {
+                    server.seen.status = ServerState::Starting;
+                    server.guest = Guest::Down;
+                }
+            }
+            Action::ReapOrphan { server, .. } => {
+                if fate != Fate::Lost && fate != Fate::Refused {
+                    self.servers.remove(server);
+                    self.forget(*server);
+                }
+            }
+        }
+    }
+
+    /// Takes a server that is proved gone from what was seen.
+    fn forget(&mut self, server: ServerId) {
+        self.world.observed.servers.retain(|seen| seen.id != server);
+    }
+
+    fn bind(&mut self, run: RunId, server: ServerId) {
+        if let Some(server) = self.servers.get(&server) {
+            let run = self.world.ledger.runs.get_mut(&run).unwrap();
+            let _ = lifecycle::adopt(run, run_server(&server.seen));
+        }
+    }
+
+    /// The create reaches Hetzner. `None` where the name is taken.
+    fn reach(&mut self, run: RunId) -> Option<ServerId> {
+        let name = self.world.ledger.runs[&run].server_name();
+        let taken = self.servers.values().any(|server| server.seen.name == name);
+        (!taken).then(|| self.make(run))
+    }
+
+    fn post(&mut self, run: RunId, fate: Fate) {
+        let now = self.world.now;
+        let again = Some(now + secs(5));
+        match fate {
+            Fate::Slow => {
+                self.world.limits.in_flight.insert(run);
+                self.slow.push(run);
+            }
+            Fate::Works => match self.reach(run) {
+                Some(server) => {
+                    let server = run_server(&self.servers[&server].seen);
+                    let run = self.world.ledger.runs.get_mut(&run).unwrap();
+                    let _ = lifecycle::accept_create(run, server);
+                }
+                None => {
+                    let name = self.world.ledger.runs[&run].server_name();
+                    self.look_up(run, &name, Fate::Works);
+                }
+            },
+            Fate::ReplyLost => {
+                self.reach(run);
+                let run = self.world.ledger.runs.get_mut(&run).unwrap();
+                let _ = lifecycle::lost_reply(run, "timed out", again);
+            }
+            Fate::Crash => {
+                self.reach(run);
+            }
+            Fate::Lost => {
+                let run = self.world.ledger.runs.get_mut(&run).unwrap();
+                let _ = lifecycle::lost_reply(run, "timed out", again);
+            }
+            Fate::Refused => {
+                let run = self.world.ledger.runs.get_mut(&run).unwrap();
+                let reason = PendingReason::OutOfStock;
+                let _ = lifecycle::refuse_create(run, reason, "out of stock", again, now);
+            }
+        }
+    }
+
+    fn delete(&mut self, run: RunId, server: ServerId, fate: Fate) {
+        let now = self.world.now;
+        if !matches!(fate, Fate::Lost | Fate::Refused | Fate::Slow) {
+            assert!(
+                self.world.ledger.runs[&run].ended.is_some(),
+                "deleted the server of a live run"
+            );
+            self.servers.remove(&server);
+        }
+        let record = self.world.ledger.runs.get_mut(&run).unwrap();
+        match fate {
+            Fate::Works => {
+                let _ = lifecycle::mark_gone(record, now);
+                self.forget(server);
+            }
+            Fate::Crash => {}
+            Fate::ReplyLost | Fate::Lost | Fate::Refused | Fate::Slow => {
+                let _ = lifecycle::delete_failed(record, "failed", now + secs(5));
+            }
+        }
+    }
+
+    fn confirm(&mut self, run: RunId, server: ServerId, fate: Fate) {
+        if fate != Fate::Works {
+            return;
+        }
+        match self.servers.get(&server) {
+            // What a `GET` showed is as good as a list.
+            Some(server) => self.world.observed.servers.push(server.seen.clone()),
+            None => {
+                let run = self.world.ledger.runs.get_mut(&run).unwrap();
+                let key = (run.cattle.clone(), run.hash.clone());
+                let assignment = self.world.ledger.assignments.get_mut(&key);
+                let _ = lifecycle::found_gone(run, assignment, self.world.now);
+            }
+        }
+    }
+
+    fn look_up(&mut self, run: RunId, name: &str, fate: Fate) {
+        if fate != Fate::Works {
+            return;
+        }
+        let found = self
+            .servers
+            .values()
+            .find(|server| server.seen.name == name);
+        match found.map(|server| server.seen.id) {
+            Some(server) => self.bind(run, server),
+            None => {
+                let now = self.world.now;
+                let run = self.world.ledger.runs.get_mut(&run).unwrap();
+                let _ = lifecycle::lookup_missed(run, now, now);
+            }
+        }
+    }
+
+    fn relabel(&mut self, server: ServerId, raw: &BTreeMap<String, String>, fate: Fate) {
+        if fate != Fate::Works {
+            return;
+        }
+        let Some(server) = self.servers.get_mut(&server) else {
+            return;
+        };
+        server.seen.labels = labels::decode(raw, server.seen.created, secs(7200));
+        let seen = server.seen.clone();
+        self.forget(seen.id);
+        self.world.observed.servers.push(seen);
+    }
+}
