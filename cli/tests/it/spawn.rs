@@ -99,7 +99,7 @@ fn a_full_fleet_refuses_with_six() {
     --- stdout ---
     --- stderr ---
     error: 4 of 4 servers exist (`maxInstances`)
-    hint: `--queue` waits for room; `clawdlets cattle list` shows what takes it
+    hint: `clawdlets cattle list` shows what takes the room; `spawn --queue` waits for it
     ");
     assert_snapshot!(spawn(&fake, &["--name", "fixer"]), @r"
     exit: 6
@@ -116,7 +116,6 @@ fn a_broken_task_file_is_told_and_nothing_sent() {
     exit: 1
     --- stdout ---
     --- stderr ---
-    error: task file `task.json`: line 1, column 1: missing field `message`
     error: task file `task.json`: line 1, column 2: unknown field (did you mean `message`?)
     ");
     assert_eq!(fake.lines(), "");
