@@ -1,34 +1,46 @@
-//! Wires the parts together and keeps them running until told to stop.
+//! Keeps the parts running until told to stop.
 //!
 //! Start: lock the state directory, open the ledger, bind both listeners, then begin. Stop: accept
 //! nothing more, let what is in flight end for a few seconds, delete nothing.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    fs,
+    future::Future,
+    os::unix::fs::DirBuilderExt,
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::Context;
-use cattle_core::observed::Observed;
-use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+use cattle_core::fleet::Fleet;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::{net::TcpListener, sync::watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    adapters,
     clock::Clock,
-    execute::{Executor, Needs},
-    fleet_file::FleetFile,
+    execute::Executor,
     guest_api::{self, GuestApi},
     hetzner::{Client, Endpoint},
-    intake::{Scanner, Watcher},
-    lister::{Lister, Pace},
+    intake::{FleetSource, Scanner, Settled, SocketSpecs, Watcher},
+    lister::Pace,
     logs::Logs,
-    reconcile::Reconciler,
+    parts::{Ground, Parts},
     secrets::Secrets,
     settings::Settings,
-    socket_api::{self, SocketApi},
+    socket_api::{self, SocketApi, peer::Users},
     store::{SqliteStore, StateLock, Store},
-    world::{Bell, Handle, Prices, World},
+    world::{Bell, Handle, Prices},
 };
 
-/// Effects in flight get this long at a stop: SIGTERM to exit stays under five seconds.
-const DRAIN: Duration = Duration::from_secs(3);
+/// Effects in flight get this long at a stop, after the APIs have had the same: SIGTERM to exit
+/// stays under five seconds.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// Everything else gets this long.
+const LEAVE: Duration = Duration::from_secs(4);
 
 /// Prices change by announcement, months ahead.
 const PRICES_EVERY: Duration = Duration::from_secs(6 * 3_600);
@@ -39,12 +51,122 @@ const PRICES_RETRY: Duration = Duration::from_secs(60);
 /// How often what is past its retention is forgotten.
 const FORGET_EVERY: Duration = Duration::from_secs(3_600);
 
+/// A file that is just being written is whole within this.
+const FLEET_SETTLES: Duration = Duration::from_secs(2);
+
 /// A running controller.
 pub struct Daemon {
     /// What it sees.
     pub handle: Handle,
     stop: CancellationToken,
+    failed: CancellationToken,
     tasks: TaskTracker,
     executor: Executor,
     _lock: StateLock,
+}
+
+impl Daemon {
+    /// Ends when a part stopped that should not have.
+    pub async fn failed(&self) {
+        self.failed.cancelled().await;
+    }
+
+    /// Waits until everything has stopped; effects in flight get a moment.
+    pub async fn join(self) {
+        self.stop.cancel();
+        if !self.executor.drain(DRAIN).await {
+            tracing::warn!("some calls to Hetzner were still under way; the next start settles them");
+        }
+        self.tasks.close();
+        if tokio::time::timeout(LEAVE, self.tasks.wait()).await.is_err() {
+            tracing::warn!("some tasks did not stop in time");
+        }
+    }
+}
+
+/// Starts a controller. Everything that can be wrong with where it is to run is found here.
+///
+/// # Errors
+/// Each names what is wrong and where.
+pub async fn start(
+    settings: Settings,
+    endpoint: &Endpoint,
+    metrics: Option<PrometheusHandle>,
+    stop: CancellationToken,
+) -> anyhow::Result<Daemon> {
+    let settings = Arc::new(settings);
+    private_dir(&settings.state_dir)?;
+    private_dir(&settings.socket_specs())?;
+    let lock = StateLock::acquire(&settings.state_dir)?;
+    let settled = Settled::default();
+    let mut fleet_source = FleetSource::new(&settings.project, settled.clone());
+    let fleet = first_fleet(&mut fleet_source).await?;
+    let secrets = Arc::new(secrets(&settings, endpoint)?);
+    let client = Arc::new(Client::new(endpoint)?);
+    let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&settings.ledger()).await?);
+    let logs = Logs::open(&settings.logs())?;
+    let clock = Clock::default();
+    let bell = Bell::default();
+    let socket = socket_api::bind(&settings.socket)?;
+    let guests = TcpListener::bind(settings.guest_listen)
+        .await
+        .with_context(|| format!("cannot listen for guests on {}", settings.guest_listen))?;
+    let guest_url = match &settings.guest_url {
+        Some(url) => url.clone(),
+        None => format!("http://{}", guests.local_addr()?),
+    };
+    let watcher = Watcher::start(&settings, settled.clone(), bell.clone())?;
+    let parts = Ground {
+        settings: settings.clone(),
+        store: store.clone(),
+        client: client.clone(),
+        clock: clock.clone(),
+        secrets: secrets.clone(),
+        bell: bell.clone(),
+        scanner: Scanner::new(&settings, settled),
+        fleet_source,
+        fleet,
+        guest_url,
+        guests_heard_since: Some(clock.now()),
+        pace: Pace::default(),
+    }
+    .build();
+
+    let now = {
+        let clock = clock.clone();
+        Arc::new(move || clock.now())
+    };
+    let socket_api = SocketApi {
+        handle: parts.handle.clone(),
+        store: store.clone(),
+        specs: Arc::new(SocketSpecs::open(&settings)?),
+        personas: Arc::new(adapters::ProjectPersonas::new(&settings.project)),
+        logs: Arc::new(logs.clone()),
+        reaper: Arc::new(adapters::FleetReaper {
+            client: client.clone(),
+            fleet: parts.fleet.clone(),
+            clock: clock.clone(),
+        }),
+        identify: Users::identify(),
+        now: now.clone(),
+        metrics,
+    };
+    let guest_api = GuestApi {
+        store: store.clone(),
+        logs: logs.clone(),
+        secrets,
+        bell: bell.clone(),
+        now,
+        fleet: parts.fleet.clone(),
+        project: settings.project.clone(),
+        peer_check: settings.peer_check,
+        hetzner_on_loopback: endpoint.is_loopback(),
+    };
+    let housekeeping = Housekeeping {
+        store,
+        logs,
+        clock,
+        retention: settings.retention,
+    };
+    Ok(spawn(parts, client, socket, socket_api, guests, guest_api, housekeeping, watcher, lock, stop))
 }

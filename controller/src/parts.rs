@@ -15,9 +15,8 @@ use tokio::sync::watch;
 use crate::{
     clock::Clock,
     execute::{DeleteFollower, Executor, Needs},
-    fleet_file::FleetFile,
     hetzner::Client,
-    intake::Scanner,
+    intake::{FleetSource, Scanner},
     lister::{Lister, Pace},
     reconcile::{Reconciler, limits},
     secrets::Secrets,
@@ -61,7 +60,9 @@ pub struct Ground {
     /// The spec directories.
     pub scanner: Scanner,
     /// The fleet's configuration.
-    pub fleet_file: FleetFile,
+    pub fleet_source: FleetSource,
+    /// What it said first.
+    pub fleet: Arc<Fleet>,
     /// The URL of the guest API as guests see it.
     pub guest_url: String,
     /// Since when guests can be heard; `None` where nobody listens.
@@ -73,8 +74,8 @@ pub struct Ground {
 impl Ground {
     /// Puts the parts together.
     #[must_use]
-    pub fn build(mut self) -> Parts {
-        let fleet = self.fleet_file.current();
+    pub fn build(self) -> Parts {
+        let fleet = self.fleet;
         let (fleet_seen, fleet_receiver) = watch::channel(fleet.clone());
         let (observed_sender, observed) = watch::channel(Arc::new(Observed::default()));
         let (list_soon, soon) = watch::channel(true);
@@ -114,7 +115,7 @@ impl Ground {
         };
         let handle = Handle::new(seen, self.bell.clone());
         let reconciler = Reconciler {
-            fleet: self.fleet_file,
+            fleet: self.fleet_source,
             fleet_seen,
             scanner: self.scanner,
             store: self.store,

@@ -18,9 +18,9 @@ use crate::{
     args::{Cli, Command, HetznerArgs, LogFormat, PeerCheckArg, ReapArgs, RunArgs},
     clock::Clock,
     daemon,
-    hetzner::{Client, Endpoint},
+    hetzner::{Client, Endpoint, Scope},
     once,
-    reap::{self, Scope},
+    reap,
     secrets::Secrets,
     settings::{PeerCheck, Settings, SpecDir},
 };
@@ -118,12 +118,13 @@ async fn daemon(args: RunArgs) -> anyhow::Result<ExitCode> {
 
 async fn reap(args: ReapArgs) -> anyhow::Result<ExitCode> {
     let secrets = secrets(args.secrets_dir.as_deref())?;
-    let client = Client::new(endpoint(&args.hetzner, &secrets)?, Clock::default())?;
+    let client = Client::new(&endpoint(&args.hetzner, &secrets)?)?;
     let scope = match args.fleet {
         Some(fleet) => Scope::Fleet(fleet),
         None => Scope::AllFleets,
     };
-    let reply = reap::reap(&client, &scope, args.default_ttl.as_std(), args.dry_run).await?;
+    let now = Clock::default().now();
+    let reply = reap::reap(&client, &scope, args.default_ttl.as_std(), args.dry_run, now).await?;
     if args.json {
         print_json(&serde_json::to_value(&reply)?)?;
     } else {

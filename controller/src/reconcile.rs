@@ -16,14 +16,13 @@ use cattle_core::{
     plan::plan,
     status,
 };
-use cattle_schemas::Timestamp;
+use cattle_schemas::{Timestamp, problem::Diagnostic};
 use tokio::sync::watch;
 
 use crate::{
     clock::Clock,
     execute::Executor,
-    fleet_file::FleetFile,
-    intake::Scanner,
+    intake::{FleetSource, Scanner},
     record::record,
     store::{Store, StoreError},
     world::{Bell, Prices, World},
@@ -42,7 +41,7 @@ const AFTER_FAILURE: Duration = Duration::from_secs(2);
 /// The loop's state.
 pub struct Reconciler {
     /// The fleet's configuration.
-    pub fleet: FleetFile,
+    pub fleet: FleetSource,
     /// For those who need it between passes.
     pub fleet_seen: watch::Sender<Arc<Fleet>>,
     /// The spec directories.
@@ -110,7 +109,8 @@ impl Reconciler {
     /// The ledger did not answer.
     #[tracing::instrument(skip_all)]
     pub async fn pass(&mut self) -> Result<Option<Timestamp>, StoreError> {
-        let fleet = self.fleet.current();
+        let look = tokio::task::block_in_place(|| self.fleet.look());
+        let fleet = look.fleet.unwrap_or_else(|| self.fleet_seen.borrow().clone());
         self.fleet_seen.send_if_modified(|seen| {
             let changed = !Arc::ptr_eq(seen, &fleet);
             *seen = fleet.clone();
@@ -129,9 +129,9 @@ impl Reconciler {
             (seen, plan) = self.decide(&fleet, &desired).await?;
         }
         self.list_soon.send_if_modified(|soon| std::mem::replace(soon, plan.list_soon) != plan.list_soon);
-        let rescan = scan.rescan_in.map(|wait| seen.now + wait);
-        let wake = [plan.next_wake, rescan].into_iter().flatten().min();
-        self.publish(fleet, seen, plan);
+        let again = [scan.rescan_in, look.rescan_in].into_iter().flatten().min();
+        let wake = [plan.next_wake, again.map(|wait| seen.now + wait)].into_iter().flatten().min();
+        self.publish(fleet, seen, plan, look.problems.first());
         Ok(wake)
     }
 
@@ -198,13 +198,14 @@ impl Reconciler {
         Ok(changed)
     }
 
-    fn publish(&self, fleet: Arc<Fleet>, seen: Seen, plan: Plan) {
+    fn publish(&self, fleet: Arc<Fleet>, seen: Seen, plan: Plan, broken: Option<&Diagnostic>) {
+        let broken = broken.map(|first| cattle_core::spec::line(first));
         let status = status::controller_status(
             env!("CARGO_PKG_VERSION"),
             &seen.limits,
             &seen.observed,
             &seen.desired,
-            self.fleet.broken(),
+            broken.as_deref(),
         );
         self.worlds.send_modify(|world| {
             *world = Arc::new(World {
