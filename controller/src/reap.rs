@@ -13,6 +13,8 @@ use cattle_schemas::{
     api::{ReapReply, Reaped},
 };
 
+use chrono::Utc;
+
 use crate::hetzner::{ApiError, Client, Deleted, Scope};
 
 /// How far past its expiry a server is left to the controller: its own 20 s for a hand-over, the
@@ -20,8 +22,7 @@ use crate::hetzner::{ApiError, Client, Deleted, Scope};
 pub const GRACE: Duration = Duration::from_secs(120);
 
 /// Deletes every server of `scope` that is [`GRACE`] past its expiry, or with `dry_run` only names
-/// them. `default_ttl` gives the expiry where a label does not; `now` is our clock, corrected by
-/// Hetzner's as soon as that is known.
+/// them. `default_ttl` gives the expiry where a label does not.
 ///
 /// # Errors
 /// The list failed. A server that could not be read or deleted is an entry with an `error`.
@@ -30,12 +31,11 @@ pub async fn reap(
     scope: &Scope,
     default_ttl: Duration,
     dry_run: bool,
-    now: Timestamp,
 ) -> Result<ReapReply, ApiError> {
     let listed = client.list_scope(scope, default_ttl).await?;
     let now = listed
         .asked_at_hetzner
-        .unwrap_or_else(|| client.hetzner_now(now));
+        .unwrap_or_else(|| client.hetzner_now(Utc::now()));
     let mut servers = Vec::new();
     for listed in listed.servers.iter().filter(|server| overdue(server, now)) {
         let mut reaped = Reaped {

@@ -478,17 +478,13 @@ impl Client {
             let (operation, subject) = (call.operation, call.subject.clone());
             let mut reply = self.transport.send(call).await?;
             let unreadable = |reply: &Reply, why: &str| {
-                Err(ApiError::about(
-                    reply,
-                    operation,
-                    subject.clone(),
-                    Kind::Unreadable(why.to_owned()),
-                ))
+                let kind = Kind::Unreadable(why.to_owned());
+                ApiError::about(reply, operation, subject.clone(), kind)
             };
             asked_at = asked_at.or(reply.date);
             let next = wire::next_page(&reply.body);
             let Some(Value::Array(mut found)) = reply.body.get_mut(key).map(Value::take) else {
-                return unreadable(&reply, &format!("no `{key}` in it"));
+                return Err(unreadable(&reply, &format!("no `{key}` in it")));
             };
             let full = found.len() >= PER_PAGE;
             entries.append(&mut found);
@@ -496,10 +492,10 @@ impl Client {
                 NextPage::None => return Ok((entries, asked_at)),
                 NextPage::Missing if !full => return Ok((entries, asked_at)),
                 NextPage::Missing => {
-                    return unreadable(&reply, "it does not say whether there is more");
+                    return Err(unreadable(&reply, "it does not say whether there is more"));
                 }
                 NextPage::Page(next) if next <= page || next > MAX_PAGES => {
-                    return unreadable(&reply, "its pages do not end");
+                    return Err(unreadable(&reply, "its pages do not end"));
                 }
                 NextPage::Page(next) => page = next,
             }

@@ -5,7 +5,7 @@
 //! scan.rs     walks the spec directories and keeps what it read of every file
 //! entry.rs    one spec file: parsed, and completed with fleet, persona and task file
 //! tracked.rs  one file on disk: taken when it is complete, never half-written
-//! project.rs  personas, task files, the fleet's configuration
+//! project.rs  personas, and where task files are
 //! beneath.rs  reading a regular file beneath a directory, and nothing outside it
 //! socket_specs.rs   the directory that the socket writes
 //! ```
@@ -23,7 +23,7 @@ pub mod socket_specs;
 mod tracked;
 pub mod watch;
 
-pub use project::{FleetSource, Project};
+pub use project::Project;
 pub use scan::{Scanned, Scanner};
 pub use socket_specs::SocketSpecs;
 pub use tracked::Settled;

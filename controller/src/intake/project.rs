@@ -1,4 +1,4 @@
-//! What lies in the project besides specs: personas, task files, the fleet's configuration.
+//! What lies in the project besides specs: personas, and where task files are.
 
 use std::{
     collections::BTreeMap,
@@ -7,24 +7,19 @@ use std::{
     time::Duration,
 };
 
-use cattle_core::{
-    fleet::Fleet,
-    names::PersonaName,
-    spec::{MAX_CONFIG_BYTES, MAX_SOUL_BYTES, PersonaFiles},
-};
-use cattle_schemas::problem::Diagnostic;
-
 use super::{
     beneath::{Beneath, EntryKind, ReadError},
-    tracked::{Look, Moment, Settled, Tracked},
+    tracked::{Look, Moment, Tracked},
+};
+use cattle_core::{
+    names::PersonaName,
+    spec::{MAX_CONFIG_BYTES, MAX_SOUL_BYTES, PersonaFiles},
 };
 
 /// Where personas are.
 const PERSONAS: &str = "cattle/personas";
-/// Where the fleet's configuration is.
-const FLEET_FILE: &str = "fleet/clawdlets.json";
-/// A configuration of a large fleet is some kilobytes.
-const MAX_FLEET_BYTES: usize = 1024 * 1024;
+const SOUL: &str = "SOUL.md";
+const CONFIG: &str = "config.json";
 /// Files that `skills/` and `memory/` of a persona may hold together.
 pub const MAX_ARCHIVE_FILES: usize = 2_000;
 /// What they may weigh together: every guest fetches them over the tailnet before it works.
@@ -62,12 +57,6 @@ impl Project {
         &self.root
     }
 
-    /// The fleet's configuration.
-    #[must_use]
-    pub fn fleet_file(&self) -> PathBuf {
-        self.root.join(FLEET_FILE)
-    }
-
     /// The personas.
     #[must_use]
     pub fn personas(&self) -> PathBuf {
@@ -97,42 +86,44 @@ impl Project {
                 .to_owned(),
         )
     }
+}
 
-    /// `SOUL.md` and `config.json` of a persona, read now. A `config.json` that does not exist is
-    /// an empty one.
-    ///
-    /// # Errors
-    /// Why not, in words that do not quote what is in them.
-    pub fn persona(&self, name: &PersonaName) -> Result<PersonaFiles, String> {
-        let root = self.open_personas()?;
-        let directory = Path::new(name.as_str());
-        let soul = root
-            .read(&directory.join("SOUL.md"), MAX_SOUL_BYTES)
-            .map(|(bytes, _)| bytes);
-        let config = root
-            .read(&directory.join("config.json"), MAX_CONFIG_BYTES)
-            .map(|(bytes, _)| bytes);
-        persona_files(name, soul, config)
-    }
+/// `SOUL.md` and `config.json` of a persona beneath `personas`, read now. A `config.json` that does
+/// not exist is an empty one.
+///
+/// # Errors
+/// Why not, in words that do not quote what is in them.
+pub fn persona(personas: &Path, name: &PersonaName) -> Result<PersonaFiles, String> {
+    let root = open_personas(personas)?;
+    let read = |file: &str, cap| {
+        let path = Path::new(name.as_str()).join(file);
+        root.read(&path, cap).map(|(bytes, _)| bytes)
+    };
+    persona_files(
+        name,
+        read(SOUL, MAX_SOUL_BYTES),
+        read(CONFIG, MAX_CONFIG_BYTES),
+    )
+}
 
-    fn open_personas(&self) -> Result<Beneath, String> {
-        Beneath::open(&self.personas()).map_err(|error| format!("directory `{PERSONAS}`: {error}"))
+/// The files in `skills/` and `memory/` of a persona beneath `personas`, in the order of their
+/// paths.
+///
+/// # Errors
+/// One cannot be read, is a link or no regular file, or they are too many or too large.
+pub fn archive(personas: &Path, name: &PersonaName) -> Result<Vec<ArchiveFile>, String> {
+    let root = open_personas(personas)?;
+    let mut files = Vec::new();
+    let mut left = MAX_ARCHIVE_BYTES;
+    for part in ["memory", "skills"] {
+        let directory = Path::new(name.as_str()).join(part);
+        collect(&root, name, &directory, 0, &mut left, &mut files)?;
     }
+    Ok(files)
+}
 
-    /// The files in `skills/` and `memory/` of a persona, in the order of their paths.
-    ///
-    /// # Errors
-    /// One cannot be read, is a link or no regular file, or they are too many or too large.
-    pub fn archive(&self, name: &PersonaName) -> Result<Vec<ArchiveFile>, String> {
-        let root = self.open_personas()?;
-        let mut files = Vec::new();
-        let mut left = MAX_ARCHIVE_BYTES;
-        for part in ["memory", "skills"] {
-            let directory = Path::new(name.as_str()).join(part);
-            collect(&root, name, &directory, 0, &mut left, &mut files)?;
-        }
-        Ok(files)
-    }
+fn open_personas(personas: &Path) -> Result<Beneath, String> {
+    Beneath::open(personas).map_err(|error| format!("the directory of personas: {error}"))
 }
 
 fn collect(
@@ -195,12 +186,12 @@ fn persona_files(
     config: Result<Vec<u8>, ReadError>,
 ) -> Result<PersonaFiles, String> {
     let soul = soul.map_err(|error| match error {
-        ReadError::Missing => format!("`{PERSONAS}/{name}/SOUL.md` does not exist"),
-        error => format!("`{PERSONAS}/{name}/SOUL.md`: {error}"),
+        ReadError::Missing => format!("`{PERSONAS}/{name}/{SOUL}` does not exist"),
+        error => format!("`{PERSONAS}/{name}/{SOUL}`: {error}"),
     })?;
     let config = match config {
         Err(ReadError::Missing) => Vec::new(),
-        config => config.map_err(|error| format!("`{PERSONAS}/{name}/config.json`: {error}"))?,
+        config => config.map_err(|error| format!("`{PERSONAS}/{name}/{CONFIG}`: {error}"))?,
     };
     PersonaFiles::parse(&soul, &config)
 }
@@ -246,7 +237,7 @@ impl Personas {
         if std::mem::replace(&mut persona.looked, true) {
             return (persona.loaded.clone(), None);
         }
-        let root = match project.open_personas() {
+        let root = match open_personas(&project.personas()) {
             Ok(root) => root,
             Err(why) => {
                 if !matches!(persona.loaded.as_deref(), Some(Err(known)) if *known == why) {
@@ -256,8 +247,8 @@ impl Personas {
             }
         };
         let looks = [
-            ("SOUL.md", &mut persona.soul, MAX_SOUL_BYTES),
-            ("config.json", &mut persona.config, MAX_CONFIG_BYTES),
+            (SOUL, &mut persona.soul, MAX_SOUL_BYTES),
+            (CONFIG, &mut persona.config, MAX_CONFIG_BYTES),
         ]
         .map(|(file, tracked, cap)| {
             let path = Path::new(name.as_str()).join(file);
@@ -275,94 +266,14 @@ impl Personas {
             .loaded
             .as_deref()
             .is_some_and(|loaded| loaded.is_err());
-        if persona.loaded.is_none() || stale || looks.contains(&Look::New) {
-            if let (Some(soul), Some(config)) = (persona.soul.value(), persona.config.value()) {
-                let loaded = persona_files(name, soul.clone(), config.clone());
-                if persona.loaded.as_deref() != Some(&loaded) {
-                    persona.loaded = Some(Arc::new(loaded));
-                }
+        if (persona.loaded.is_none() || stale || looks.contains(&Look::New))
+            && let (Some(soul), Some(config)) = (persona.soul.value(), persona.config.value())
+        {
+            let loaded = persona_files(name, soul.clone(), config.clone());
+            if persona.loaded.as_deref() != Some(&loaded) {
+                persona.loaded = Some(Arc::new(loaded));
             }
         }
         (persona.loaded.clone(), again)
-    }
-}
-
-/// The fleet's configuration, read again when it changes; a broken one keeps the last good one.
-#[derive(Debug)]
-pub struct FleetSource {
-    project: Project,
-    settled: Settled,
-    file: Tracked<Result<Arc<Fleet>, Vec<Diagnostic>>>,
-    good: Option<Arc<Fleet>>,
-}
-
-/// What [`FleetSource::look`] found.
-#[derive(Clone, Debug)]
-pub struct FleetLook {
-    /// The last good one.
-    pub fleet: Option<Arc<Fleet>>,
-    /// What is wrong with the file as it is now.
-    pub problems: Vec<Diagnostic>,
-    /// It changed and is not complete yet: look again after this.
-    pub rescan_in: Option<Duration>,
-}
-
-impl FleetSource {
-    /// Of this project; `settled` is what the watcher sees.
-    #[must_use]
-    pub fn new(project: &Path, settled: Settled) -> Self {
-        Self {
-            project: Project::new(project),
-            settled,
-            file: Tracked::default(),
-            good: None,
-        }
-    }
-
-    /// Looks at the file.
-    pub fn look(&mut self) -> FleetLook {
-        let at = Moment::now(&self.settled);
-        let path = self.project.fleet_file();
-        let shown = self.project.shown(&path);
-        let broken = |error: &ReadError| {
-            vec![Diagnostic {
-                path: shown.clone(),
-                line: 0,
-                column: 0,
-                message: error.to_string(),
-                hint: None,
-            }]
-        };
-        let look = match Beneath::open(&self.project.root) {
-            Ok(root) => self.file.look(
-                &at,
-                &path,
-                &root,
-                Path::new(FLEET_FILE),
-                MAX_FLEET_BYTES,
-                |read| Fleet::load(&shown, &read.map_err(|error| broken(&error))?).map(Arc::new),
-            ),
-            Err(error) => {
-                let problems = broken(&error);
-                return FleetLook {
-                    fleet: self.good.clone(),
-                    problems,
-                    rescan_in: None,
-                };
-            }
-        };
-        if let Some(Ok(fleet)) = self.file.value() {
-            self.good = Some(fleet.clone());
-        }
-        FleetLook {
-            fleet: self.good.clone(),
-            problems: self
-                .file
-                .value()
-                .and_then(|read| read.as_ref().err())
-                .cloned()
-                .unwrap_or_default(),
-            rescan_in: look.again_in(),
-        }
     }
 }

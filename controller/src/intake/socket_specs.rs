@@ -13,155 +13,82 @@ use std::{
 use cattle_core::names::CattleName;
 use cattle_schemas::api::MAX_SPEC_BYTES;
 
-/// What a spec is written in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub enum Format {
-    Yaml,
-    Json,
-}
-
-impl Format {
-    const ALL: [Self; 2] = [Self::Yaml, Self::Json];
-
-    fn extension(self) -> &'static str {
-        match self {
-            Self::Yaml => "yaml",
-            Self::Json => "json",
-        }
-    }
-}
-
-/// Why a spec could not be kept or removed. What was there before still is.
-#[derive(Debug, thiserror::Error)]
-pub enum SocketSpecError {
-    /// The file system is full.
-    #[error("no room on the state directory's file system to keep the spec of `{cattle}`")]
-    Full {
-        /// Whose.
-        cattle: CattleName,
-    },
-    /// Longer than any spec may be.
-    #[error("the spec of `{cattle}` is longer than {MAX_SPEC_BYTES} bytes")]
-    TooLong {
-        /// Whose.
-        cattle: CattleName,
-    },
-    /// Anything else.
-    #[error("cannot {operation} the spec of `{cattle}`")]
-    Io {
-        /// What was tried.
-        operation: &'static str,
-        /// Whose.
-        cattle: CattleName,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// The directory cannot be made.
-    #[error("cannot make the directory `{}`", path.display())]
-    Directory {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-}
-
 /// The directory.
 #[derive(Clone, Debug)]
 pub struct SocketSpecs {
     directory: PathBuf,
 }
 
+/// Hidden, so that no scan takes it.
+const TEMPORARY: &str = ".writing-";
+
 impl SocketSpecs {
     /// Opens the directory, making it (0700) where it is missing.
     ///
     /// # Errors
     /// It cannot be made.
-    pub fn open(directory: &Path) -> Result<Self, SocketSpecError> {
-        let made = fs::DirBuilder::new()
+    pub fn open(directory: &Path) -> io::Result<Self> {
+        fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
-            .create(directory);
-        made.and_then(|()| fs::set_permissions(directory, Permissions::from_mode(0o700)))
-            .map_err(|source| SocketSpecError::Directory {
-                path: directory.to_owned(),
-                source,
-            })?;
+            .create(directory)?;
+        fs::set_permissions(directory, Permissions::from_mode(0o700))?;
         let specs = Self {
             directory: directory.to_owned(),
         };
-        specs.sweep();
+        specs.sweep()?;
         Ok(specs)
     }
 
-    /// Writes a spec, replacing what this name had in either format.
+    /// Writes a spec, replacing what this name had.
     ///
     /// # Errors
-    /// Too long, no room, or the file system refuses; then the old spec is still there.
-    pub fn put(
-        &self,
-        cattle: &CattleName,
-        format: Format,
-        bytes: &[u8],
-    ) -> Result<PathBuf, SocketSpecError> {
+    /// Too long, no room ([`io::ErrorKind::StorageFull`]), or the file system refuses; what was
+    /// there before still is.
+    pub fn write(&self, cattle: &CattleName, bytes: &[u8]) -> io::Result<()> {
         if bytes.len() > MAX_SPEC_BYTES {
-            return Err(SocketSpecError::TooLong {
-                cattle: cattle.clone(),
-            });
+            let message = format!("a spec has at most {MAX_SPEC_BYTES} bytes");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
-        let path = self.path(cattle, format);
-        let fail = |source: io::Error| failed("write", cattle, source);
-        // Hidden, so that no scan takes it; 0600 from the start.
+        // 0600 from the start.
         let mut file = tempfile::Builder::new()
             .prefix(TEMPORARY)
-            .tempfile_in(&self.directory)
-            .map_err(fail)?;
-        file.write_all(bytes)
-            .and_then(|()| file.as_file().sync_all())
-            .map_err(fail)?;
-        file.persist(&path).map_err(|error| fail(error.error))?;
-        for other in Format::ALL.into_iter().filter(|other| *other != format) {
-            remove(&self.path(cattle, other)).map_err(fail)?;
-        }
-        self.sync().map_err(fail)?;
-        Ok(path)
+            .tempfile_in(&self.directory)?;
+        file.write_all(bytes)?;
+        file.as_file().sync_all()?;
+        file.persist(self.path(cattle))
+            .map_err(|error| error.error)?;
+        self.sync()
     }
 
     /// Removes a name's spec; whether there was one.
     ///
     /// # Errors
     /// The file system refuses.
-    pub fn remove(&self, cattle: &CattleName) -> Result<bool, SocketSpecError> {
-        let fail = |source: io::Error| failed("remove", cattle, source);
-        let mut removed = false;
-        for format in Format::ALL {
-            removed |= remove(&self.path(cattle, format)).map_err(fail)?;
+    pub fn remove(&self, cattle: &CattleName) -> io::Result<bool> {
+        match fs::remove_file(self.path(cattle)) {
+            Ok(()) => self.sync().map(|()| true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
         }
-        self.sync().map_err(fail)?;
-        Ok(removed)
     }
 
     /// A name's spec as it was written.
     ///
     /// # Errors
     /// The file system refuses.
-    pub fn get(&self, cattle: &CattleName) -> Result<Option<(Format, Vec<u8>)>, SocketSpecError> {
-        for format in Format::ALL {
-            match fs::read(self.path(cattle, format)) {
-                Ok(bytes) => return Ok(Some((format, bytes))),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(source) => return Err(failed("read", cattle, source)),
-            }
+    pub fn read(&self, cattle: &CattleName) -> io::Result<Option<Vec<u8>>> {
+        match fs::read(self.path(cattle)) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
         }
-        Ok(None)
     }
 
-    fn path(&self, cattle: &CattleName, format: Format) -> PathBuf {
-        self.directory
-            .join(format!("{cattle}.{}", format.extension()))
+    /// The file of a name. JSON is YAML, so that one extension does for both.
+    #[must_use]
+    pub fn path(&self, cattle: &CattleName) -> PathBuf {
+        self.directory.join(format!("{cattle}.yaml"))
     }
 
     fn sync(&self) -> io::Result<()> {
@@ -169,43 +96,78 @@ impl SocketSpecs {
     }
 
     /// Removes what a crash left half-written.
-    fn sweep(&self) {
-        let Ok(entries) = fs::read_dir(&self.directory) else {
-            return;
-        };
-        for entry in entries.flatten() {
+    fn sweep(&self) -> io::Result<()> {
+        for entry in fs::read_dir(&self.directory)? {
+            let entry = entry?;
             if entry
                 .file_name()
                 .as_encoded_bytes()
                 .starts_with(TEMPORARY.as_bytes())
             {
-                // It will be tried again at the next start, and harms nobody meanwhile.
-                drop(fs::remove_file(entry.path()));
+                fs::remove_file(entry.path())?;
             }
         }
+        Ok(())
     }
 }
 
-const TEMPORARY: &str = ".writing-";
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
 
-fn failed(operation: &'static str, cattle: &CattleName, source: io::Error) -> SocketSpecError {
-    let cattle = cattle.clone();
-    match source.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            SocketSpecError::Full { cattle }
-        }
-        _ => SocketSpecError::Io {
-            operation,
-            cattle,
-            source,
-        },
+    use super::*;
+
+    fn name() -> CattleName {
+        "rex".parse().unwrap()
     }
-}
 
-fn remove(path: &Path) -> io::Result<bool> {
-    match fs::remove_file(path) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn a_spec_is_ours_alone_and_replaced_whole() {
+        let state = tempfile::tempdir().unwrap();
+        let directory = state.path().join("specs");
+        let specs = SocketSpecs::open(&directory).unwrap();
+        specs.write(&name(), b"first").unwrap();
+        specs.write(&name(), b"second").unwrap();
+        assert_eq!(specs.read(&name()).unwrap().unwrap(), b"second");
+        assert_eq!(
+            (mode(&directory), mode(&specs.path(&name()))),
+            (0o700, 0o600)
+        );
+        assert_eq!(fs::read_dir(&directory).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn removing_twice_is_no_error() {
+        let state = tempfile::tempdir().unwrap();
+        let specs = SocketSpecs::open(state.path()).unwrap();
+        specs.write(&name(), b"x").unwrap();
+        assert!(specs.remove(&name()).unwrap());
+        assert!(!specs.remove(&name()).unwrap());
+        assert_eq!(specs.read(&name()).unwrap(), None);
+    }
+
+    #[test]
+    fn what_a_crash_left_is_swept_and_the_specs_stay() {
+        let state = tempfile::tempdir().unwrap();
+        let specs = SocketSpecs::open(state.path()).unwrap();
+        specs.write(&name(), b"x").unwrap();
+        fs::write(state.path().join(".writing-abc"), b"half").unwrap();
+        SocketSpecs::open(state.path()).unwrap();
+        assert_eq!(fs::read_dir(state.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_spec_that_is_refused_leaves_the_old_one() {
+        let state = tempfile::tempdir().unwrap();
+        let specs = SocketSpecs::open(state.path()).unwrap();
+        specs.write(&name(), b"old").unwrap();
+        let too_long = vec![b'x'; MAX_SPEC_BYTES + 1];
+        let error = specs.write(&name(), &too_long).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+        assert_eq!(specs.read(&name()).unwrap().unwrap(), b"old");
     }
 }

@@ -5,17 +5,17 @@ use std::time::Duration;
 use cattle_schemas::{problem::Diagnostic, task::TaskInput};
 
 use super::{
-    decode::{At, Findings, nearest, quoted},
+    decode::At,
+    findings::{Findings, quoted},
     hash,
+    limits::check_provider,
     parsed::ParsedSpec,
     persona::PersonaFiles,
     task,
-    tree::Place,
 };
 use crate::{
     desired::{Authority, Cattle, Placement},
     fleet::Fleet,
-    provider_env,
 };
 
 /// How long a spec waits that does not say.
@@ -48,13 +48,14 @@ impl ParsedSpec {
             let message = format!("persona `{}`: {}", self.persona, one_line(why));
             findings.error(self.places.persona, message);
         }
-        let ttl = self.check_limits(fleet, inputs.authority, &mut findings);
+        self.choices.check(fleet, inputs.authority, &mut findings);
         let (Some(task), Some(model), true) = (task, model, findings.is_empty()) else {
             return Err(findings.into_sorted());
         };
         let task = task::normalise(task, &self.name);
-        let written_model = self.model.as_ref().map(|at| at.value.as_str());
-        let with_github_token = self.with_github_token.as_ref().map(|at| at.value);
+        let written_model = self.choices.model.as_ref().map(|at| at.value.as_str());
+        let with_github_token = self.choices.with_github_token.as_ref().map(|at| at.value);
+        let ttl = self.choices.ttl.as_ref();
         let hash = hash::spec_hash(
             &self.persona,
             &task,
@@ -67,7 +68,7 @@ impl ParsedSpec {
             labels: self.labels.clone(),
             persona: self.persona.clone(),
             task,
-            ttl,
+            ttl: ttl.map_or(fleet.default_ttl, |at| at.value.as_std()),
             start_within: self
                 .start_within
                 .map_or(DEFAULT_START_WITHIN, |duration| duration.as_std()),
@@ -123,7 +124,7 @@ impl ParsedSpec {
         persona: &Result<&PersonaFiles, String>,
         findings: &mut Findings,
     ) -> Option<String> {
-        let (model, place) = if let Some(model) = &self.model {
+        let (model, place) = if let Some(model) = &self.choices.model {
             (model.value.as_str(), model.place)
         } else {
             // An unreadable persona is reported by itself; what it would have said is not known.
@@ -144,135 +145,20 @@ impl ParsedSpec {
             }
         };
         let (provider, _) = model.split_once('/')?;
-        self.check_provider(provider, place, fleet, findings)
-            .then(|| model.to_owned())
-    }
-
-    fn check_provider(
-        &self,
-        written: &str,
-        place: Place,
-        fleet: &Fleet,
-        findings: &mut Findings,
-    ) -> bool {
-        let provider = provider_env::canonical(written);
-        if provider_env::env_names(provider, &fleet.model_env).is_none() {
-            let known: Vec<&str> = provider_env::known().collect();
-            let hint = nearest(written, &known).map_or_else(
-                || format!("set its environment variables in `fleet.modelEnv.{written}`"),
-                |near| format!("did you mean `{near}`?"),
-            );
-            findings.error_hint(place, format!("unknown model provider `{written}`"), hint);
-            return false;
-        }
-        if !fleet.model_secrets.contains_key(provider) {
-            findings.error_hint(
-                place,
-                format!("missing modelSecrets entry for {provider}"),
-                format!(
-                    "set `fleet.modelSecrets.{provider}` to the name of the secret with its API key"
-                ),
-            );
-            return false;
-        }
-        true
-    }
-
-    /// What bounds the spec. The answer is its TTL.
-    fn check_limits(
-        &self,
-        fleet: &Fleet,
-        authority: Authority,
-        findings: &mut Findings,
-    ) -> Duration {
-        let limits = &fleet.limits;
-        let ttl = self
-            .ttl
-            .as_ref()
-            .map_or(fleet.default_ttl, |at| at.value.as_std());
-        if let Some(at) = &self.ttl
-            && ttl > limits.max_ttl
-        {
-            let max = shown(limits.max_ttl);
-            let message = format!("`spec.ttl` is {}, at most {max} are allowed", at.value);
-            findings.error_hint(at.place, message, "the bound is `cattle.limits.maxTtl`");
-        }
-        if let Some(at) = &self.with_github_token
-            && at.value
-            && authority == Authority::Bot
-        {
-            findings.error_hint(
-                at.place,
-                "`spec.withGithubToken` is for operators only",
-                "remove it, or have an operator apply the spec",
-            );
-        }
-        let placement = &self.placement;
-        if let Some(image) = &placement.image {
-            check_allowed(image, &limits.images, "image", "images", findings);
-        }
-        for at in placement.server_types.iter().flatten() {
-            check_allowed(
-                at,
-                &limits.server_types,
-                "server type",
-                "serverTypes",
-                findings,
-            );
-        }
-        for at in placement.locations.iter().flatten() {
-            check_allowed(at, &limits.locations, "location", "locations", findings);
-        }
-        ttl
+        check_provider(provider, place, fleet, findings).then(|| model.to_owned())
     }
 
     fn place(&self, fleet: &Fleet) -> Placement {
-        let texts = |own: &Option<Vec<At<String>>>, fleets: &Vec<String>| {
-            own.as_ref().map_or_else(
-                || fleets.clone(),
-                |list| list.iter().map(|at| at.value.clone()).collect(),
-            )
-        };
+        let own = &self.choices.placement;
+        let text = |at: &At<String>| at.value.clone();
+        let texts = |list: &Vec<At<String>>| list.iter().map(text).collect();
+        let fleets = fleet.placement.clone();
         Placement {
-            image: self
-                .placement
-                .image
-                .as_ref()
-                .map_or_else(|| fleet.placement.image.clone(), |at| at.value.clone()),
-            server_types: texts(&self.placement.server_types, &fleet.placement.server_types),
-            locations: texts(&self.placement.locations, &fleet.placement.locations),
+            image: own.image.as_ref().map_or(fleets.image, text),
+            server_types: own.server_types.as_ref().map_or(fleets.server_types, texts),
+            locations: own.locations.as_ref().map_or(fleets.locations, texts),
         }
     }
-}
-
-fn check_allowed(
-    at: &At<String>,
-    allowed: &[String],
-    what: &str,
-    field: &str,
-    findings: &mut Findings,
-) {
-    if allowed.contains(&at.value) {
-        return;
-    }
-    let list = allowed
-        .iter()
-        .map(|name| format!("`{name}`"))
-        .collect::<Vec<_>>()
-        .join(", ");
-    findings.error_hint(
-        at.place,
-        format!(
-            "{what} `{}` is not in `cattle.limits.{field}`",
-            quoted(&at.value)
-        ),
-        format!("allowed: {list}"),
-    );
-}
-
-fn shown(duration: Duration) -> String {
-    cattle_schemas::duration::SpecDuration::from_secs(duration.as_secs())
-        .map_or_else(|_| format!("{}s", duration.as_secs()), |d| d.to_string())
 }
 
 /// What a caller says about a file, which may hold a name that others chose.

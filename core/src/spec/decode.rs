@@ -5,105 +5,17 @@
 
 use std::{collections::BTreeMap, str::FromStr};
 
-use cattle_schemas::problem::Diagnostic;
-
-use super::tree::{Key, Node, Place, Value};
-
-/// The most errors reported of one file; more help nobody.
-const MAX_DIAGNOSTICS: usize = 100;
-
-/// How much of a text is quoted in a message.
-const MAX_QUOTED: usize = 60;
-
-/// The least similarity (Jaro-Winkler) at which another key is suggested.
-const SIMILAR: f64 = 0.75;
+use super::{
+    findings::{Findings, nearest, quoted},
+    tree::{Key, Node, Place, Value},
+};
+use crate::labels::{self, LabelError};
 
 /// A value and where it is written.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct At<T> {
     pub(crate) value: T,
     pub(crate) place: Place,
-}
-
-/// What is wrong so far.
-#[derive(Debug)]
-pub(crate) struct Findings {
-    path: String,
-    /// Whether values may be quoted; not those of a file that the reader of the message may not be
-    /// meant to see.
-    quotes: bool,
-    found: Vec<Diagnostic>,
-}
-
-impl Findings {
-    pub(crate) fn new(path: &str) -> Self {
-        Self {
-            path: path.to_owned(),
-            quotes: true,
-            found: Vec::new(),
-        }
-    }
-
-    /// Messages name fields and types, never values or keys that are not ours.
-    pub(crate) fn silent() -> Self {
-        Self {
-            quotes: false,
-            ..Self::new("")
-        }
-    }
-
-    pub(crate) fn error(&mut self, place: Place, message: impl Into<String>) {
-        self.push(place, message.into(), None);
-    }
-
-    pub(crate) fn error_hint(
-        &mut self,
-        place: Place,
-        message: impl Into<String>,
-        hint: impl Into<String>,
-    ) {
-        self.push(place, message.into(), Some(hint.into()));
-    }
-
-    fn push(&mut self, place: Place, message: String, hint: Option<String>) {
-        if self.found.len() < MAX_DIAGNOSTICS {
-            self.found.push(Diagnostic {
-                path: self.path.clone(),
-                line: place.line,
-                column: place.column,
-                message,
-                hint,
-            });
-        }
-    }
-
-    /// What somebody else found.
-    pub(crate) fn add(&mut self, diagnostic: Diagnostic) {
-        self.found.push(diagnostic);
-    }
-
-    /// A value of the wrong type, for a message.
-    fn shown(&self, value: &Value) -> String {
-        match value {
-            Value::Bool(_, text) | Value::Number(text) if self.quotes => {
-                format!("`{}`", quoted(text))
-            }
-            Value::String(text) if self.quotes => format!("the string `{}`", quoted(text)),
-            other => other.kind().to_owned(),
-        }
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.found.is_empty()
-    }
-
-    /// All of them in the order of the file, each once.
-    pub(crate) fn into_sorted(mut self) -> Vec<Diagnostic> {
-        self.found
-            .sort_by(|a, b| (a.line, a.column, &a.message).cmp(&(b.line, b.column, &b.message)));
-        self.found.dedup();
-        self.found
-    }
 }
 
 /// The fields of one mapping, each taken once.
@@ -157,7 +69,11 @@ impl Fields {
             .collect();
         for (key, _) in &entries {
             if unknown == Unknown::Refuse && !known.contains(&key.text.as_str()) {
-                fields.report_unknown(key, known, &missing, findings);
+                let meant = fields.report_unknown(key, known, &missing, findings);
+                // It is there, only misspelt: not missing as well.
+                if let Some(meant) = meant {
+                    fields.entries.insert(meant.to_owned(), (key.place, None));
+                }
             }
         }
         for (key, value) in entries {
@@ -174,32 +90,35 @@ impl Fields {
         Some(fields)
     }
 
-    fn report_unknown(&self, key: &Key, known: &[&str], missing: &[&str], findings: &mut Findings) {
+    /// The answer is the missing key that was probably meant.
+    fn report_unknown<'k>(
+        &self,
+        key: &Key,
+        known: &[&'k str],
+        missing: &[&'k str],
+        findings: &mut Findings,
+    ) -> Option<&'k str> {
         let inside = if self.path.is_empty() {
             String::new()
         } else {
             format!(" in `{}`", self.path)
         };
-        let message = if findings.quotes {
+        let message = if findings.quotes() {
             format!("unknown field `{}`{inside}", quoted(&key.text))
         } else {
             "unknown field".to_owned()
         };
         // A key that is already there is rarely what was meant.
-        let hint = nearest(&key.text, missing).or_else(|| nearest(&key.text, known));
-        match hint {
-            Some(name) => {
-                findings.error_hint(key.place, message, format!("did you mean `{name}`?"))
-            }
+        let meant = nearest(&key.text, missing);
+        let hint = match meant.or_else(|| nearest(&key.text, known)) {
+            Some(name) => format!("did you mean `{name}`?"),
             None => {
-                let list = known
-                    .iter()
-                    .map(|name| format!("`{name}`"))
-                    .collect::<Vec<_>>()
-                    .join(", ");
-                findings.error_hint(key.place, message, format!("known fields: {list}"));
+                let list: Vec<_> = known.iter().map(|name| format!("`{name}`")).collect();
+                format!("known fields: {}", list.join(", "))
             }
-        }
+        };
+        findings.error_hint(key.place, message, hint);
+        meant
     }
 
     /// `spec.task` and `message` give `spec.task.message`.
@@ -211,7 +130,7 @@ impl Fields {
         }
     }
 
-    /// Whether the key is there, read already or not.
+    /// Whether the key is there, be it misspelt or read already.
     pub(crate) fn has(&self, field: &str) -> bool {
         self.entries.contains_key(field)
     }
@@ -231,11 +150,10 @@ impl Fields {
 
     /// A field that must be there.
     pub(crate) fn require(&mut self, field: &str, findings: &mut Findings) -> Option<Node> {
-        let node = self.take(field);
-        if node.is_none() {
+        if !self.has(field) {
             findings.error(self.place, format!("missing field `{}`", self.name(field)));
         }
-        node
+        self.take(field)
     }
 
     pub(crate) fn string(&mut self, field: &str, findings: &mut Findings) -> Option<At<String>> {
@@ -397,6 +315,28 @@ impl Fields {
             .collect()
     }
 
+    /// Labels, each of which `check` accepts.
+    pub(crate) fn labels(
+        &mut self,
+        field: &str,
+        check: fn(&str, &str) -> Result<(), LabelError>,
+        findings: &mut Findings,
+    ) -> BTreeMap<String, String> {
+        let place = self.key_place(field);
+        let mut labels = BTreeMap::new();
+        for (key, value) in self.string_map(field, findings) {
+            match check(&key.text, &value.value) {
+                Ok(()) => drop(labels.insert(key.text, value.value)),
+                Err(error @ LabelError::Value(_)) => findings.error(value.place, error.to_string()),
+                Err(error) => findings.error(key.place, error.to_string()),
+            }
+        }
+        if let Err(error) = labels::check_count(&labels) {
+            findings.error(place, error.to_string());
+        }
+        labels
+    }
+
     /// The entries of a mapping whose keys are free.
     pub(crate) fn entries(&mut self, field: &str, findings: &mut Findings) -> Vec<(Key, Node)> {
         let name = self.name(field);
@@ -481,26 +421,4 @@ where
             None
         }
     }
-}
-
-/// A text short enough for a message, without what would disturb a terminal.
-pub(crate) fn quoted(text: &str) -> String {
-    let short: String = text.chars().take(MAX_QUOTED).collect();
-    let ellipsis = if short.len() < text.len() { "…" } else { "" };
-    format!("{}{ellipsis}", crate::untrusted::escape(&short))
-}
-
-/// The most similar of the candidates, if any is similar enough.
-pub(crate) fn nearest<'a>(text: &str, candidates: &[&'a str]) -> Option<&'a str> {
-    // Longer than any key of ours: cannot be a misspelt one, and comparing costs its square.
-    if text.len() > MAX_QUOTED {
-        return None;
-    }
-    let lower = text.to_lowercase();
-    candidates
-        .iter()
-        .map(|name| (strsim::jaro_winkler(&lower, &name.to_lowercase()), *name))
-        .filter(|(score, _)| *score >= SIMILAR)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, name)| name)
 }

@@ -10,18 +10,20 @@
 
 mod complete;
 pub(crate) mod decode;
+pub(crate) mod findings;
 mod hash;
-pub(crate) mod label_rules;
+mod limits;
 pub(crate) mod model;
 mod parsed;
 mod persona;
 mod render;
 mod task;
+#[cfg(test)]
+mod tests;
 pub(crate) mod tree;
 
 pub use complete::{DEFAULT_START_WITHIN, Inputs};
-pub use label_rules::{RESERVED as RESERVED_LABELS, SPEC_PREFIX as SPEC_LABEL_PREFIX};
-pub use parsed::{ParsedSpec, name_in, parse};
+pub use parsed::{ParsedSpec, name_in, parse, parse_for};
 pub use persona::{MAX_CONFIG_BYTES, MAX_SOUL_BYTES, PersonaFiles};
 pub use render::{line, render};
 pub use task::{MAX_MESSAGE, MAX_TASK_ID, MAX_TASK_TYPE, normalise, parse_task};

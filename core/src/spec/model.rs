@@ -1,6 +1,9 @@
 //! Model names: `provider/model`.
 
-use super::decode::{At, Findings, quoted};
+use super::{
+    decode::At,
+    findings::{Findings, quoted},
+};
 
 /// The longest model name; the longest known ones have about 60 characters.
 const MAX_MODEL: usize = 200;

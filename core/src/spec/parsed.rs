@@ -10,12 +10,15 @@ use cattle_schemas::{
 };
 
 use super::{
-    decode::{At, Fields, Findings, Unknown, nearest, quoted},
-    label_rules, model, task,
+    decode::{At, Fields, Unknown},
+    findings::{Findings, nearest, quoted},
+    model, task,
     tree::{self, Node, Place, Value},
 };
 use crate::{
-    fleet::{check_candidates, check_hetzner_name},
+    desired::Authority,
+    fleet::{Fleet, check_candidates, check_hetzner_name},
+    labels,
     names::{CattleName, PersonaName},
 };
 
@@ -37,12 +40,18 @@ pub struct ParsedSpec {
     pub task_file: Option<String>,
     pub(crate) task: Option<TaskInput>,
     pub(crate) places: Places,
-    pub(crate) ttl: Option<At<SpecDuration>>,
     pub(crate) start_within: Option<SpecDuration>,
-    pub(crate) model: Option<At<String>>,
-    pub(crate) with_github_token: Option<At<bool>>,
     pub(crate) auto_shutdown: Option<bool>,
     pub(crate) on_failure: Option<OnFailure>,
+    pub(crate) choices: Choices,
+}
+
+/// What the fleet may object to.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Choices {
+    pub(crate) ttl: Option<At<SpecDuration>>,
+    pub(crate) model: Option<At<String>>,
+    pub(crate) with_github_token: Option<At<bool>>,
     pub(crate) placement: Placement,
 }
 
@@ -67,6 +76,30 @@ pub(crate) struct Placement {
 /// # Errors
 /// Everything that is wrong with it, in the order of the file.
 pub fn parse(path: &str, stem: &str, bytes: &[u8]) -> Result<ParsedSpec, Vec<Diagnostic>> {
+    parse_with(path, stem, bytes, None)
+}
+
+/// Reads one spec file and holds it against the fleet too, so that a file with errors of both kinds
+/// shows them all at once. What [`ParsedSpec::complete`] checks it checks again.
+///
+/// # Errors
+/// As [`parse`], and what the fleet does not allow.
+pub fn parse_for(
+    path: &str,
+    stem: &str,
+    bytes: &[u8],
+    fleet: &Fleet,
+    authority: Authority,
+) -> Result<ParsedSpec, Vec<Diagnostic>> {
+    parse_with(path, stem, bytes, Some((fleet, authority)))
+}
+
+fn parse_with(
+    path: &str,
+    stem: &str,
+    bytes: &[u8],
+    fleet: Option<(&Fleet, Authority)>,
+) -> Result<ParsedSpec, Vec<Diagnostic>> {
     let mut findings = Findings::new(path);
     let name = match stem.parse::<CattleName>() {
         Ok(name) => Some(name),
@@ -80,7 +113,7 @@ pub fn parse(path: &str, stem: &str, bytes: &[u8]) -> Result<ParsedSpec, Vec<Dia
         }
     };
     let spec = match tree::read(path, bytes) {
-        Ok(root) => decode(root, path, stem, name, &mut findings),
+        Ok(root) => decode(root, path, stem, name, fleet, &mut findings),
         Err(error) => {
             findings.add(*error);
             None
@@ -108,6 +141,7 @@ fn decode(
     path: &str,
     stem: &str,
     name: Option<CattleName>,
+    fleet: Option<(&Fleet, Authority)>,
     findings: &mut Findings,
 ) -> Option<ParsedSpec> {
     let known = ["apiVersion", "kind", "metadata", "spec"];
@@ -132,18 +166,22 @@ fn decode(
     let mut spec = Fields::open(spec, "spec", &known, Unknown::Refuse, findings)?;
     let persona = spec.require_parsed::<PersonaName>("persona", findings);
     let (task, task_file, task_place) = decode_task(&mut spec, findings);
-    let ttl = spec.parsed::<SpecDuration>("ttl", findings);
     let start_within = spec.parsed::<SpecDuration>("startWithin", findings);
-    let model = spec.string("model", findings);
-    if let Some(model) = &model {
-        model::check(model, "spec.model", findings);
-    }
-    let with_github_token = spec.boolean("withGithubToken", findings);
     let auto_shutdown = spec.boolean("autoShutdown", findings);
     let on_failure = spec
         .take("onFailure")
         .and_then(|node| decode_on_failure(node, findings));
-    let placement = decode_placement(&mut spec, findings);
+    let choices = Choices {
+        ttl: spec.parsed("ttl", findings),
+        model: spec
+            .string("model", findings)
+            .filter(|text| model::check(text, "spec.model", findings).is_some()),
+        with_github_token: spec.boolean("withGithubToken", findings),
+        placement: decode_placement(&mut spec, findings),
+    };
+    if let Some((fleet, authority)) = fleet {
+        choices.check(fleet, authority, findings);
+    }
     let persona = persona?;
     Some(ParsedSpec {
         path: path.to_owned(),
@@ -157,13 +195,10 @@ fn decode(
         persona: persona.value,
         task_file,
         task,
-        ttl,
         start_within: start_within.map(|at| at.value),
-        model,
-        with_github_token,
         auto_shutdown: auto_shutdown.map(|at| at.value),
         on_failure,
-        placement,
+        choices,
     })
 }
 
@@ -202,13 +237,7 @@ fn decode_metadata(
         let hint = "rename the file, or remove `metadata.name`: the stem is the name";
         findings.error_hint(name.place, message, hint);
     }
-    let mut labels = BTreeMap::new();
-    for (key, value) in metadata.string_map("labels", findings) {
-        if label_rules::check_spec(&key, &value, findings) {
-            labels.insert(key.text, value.value);
-        }
-    }
-    labels
+    metadata.labels("labels", labels::check_spec_label, findings)
 }
 
 fn decode_task(
@@ -302,11 +331,11 @@ impl ParsedSpec {
         let texts = |list: &Vec<At<String>>| list.iter().map(text).collect();
         let task = task.or_else(|| self.task.clone());
         let placement = spec_file::Placement {
-            image: self.placement.image.as_ref().map(text),
+            image: self.choices.placement.image.as_ref().map(text),
             server_type: None,
-            server_types: self.placement.server_types.as_ref().map(texts),
+            server_types: self.choices.placement.server_types.as_ref().map(texts),
             location: None,
-            locations: self.placement.locations.as_ref().map(texts),
+            locations: self.choices.placement.locations.as_ref().map(texts),
         };
         CattleFile {
             api_version: API_VERSION.to_owned(),
@@ -323,10 +352,10 @@ impl ParsedSpec {
                     None
                 },
                 task,
-                ttl: self.ttl.as_ref().map(|at| at.value),
+                ttl: self.choices.ttl.as_ref().map(|at| at.value),
                 start_within: self.start_within,
-                model: self.model.as_ref().map(text),
-                with_github_token: self.with_github_token.as_ref().map(|at| at.value),
+                model: self.choices.model.as_ref().map(text),
+                with_github_token: self.choices.with_github_token.as_ref().map(|at| at.value),
                 auto_shutdown: self.auto_shutdown,
                 hetzner: (placement != spec_file::Placement::default()).then_some(placement),
                 on_failure: self.on_failure,

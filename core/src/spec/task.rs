@@ -3,7 +3,8 @@
 use cattle_schemas::task::{DEFAULT_TASK_TYPE, TASK_SCHEMA_VERSION, Task, TaskInput};
 
 use super::{
-    decode::{Fields, Findings, Unknown},
+    decode::{Fields, Unknown},
+    findings::Findings,
     tree::{self, Node},
 };
 use crate::names::CattleName;

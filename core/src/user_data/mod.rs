@@ -5,6 +5,8 @@
 //! the tailnet key); it is at most [`MAX_BYTES`] as sent. The same input gives the same bytes.
 
 mod secrets;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 
@@ -142,7 +144,7 @@ pub fn build(input: &Input<'_>, secrets: &[Secret<'_>]) -> Result<UserData, User
         file(
             "config.json",
             paths::PERSONA_CONFIG,
-            json(serde_json::to_string_pretty(&config)),
+            json(serde_json::to_string(&config)),
         ),
         file(
             "bootstrap.json",

@@ -11,6 +11,7 @@ mod control;
 mod cost;
 mod create;
 mod fault;
+mod firewall_rules;
 mod firewalls;
 mod offers;
 mod placement_groups;

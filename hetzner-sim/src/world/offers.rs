@@ -188,7 +188,10 @@ impl World {
             let mut wanted = request.params(key).peekable();
             wanted.peek().is_none() || wanted.any(|w| Some(w) == value)
         };
-        let deprecated_too = request.param("include_deprecated") == Some("true");
+        // hcloud-python writes `True`.
+        let deprecated_too = request
+            .param("include_deprecated")
+            .is_some_and(|value| value.eq_ignore_ascii_case("true"));
         let found = self
             .images
             .iter()

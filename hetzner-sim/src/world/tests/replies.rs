@@ -143,8 +143,12 @@ fn images_are_filtered_as_by_an_uploader_that_looks_for_its_own() {
     assert_eq!(found["images"][0]["id"], 123_456);
     let hidden = account.get("/v1/images?name=debian-11");
     assert_eq!(hidden["images"], json!([]));
-    let shown = account.get("/v1/images?name=debian-11&include_deprecated=true");
-    assert_eq!(shown["images"].as_array().unwrap().len(), 2);
+    for yes in ["true", "True"] {
+        let shown = account.get(&format!(
+            "/v1/images?name=debian-11&include_deprecated={yes}"
+        ));
+        assert_eq!(shown["images"].as_array().unwrap().len(), 2);
+    }
 }
 
 #[test]

@@ -1,0 +1,62 @@
+//! The core's transitions as edits of the ledger.
+
+use cattle_core::{
+    ledger::{Assignment, Run},
+    lifecycle::Transition,
+    names::{CattleName, RunId, SpecHash},
+};
+use cattle_schemas::event::NewEvent;
+
+use crate::store::Edit;
+
+/// An edit that applies a transition to a run and its assignment.
+pub(super) fn of_run(
+    id: RunId,
+    transition: impl FnOnce(&mut Run, Option<&mut Assignment>) -> Transition + Send + 'static,
+) -> Edit {
+    Edit::Run {
+        id,
+        edit: Box::new(move |run, assignment| {
+            let told = transition(run, assignment.as_mut());
+            told.applied
+                .then(|| events(&told, run.cattle.as_str(), Some(run.id)))
+        }),
+    }
+}
+
+/// An edit that applies a transition to an assignment, which may not exist.
+pub(super) fn of_assignment(
+    cattle: &CattleName,
+    hash: &SpecHash,
+    transition: impl FnOnce(&mut Option<Assignment>) -> Option<Transition> + Send + 'static,
+) -> Edit {
+    let name = cattle.to_string();
+    Edit::Assignment {
+        cattle: cattle.clone(),
+        hash: hash.clone(),
+        edit: Box::new(move |assignment| {
+            let told = transition(assignment)?;
+            told.applied.then(|| events(&told, &name, None))
+        }),
+    }
+}
+
+fn events(told: &Transition, cattle: &str, run: Option<RunId>) -> Vec<NewEvent> {
+    told.events
+        .iter()
+        .map(|note| NewEvent {
+            cattle: Some(cattle.to_owned()),
+            run: run.map(|run| run.to_string()),
+            reason: note.reason,
+            message: note.message.clone(),
+        })
+        .collect()
+}
+
+/// A transition that did not happen.
+pub(super) fn refused() -> Transition {
+    Transition {
+        applied: false,
+        events: Vec::new(),
+    }
+}

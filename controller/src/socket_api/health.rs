@@ -1,0 +1,56 @@
+//! Whether the controller lives, is ready, and how it does.
+
+use axum::{
+    Json,
+    extract::State,
+    http::header,
+    response::{IntoResponse, Response},
+};
+use cattle_schemas::{problem::ErrorCode, status::ControllerStatus};
+
+use super::{Api, problem::ApiError};
+use crate::world::World;
+
+/// The controller itself.
+pub(super) fn controller(world: &World) -> ControllerStatus {
+    ControllerStatus {
+        fleet: world.fleet.name.to_string(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        conditions: world.conditions.clone(),
+        listed_at: world.observed.listed_at,
+    }
+}
+
+/// `GET /healthz`.
+pub(super) async fn alive() -> &'static str {
+    "ok\n"
+}
+
+/// `GET /readyz`: from the first pass and the first list on. What goes wrong later is a condition:
+/// a controller that Hetzner does not answer still answers its own callers.
+pub(super) async fn ready(State(api): State<Api>) -> Result<Json<ControllerStatus>, ApiError> {
+    let world = api.handle.world();
+    let missing = if world.pass == 0 {
+        "the first pass is not done".to_owned()
+    } else if world.observed.listed_at.is_none() {
+        match &world.observed.unreachable {
+            Some(why) => format!("servers were never listed: {why}"),
+            None => "servers were not listed yet".to_owned(),
+        }
+    } else {
+        return Ok(Json(controller(&world)));
+    };
+    Err(ApiError::new(ErrorCode::Unavailable, missing).retry_after(1))
+}
+
+/// `GET /metrics`.
+pub(super) async fn metrics(State(api): State<Api>) -> Result<Response, ApiError> {
+    let Some(recorder) = &api.metrics else {
+        return Err(ApiError::new(
+            ErrorCode::Unavailable,
+            "this controller records no metrics",
+        ));
+    };
+    let media_type = "text/plain; version=0.0.4; charset=utf-8";
+    Ok(([(header::CONTENT_TYPE, media_type)], recorder.render()).into_response())
+}

@@ -1,0 +1,66 @@
+//! `GET /v1/limits`: what bounds the fleet and the caller, used and left.
+
+use std::collections::BTreeMap;
+
+use axum::{Json, extract::State};
+use cattle_schemas::{
+    api::{Limit, Limits},
+    duration::SpecDuration,
+    problem::ErrorCode,
+};
+use chrono::TimeDelta;
+
+use super::{Api, peer::Peer, problem::ApiError};
+
+/// As the latest pass saw it.
+pub(super) async fn get(State(api): State<Api>, peer: Peer) -> Result<Json<Limits>, ApiError> {
+    let world = api.handle.world();
+    let (fleet, bounds) = (&world.fleet, &world.limits);
+    let requester = peer.requester();
+    let runs = world.ledger.runs.values();
+    let slots = runs.clone().filter(|run| run.holds_slot()).count();
+    let own = runs
+        .filter(|run| run.is_live() && run.requester == requester)
+        .count();
+    let hour_ago = (api.now)() - TimeDelta::hours(1);
+    let creates = world
+        .ledger
+        .creates_last_hour
+        .iter()
+        .filter(|at| **at > hour_ago)
+        .count();
+    let limits = BTreeMap::from([
+        (
+            "maxInstances".to_owned(),
+            limit(bounds.max_instances, slots),
+        ),
+        (
+            "liveRunsPerRequester".to_owned(),
+            limit(bounds.live_runs_per_requester, own),
+        ),
+        (
+            "createsPerHour".to_owned(),
+            limit(bounds.creates_per_hour, creates),
+        ),
+    ]);
+    let max_ttl = SpecDuration::from_secs(bounds.max_ttl.as_secs())
+        .map_err(|_| ApiError::new(ErrorCode::Internal, "maxTtl is no duration"))?;
+    Ok(Json(Limits {
+        limits,
+        max_ttl,
+        images: fleet.limits.images.clone(),
+        server_types: fleet.limits.server_types.clone(),
+        locations: fleet.limits.locations.clone(),
+    }))
+}
+
+/// More may be used than there is: a limit that was lowered ends nothing.
+fn limit(limit: u32, used: usize) -> Limit {
+    let limit = f64::from(limit);
+    let used = f64::from(u32::try_from(used).unwrap_or(u32::MAX));
+    Limit {
+        limit,
+        used,
+        left: (limit - used).max(0.0),
+    }
+}

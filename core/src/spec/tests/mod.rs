@@ -1,0 +1,9 @@
+//! One-line deviations from a valid fixture; the wording is part of what is tested.
+#![allow(clippy::unwrap_used)]
+
+mod bytes;
+mod complete;
+mod fixture;
+mod hash;
+mod shape;
+mod task_file;
