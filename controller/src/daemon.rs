@@ -4,6 +4,7 @@
 //! nothing more, let what is in flight end for a few seconds, delete nothing.
 
 use std::{
+    convert::Infallible,
     fs,
     future::Future,
     os::unix::fs::DirBuilderExt,
@@ -13,18 +14,18 @@ use std::{
 };
 
 use anyhow::Context;
-use cattle_core::fleet::Fleet;
+use cattle_core::{fleet::Fleet, spec};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::{net::TcpListener, sync::watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    adapters,
+    adapters::FleetReaper,
     clock::Clock,
     execute::Executor,
     guest_api::{self, GuestApi},
     hetzner::{Client, Endpoint},
-    intake::{FleetSource, Scanner, Settled, SocketSpecs, Watcher},
+    intake::{FleetSource, Project, Scanner, Settled, SocketSpecs, Watcher},
     lister::Pace,
     logs::Logs,
     parts::{Ground, Parts},
@@ -69,6 +70,26 @@ impl Daemon {
     /// Ends when a part stopped that should not have.
     pub async fn failed(&self) {
         self.failed.cancelled().await;
+    }
+
+    /// Runs a part. One that ends before it was told to takes the controller down, so that whoever
+    /// supervises it starts it again, whole.
+    fn part<E: std::error::Error + Send + 'static>(
+        &self,
+        name: &'static str,
+        part: impl Future<Output = Result<(), E>> + Send + 'static,
+    ) {
+        let (stop, failed) = (self.stop.clone(), self.failed.clone());
+        let part = tokio::spawn(part);
+        self.tasks.spawn(async move {
+            match part.await {
+                Ok(Ok(())) if stop.is_cancelled() => return,
+                Ok(Ok(())) => tracing::error!("{name} ended"),
+                Ok(Err(error)) => tracing::error!(error = %crate::report(&error), "{name} failed"),
+                Err(panic) => tracing::error!(%panic, "{name} panicked"),
+            }
+            failed.cancel();
+        });
     }
 
     /// Waits until everything has stopped; effects in flight get a moment.
@@ -139,10 +160,10 @@ pub async fn start(
     let socket_api = SocketApi {
         handle: parts.handle.clone(),
         store: store.clone(),
-        specs: Arc::new(SocketSpecs::open(&settings)?),
-        personas: Arc::new(adapters::ProjectPersonas::new(&settings.project)),
+        specs: Arc::new(SocketSpecs::open(&settings.socket_specs())?),
+        personas: Arc::new(Project::new(&settings.project)),
         logs: Arc::new(logs.clone()),
-        reaper: Arc::new(adapters::FleetReaper {
+        reaper: Arc::new(FleetReaper {
             client: client.clone(),
             fleet: parts.fleet.clone(),
             clock: clock.clone(),
@@ -168,5 +189,118 @@ pub async fn start(
         clock,
         retention: settings.retention,
     };
-    Ok(spawn(parts, client, socket, socket_api, guests, guest_api, housekeeping, watcher, lock, stop))
+    let daemon = Daemon {
+        handle: parts.handle.clone(),
+        stop: stop.clone(),
+        failed: CancellationToken::new(),
+        tasks: TaskTracker::new(),
+        executor: parts.executor.clone(),
+        _lock: lock,
+    };
+    let Parts { reconciler, lister, follower, prices, .. } = parts;
+    let ended = |stop: &CancellationToken| stop.clone().cancelled_owned();
+    daemon.part("the socket API", socket_api::serve(socket, socket_api, ended(&stop)));
+    daemon.part("the guest API", guest_api::serve(guests, guest_api, ended(&stop)));
+    daemon.part("the lister", fine(lister.run(stop.clone())));
+    daemon.part("the delete follower", fine(follower.run(stop.clone())));
+    daemon.part("the price reader", fine(learn_prices(client, prices, bell, stop.clone())));
+    daemon.part("housekeeping", fine(housekeeping.run(stop.clone())));
+    daemon.part("the loop", fine(async move {
+        // The watcher lives as long as what it wakes.
+        let _watcher = watcher;
+        reconciler.run(stop).await;
+    }));
+    Ok(daemon)
+}
+
+async fn fine(part: impl Future<Output = ()>) -> Result<(), Infallible> {
+    part.await;
+    Ok(())
+}
+
+/// What is done now and then.
+struct Housekeeping {
+    store: Arc<dyn Store>,
+    logs: Logs,
+    clock: Clock,
+    retention: Duration,
+}
+
+impl Housekeeping {
+    async fn run(self, stop: CancellationToken) {
+        loop {
+            self.forget().await;
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(FORGET_EVERY) => {}
+            }
+        }
+    }
+
+    async fn forget(&self) {
+        match self.store.forget_before(self.clock.now() - self.retention).await {
+            Err(error) => {
+                tracing::error!(error = %crate::report(&error), "could not forget what is past its retention");
+            }
+            Ok(runs) => {
+                for run in runs {
+                    if let Err(error) = self.logs.delete(run) {
+                        tracing::warn!(%run, %error, "could not delete a log");
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Learns prices, and again now and then. Nothing waits for them but what is shown.
+async fn learn_prices(
+    client: Arc<Client>,
+    prices: watch::Sender<Arc<Prices>>,
+    bell: Bell,
+    stop: CancellationToken,
+) {
+    loop {
+        let wait = match client.prices().await {
+            Ok(learned) => {
+                prices.send_replace(Arc::new(learned));
+                bell.ring();
+                PRICES_EVERY
+            }
+            Err(error) => {
+                tracing::warn!(error = %crate::report(&error), "could not read the prices");
+                PRICES_RETRY
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+}
+
+/// The configuration to begin with, which must be good.
+async fn first_fleet(source: &mut FleetSource) -> anyhow::Result<Arc<Fleet>> {
+    let deadline = tokio::time::Instant::now() + FLEET_SETTLES;
+    loop {
+        let look = source.look();
+        if let Some(fleet) = look.fleet {
+            return Ok(fleet);
+        }
+        match look.rescan_in {
+            Some(wait) if tokio::time::Instant::now() < deadline => tokio::time::sleep(wait).await,
+            _ => {
+                let lines: Vec<String> = look.problems.iter().map(spec::line).collect();
+                anyhow::bail!("the fleet's configuration cannot be used:\n  {}", lines.join("\n  "));
+            }
+        }
+    }
+}
+
+fn private_dir(path: &Path) -> anyhow::Result<()> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .with_context(|| format!("cannot make the directory {}", path.display()))
 }

@@ -3,14 +3,21 @@
 //! Everything here is an effect around the core's decisions. A pass (see [`reconcile`]) reads the
 //! spec files, the last list of servers and the ledger, plans, guards, records and acts.
 
+mod adapters;
 pub mod args;
+
 pub mod clock;
+pub mod daemon;
+pub mod execute;
 pub mod guest_api;
 pub mod hetzner;
 pub mod intake;
 pub mod lister;
 pub mod logs;
+pub mod parts;
+pub mod program;
 pub mod reap;
+pub mod reconcile;
 pub mod record;
 mod report;
 pub mod secrets;

@@ -280,7 +280,7 @@ fn add(
             labels,
         } => {
             records.run(run, move |run, _| {
-                lifecycle::update(run, ttl, expires_at, on_failure, labels)
+                lifecycle::update(run, ttl, expires_at, on_failure, &labels)
             });
         }
         Action::Relabel {

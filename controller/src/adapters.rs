@@ -1,0 +1,76 @@
+//! The rest of the controller, in the shapes the socket API asks for.
+
+use std::{io, path::PathBuf, sync::Arc};
+
+use cattle_core::{
+    fleet::Fleet,
+    names::{CattleName, PersonaName, RunId},
+    spec::PersonaFiles,
+};
+use tokio::sync::watch;
+
+use crate::{
+    clock::Clock,
+    hetzner::{Client, Scope},
+    intake::{Project, SocketSpecs},
+    logs::Logs,
+    reap,
+    socket_api::ports::{Personas, PortFuture, Reaper, RunLogs, SpecDir},
+};
+
+impl SpecDir for SocketSpecs {
+    fn write(&self, name: &CattleName, bytes: &[u8]) -> io::Result<()> {
+        Self::write(self, name, bytes)
+    }
+
+    fn remove(&self, name: &CattleName) -> io::Result<bool> {
+        Self::remove(self, name)
+    }
+
+    fn read(&self, name: &CattleName) -> io::Result<Option<Vec<u8>>> {
+        Self::read(self, name)
+    }
+
+    fn path(&self, name: &CattleName) -> PathBuf {
+        Self::path(self, name)
+    }
+}
+
+impl Personas for Project {
+    fn read(&self, name: &PersonaName) -> Result<PersonaFiles, String> {
+        self.persona(name)
+    }
+}
+
+impl RunLogs for Logs {
+    fn length(&self, run: RunId) -> io::Result<Option<u64>> {
+        Self::length(self, run)
+    }
+
+    fn read(&self, run: RunId, offset: u64, max: usize) -> io::Result<Vec<u8>> {
+        Self::read(self, run, offset, max)
+    }
+}
+
+/// Reaps the controller's own fleet.
+pub struct FleetReaper {
+    /// Hetzner.
+    pub client: Arc<Client>,
+    /// Which fleet.
+    pub fleet: watch::Receiver<Arc<Fleet>>,
+    /// Hetzner's clock.
+    pub clock: Clock,
+}
+
+impl Reaper for FleetReaper {
+    fn reap(&self, dry_run: bool) -> PortFuture<'_, Result<cattle_schemas::api::ReapReply, String>> {
+        Box::pin(async move {
+            let fleet = self.fleet.borrow().clone();
+            let scope = Scope::Fleet(fleet.name.clone());
+            let now = self.clock.now();
+            reap::reap(&self.client, &scope, fleet.default_ttl, dry_run, now)
+                .await
+                .map_err(|error| crate::report(&error))
+        })
+    }
+}
