@@ -10,9 +10,8 @@ use cattle_core::{
 use tokio::sync::watch;
 
 use crate::{
-    clock::Clock,
     hetzner::{Client, Scope},
-    intake::{Project, SocketSpecs},
+    intake::{SocketSpecs, project},
     logs::Logs,
     reap,
     socket_api::ports::{Personas, PortFuture, Reaper, RunLogs, SpecDir},
@@ -36,9 +35,12 @@ impl SpecDir for SocketSpecs {
     }
 }
 
-impl Personas for Project {
+/// The project's personas.
+pub(crate) struct ProjectPersonas(pub(crate) PathBuf);
+
+impl Personas for ProjectPersonas {
     fn read(&self, name: &PersonaName) -> Result<PersonaFiles, String> {
-        self.persona(name)
+        project::persona(&self.0, name)
     }
 }
 
@@ -58,8 +60,6 @@ pub struct FleetReaper {
     pub client: Arc<Client>,
     /// Which fleet.
     pub fleet: watch::Receiver<Arc<Fleet>>,
-    /// Hetzner's clock.
-    pub clock: Clock,
 }
 
 impl Reaper for FleetReaper {
@@ -67,8 +67,7 @@ impl Reaper for FleetReaper {
         Box::pin(async move {
             let fleet = self.fleet.borrow().clone();
             let scope = Scope::Fleet(fleet.name.clone());
-            let now = self.clock.now();
-            reap::reap(&self.client, &scope, fleet.default_ttl, dry_run, now)
+            reap::reap(&self.client, &scope, fleet.default_ttl, dry_run)
                 .await
                 .map_err(|error| crate::report(&error))
         })

@@ -14,18 +14,18 @@ use std::{
 };
 
 use anyhow::Context;
-use cattle_core::{fleet::Fleet, spec};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::{net::TcpListener, sync::watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    adapters::FleetReaper,
+    adapters::{FleetReaper, ProjectPersonas},
     clock::Clock,
     execute::Executor,
+    fleet_file::FleetFile,
     guest_api::{self, GuestApi},
     hetzner::{Client, Endpoint},
-    intake::{FleetSource, Project, Scanner, Settled, SocketSpecs, Watcher},
+    intake::{Scanner, Settled, SocketSpecs, Watcher},
     lister::Pace,
     logs::Logs,
     parts::{Ground, Parts},
@@ -51,9 +51,6 @@ const PRICES_RETRY: Duration = Duration::from_secs(60);
 
 /// How often what is past its retention is forgotten.
 const FORGET_EVERY: Duration = Duration::from_secs(3_600);
-
-/// A file that is just being written is whole within this.
-const FLEET_SETTLES: Duration = Duration::from_secs(2);
 
 /// A running controller.
 pub struct Daemon {
@@ -120,8 +117,7 @@ pub async fn start(
     private_dir(&settings.socket_specs())?;
     let lock = StateLock::acquire(&settings.state_dir)?;
     let settled = Settled::default();
-    let mut fleet_source = FleetSource::new(&settings.project, settled.clone());
-    let fleet = first_fleet(&mut fleet_source).await?;
+    let fleet_file = FleetFile::open(settings.fleet_file())?;
     let secrets = Arc::new(secrets(&settings, endpoint)?);
     let client = Arc::new(Client::new(endpoint)?);
     let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&settings.ledger()).await?);
@@ -145,8 +141,7 @@ pub async fn start(
         secrets: secrets.clone(),
         bell: bell.clone(),
         scanner: Scanner::new(&settings, settled),
-        fleet_source,
-        fleet,
+        fleet_file,
         guest_url,
         guests_heard_since: Some(clock.now()),
         pace: Pace::default(),
@@ -161,15 +156,14 @@ pub async fn start(
         handle: parts.handle.clone(),
         store: store.clone(),
         specs: Arc::new(SocketSpecs::open(&settings.socket_specs())?),
-        personas: Arc::new(Project::new(&settings.project)),
+        personas: Arc::new(ProjectPersonas(settings.personas())),
         logs: Arc::new(logs.clone()),
         reaper: Arc::new(FleetReaper {
             client: client.clone(),
             fleet: parts.fleet.clone(),
-            clock: clock.clone(),
         }),
-        identify: Users::identify(),
-        now: now.clone(),
+        identify: Users::default().into_identify(),
+        now,
         metrics,
     };
     let guest_api = GuestApi {
@@ -177,11 +171,11 @@ pub async fn start(
         logs: logs.clone(),
         secrets,
         bell: bell.clone(),
-        now,
+        clock: clock.clone(),
         fleet: parts.fleet.clone(),
-        project: settings.project.clone(),
+        personas: settings.personas(),
         peer_check: settings.peer_check,
-        hetzner_on_loopback: endpoint.is_loopback(),
+        hetzner_is_loopback: endpoint.is_loopback(),
     };
     let housekeeping = Housekeeping {
         store,
@@ -279,25 +273,14 @@ async fn learn_prices(
     }
 }
 
-/// The configuration to begin with, which must be good.
-async fn first_fleet(source: &mut FleetSource) -> anyhow::Result<Arc<Fleet>> {
-    let deadline = tokio::time::Instant::now() + FLEET_SETTLES;
-    loop {
-        let look = source.look();
-        if let Some(fleet) = look.fleet {
-            return Ok(fleet);
-        }
-        match look.rescan_in {
-            Some(wait) if tokio::time::Instant::now() < deadline => tokio::time::sleep(wait).await,
-            _ => {
-                let lines: Vec<String> = look.problems.iter().map(spec::line).collect();
-                anyhow::bail!("the fleet's configuration cannot be used:\n  {}", lines.join("\n  "));
-            }
-        }
-    }
+/// The secrets, and the token, which may come from elsewhere: nothing that leaves may hold it.
+pub(crate) fn secrets(settings: &Settings, endpoint: &Endpoint) -> anyhow::Result<Secrets> {
+    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(std::path::PathBuf::from);
+    let secrets = Secrets::open(credentials.as_deref(), settings.secrets_dir.as_deref())?;
+    Ok(secrets.knowing("hcloud_token", endpoint.token.clone()))
 }
 
-fn private_dir(path: &Path) -> anyhow::Result<()> {
+pub(crate) fn private_dir(path: &Path) -> anyhow::Result<()> {
     fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)

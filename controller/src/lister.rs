@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock::{ALARMING, Clock},
-    hetzner::Client,
+    hetzner::{ApiError, Client},
     world::Bell,
 };
 
@@ -72,7 +72,7 @@ impl Lister {
                 () = stop.cancelled() => return,
                 listed = self.list() => match listed {
                     Ok(()) => failures = 0,
-                    Err(()) => failures = failures.saturating_add(1),
+                    Err(_) => failures = failures.saturating_add(1),
                 },
             }
             self.bell.ring();
@@ -87,7 +87,11 @@ impl Lister {
         }
     }
 
-    async fn list(&mut self) -> Result<(), ()> {
+    /// Lists once.
+    ///
+    /// # Errors
+    /// Why it failed; what was seen before stays.
+    pub async fn list(&mut self) -> Result<(), ApiError> {
         let asked_at = self.clock.now();
         let fleet = self.fleet.borrow().clone();
         let listed = self
@@ -119,7 +123,7 @@ impl Lister {
                     stale.unreachable = Some(error.to_string());
                     *observed = Arc::new(stale);
                 });
-                Err(())
+                Err(error)
             }
         }
     }

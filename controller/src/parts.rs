@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cattle_core::{
-    action::{Limits, Plan},
+    action::Plan,
     desired::Desired,
     fleet::Fleet,
     ledger::Ledger,
@@ -16,7 +16,8 @@ use crate::{
     clock::Clock,
     execute::{DeleteFollower, Executor, Needs},
     hetzner::Client,
-    intake::{FleetSource, Scanner},
+    fleet_file::FleetFile,
+    intake::Scanner,
     lister::{Lister, Pace},
     reconcile::{Reconciler, limits},
     secrets::Secrets,
@@ -60,9 +61,7 @@ pub struct Ground {
     /// The spec directories.
     pub scanner: Scanner,
     /// The fleet's configuration.
-    pub fleet_source: FleetSource,
-    /// What it said first.
-    pub fleet: Arc<Fleet>,
+    pub fleet_file: FleetFile,
     /// The URL of the guest API as guests see it.
     pub guest_url: String,
     /// Since when guests can be heard; `None` where nobody listens.
@@ -74,8 +73,8 @@ pub struct Ground {
 impl Ground {
     /// Puts the parts together.
     #[must_use]
-    pub fn build(self) -> Parts {
-        let fleet = self.fleet;
+    pub fn build(mut self) -> Parts {
+        let fleet = self.fleet_file.current();
         let (fleet_seen, fleet_receiver) = watch::channel(fleet.clone());
         let (observed_sender, observed) = watch::channel(Arc::new(Observed::default()));
         let (list_soon, soon) = watch::channel(true);
@@ -115,7 +114,7 @@ impl Ground {
         };
         let handle = Handle::new(seen, self.bell.clone());
         let reconciler = Reconciler {
-            fleet: self.fleet_source,
+            fleet: self.fleet_file,
             fleet_seen,
             scanner: self.scanner,
             store: self.store,

@@ -9,6 +9,7 @@ use std::{
 use anyhow::Context;
 use cattle_core::desired::Authority;
 use clap::{CommandFactory, Parser};
+use metrics_exporter_prometheus::PrometheusBuilder;
 use secrecy::SecretString;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -16,7 +17,6 @@ use tracing_subscriber::{EnvFilter, fmt::writer::BoxMakeWriter};
 
 use crate::{
     args::{Cli, Command, HetznerArgs, LogFormat, PeerCheckArg, ReapArgs, RunArgs},
-    clock::Clock,
     daemon,
     hetzner::{Client, Endpoint, Scope},
     once,
@@ -66,7 +66,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             log_to(cli.log_format, BoxMakeWriter::new(std::io::stderr));
             runtime()?.block_on(async {
                 let (settings, endpoint) = understand(run)?;
-                once::run(settings, endpoint, dry_run).await
+                once::run(settings, &endpoint, dry_run).await
             })
         }
         Command::Reap(args) => {
@@ -100,7 +100,8 @@ async fn daemon(args: RunArgs) -> anyhow::Result<ExitCode> {
     let stop = CancellationToken::new();
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
-    let daemon = daemon::start(settings, endpoint, stop.clone()).await?;
+    let metrics = PrometheusBuilder::new().install_recorder().context("cannot record metrics")?;
+    let daemon = daemon::start(settings, &endpoint, Some(metrics), stop.clone()).await?;
     // Not under systemd there is nobody to tell.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     tracing::info!("ready");
@@ -123,8 +124,7 @@ async fn reap(args: ReapArgs) -> anyhow::Result<ExitCode> {
         Some(fleet) => Scope::Fleet(fleet),
         None => Scope::AllFleets,
     };
-    let now = Clock::default().now();
-    let reply = reap::reap(&client, &scope, args.default_ttl.as_std(), args.dry_run, now).await?;
+    let reply = reap::reap(&client, &scope, args.default_ttl.as_std(), args.dry_run).await?;
     if args.json {
         print_json(&serde_json::to_value(&reply)?)?;
     } else {

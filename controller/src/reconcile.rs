@@ -16,13 +16,14 @@ use cattle_core::{
     plan::plan,
     status,
 };
-use cattle_schemas::{Timestamp, problem::Diagnostic};
+use cattle_schemas::Timestamp;
 use tokio::sync::watch;
 
 use crate::{
     clock::Clock,
     execute::Executor,
-    intake::{FleetSource, Scanner},
+    fleet_file::FleetFile,
+    intake::Scanner,
     record::record,
     store::{Store, StoreError},
     world::{Bell, Prices, World},
@@ -41,7 +42,7 @@ const AFTER_FAILURE: Duration = Duration::from_secs(2);
 /// The loop's state.
 pub struct Reconciler {
     /// The fleet's configuration.
-    pub fleet: FleetSource,
+    pub fleet: FleetFile,
     /// For those who need it between passes.
     pub fleet_seen: watch::Sender<Arc<Fleet>>,
     /// The spec directories.
@@ -64,6 +65,16 @@ pub struct Reconciler {
     pub bell: Bell,
     /// Who wants to know.
     pub worlds: watch::Sender<Arc<World>>,
+}
+
+/// What a pass would do, and what names it.
+pub struct Preview {
+    /// The plan.
+    pub plan: Plan,
+    /// What should be.
+    pub desired: Arc<Desired>,
+    /// What was.
+    pub ledger: Arc<Ledger>,
 }
 
 /// What a round looks at.
@@ -109,8 +120,7 @@ impl Reconciler {
     /// The ledger did not answer.
     #[tracing::instrument(skip_all)]
     pub async fn pass(&mut self) -> Result<Option<Timestamp>, StoreError> {
-        let look = tokio::task::block_in_place(|| self.fleet.look());
-        let fleet = look.fleet.unwrap_or_else(|| self.fleet_seen.borrow().clone());
+        let fleet = tokio::task::block_in_place(|| self.fleet.current());
         self.fleet_seen.send_if_modified(|seen| {
             let changed = !Arc::ptr_eq(seen, &fleet);
             *seen = fleet.clone();
@@ -129,10 +139,30 @@ impl Reconciler {
             (seen, plan) = self.decide(&fleet, &desired).await?;
         }
         self.list_soon.send_if_modified(|soon| std::mem::replace(soon, plan.list_soon) != plan.list_soon);
-        let again = [scan.rescan_in, look.rescan_in].into_iter().flatten().min();
-        let wake = [plan.next_wake, again.map(|wait| seen.now + wait)].into_iter().flatten().min();
-        self.publish(fleet, seen, plan, look.problems.first());
+        let rescan = scan.rescan_in.map(|wait| seen.now + wait);
+        let wake = [plan.next_wake, rescan].into_iter().flatten().min();
+        self.publish(fleet, seen, plan);
         Ok(wake)
+    }
+
+    /// What a pass would do now. Changes nothing.
+    ///
+    /// # Errors
+    /// The ledger did not answer.
+    pub async fn preview(&mut self) -> Result<Preview, StoreError> {
+        let fleet = self.fleet_seen.borrow().clone();
+        let socket_specs = self.store.socket_specs().await?;
+        let desired = loop {
+            let now = self.clock.now();
+            let scan = tokio::task::block_in_place(|| self.scanner.scan(&fleet, now, &socket_specs));
+            match scan.rescan_in {
+                // A file that is just being written; without a watcher a second look tells.
+                Some(wait) => tokio::time::sleep(wait).await,
+                None => break Arc::new(scan.desired),
+            }
+        };
+        let (seen, plan) = self.decide(&fleet, &desired).await?;
+        Ok(Preview { plan, desired, ledger: seen.ledger })
     }
 
     /// Looks, plans and guards; changes nothing.
@@ -198,14 +228,13 @@ impl Reconciler {
         Ok(changed)
     }
 
-    fn publish(&self, fleet: Arc<Fleet>, seen: Seen, plan: Plan, broken: Option<&Diagnostic>) {
-        let broken = broken.map(|first| cattle_core::spec::line(first));
+    fn publish(&self, fleet: Arc<Fleet>, seen: Seen, plan: Plan) {
         let status = status::controller_status(
             env!("CARGO_PKG_VERSION"),
             &seen.limits,
             &seen.observed,
             &seen.desired,
-            broken.as_deref(),
+            self.fleet.broken(),
         );
         self.worlds.send_modify(|world| {
             *world = Arc::new(World {

@@ -79,6 +79,10 @@ fn number(request: &Request, key: &str) -> Result<Option<usize>, ApiError> {
 }
 
 fn sort<T>(request: &Request, items: &mut [&T], fields: &[SortField<T>]) -> Result<(), ApiError> {
+    if fields.is_empty() {
+        // The hcloud CLI sends `sort` to lists that document no field, and is served.
+        return Ok(());
+    }
     let mut orders = Vec::new();
     for wanted in request.params("sort") {
         let (name, direction) = wanted.split_once(':').unwrap_or((wanted, "asc"));
@@ -179,6 +183,12 @@ mod tests {
             last.header("link").unwrap(),
             "</v1/numbers?page=2&per_page=25>; rel=prev, </v1/numbers?page=3&per_page=25>; rel=last"
         );
+    }
+
+    #[test]
+    fn a_list_without_sort_fields_ignores_sorting() {
+        let request = Request::new("GET", "/v1/numbers?sort=id:asc");
+        assert!(list(&request, "numbers", vec![&2, &1], &[], |n| json!(n)).is_ok());
     }
 
     #[test]

@@ -29,6 +29,8 @@ struct Document {
     file: &'static str,
     title: &'static str,
     description: &'static str,
+    /// Whether a JSON file of this kind may hold `$schema`; its reader must let it pass.
+    names_its_schema: bool,
     root: fn() -> Schema,
 }
 
@@ -37,30 +39,35 @@ const DOCUMENTS: &[Document] = &[
         file: "cattle.schema.json",
         title: "Cattle",
         description: "A spec file: one virtual machine that runs one task and is gone afterwards.",
+        names_its_schema: true,
         root: root::<CattleFile>,
     },
     Document {
         file: "task.schema.json",
         title: "Task",
         description: "A task file: what one cattle does.",
+        names_its_schema: true,
         root: root::<TaskInput>,
     },
     Document {
         file: "persona-config.schema.json",
         title: "Persona configuration",
         description: "A persona's `config.json`. Keys that are not described here belong to the agent.",
+        names_its_schema: true,
         root: root::<PersonaConfig>,
     },
     Document {
         file: "fleet.schema.json",
         title: "Fleet configuration",
         description: "`fleet/clawdlets.json`. Keys outside `cattle` that are not described here belong to other tools.",
+        names_its_schema: true,
         root: root::<FleetFile>,
     },
     Document {
         file: "runners.schema.json",
         title: "Runners",
         description: "`runners.json` of a guest: which command runs which type of task.",
+        names_its_schema: false,
         root: root::<RunnersFile>,
     },
 ];
@@ -98,6 +105,13 @@ impl Document {
     fn text(&self) -> anyhow::Result<String> {
         let mut schema = (self.root)();
         RecursiveTransform(refuse_null).transform(&mut schema);
+        if self.names_its_schema
+            && let Some(Value::Object(properties)) = schema.get_mut("properties")
+        {
+            let description = "Where this schema is, for editors.";
+            let property = serde_json::json!({ "type": "string", "description": description });
+            properties.insert("$schema".to_owned(), property);
+        }
         schema.insert("title".to_owned(), self.title.into());
         schema.insert("description".to_owned(), self.description.into());
         let mut text = serde_json::to_string_pretty(&schema)

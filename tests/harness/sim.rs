@@ -78,16 +78,16 @@ impl Sim {
         self.call("GET", "/_sim/state", None)
     }
 
-    /// All servers ever made.
-    #[must_use]
-    pub fn servers(&self) -> Vec<Value> {
-        self.state()["servers"].as_array().unwrap().clone()
-    }
-
     /// Servers that exist and bill.
     #[must_use]
     pub fn living(&self) -> Vec<Value> {
-        self.servers().into_iter().filter(|server| server["deletedAt"].is_null()).collect()
+        self.state()["servers"].as_array().unwrap().clone()
+    }
+
+    /// Servers that are gone.
+    #[must_use]
+    pub fn deleted(&self) -> Vec<Value> {
+        self.state()["deletedServers"].as_array().unwrap().clone()
     }
 }
 

@@ -44,7 +44,7 @@ pub async fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     let outcome = match finished {
         Ok(outcome) => outcome?,
         Err(_) => {
-            let log = stage.log_tail();
+            let log = stage.log_end();
             stage.strike().await;
             anyhow::bail!("the demo did not end within {} s; the controller's log ends:\n{log}", DEADLINE.as_secs());
         }

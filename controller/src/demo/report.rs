@@ -27,7 +27,7 @@ const QUIET_PREFIX: &str = "batch-";
 struct Json {
     cattle: Vec<JsonCattle>,
     servers_left: usize,
-    servers_created: usize,
+    servers_created: u64,
     api_calls: u64,
     seconds: f64,
 }
@@ -48,7 +48,7 @@ struct JsonCattle {
 pub(super) struct Ended {
     cattle: Vec<EndedCattle>,
     servers_left: usize,
-    servers_created: usize,
+    servers_created: u64,
     max_servers_at_once: u64,
     calls: Calls,
     cost: String,
@@ -84,8 +84,8 @@ impl Ended {
             cattle.push(EndedCattle { status, log, result });
         }
         let state = stage.sim().snapshot();
-        let servers = state["servers"].as_array().cloned().unwrap_or_default();
-        let left = servers.iter().filter(|server| server["deletedAt"].is_null()).count();
+        let left = state["servers"].as_array().map_or(0, Vec::len);
+        let cost = stage.cost();
         let mut calls = Calls::default();
         for call in stage.sim().calls() {
             calls.total += 1;
@@ -99,10 +99,10 @@ impl Ended {
         Ok(Self {
             cattle,
             servers_left: left,
-            servers_created: servers.len(),
+            servers_created: cost.servers_created,
             max_servers_at_once: state["maxServersAtOnce"].as_u64().unwrap_or(0),
             calls,
-            cost: stage.cost(),
+            cost: format!("{} {} for {} started hours", cost.total, cost.currency, cost.started_hours),
             elapsed,
         })
     }

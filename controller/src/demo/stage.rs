@@ -2,6 +2,7 @@
 
 use std::{
     fs, io,
+    sync::Arc,
     os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::{Path, PathBuf},
     time::Duration,
@@ -17,10 +18,13 @@ use hetzner_sim::{Config, Guests, Sim};
 use secrecy::SecretString;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
 use crate::{
+    args::LogFormat,
     daemon::{self, Daemon},
     hetzner::Endpoint,
+    program::log_to,
     settings::{PeerCheck, Settings, SpecDir},
 };
 
@@ -29,6 +33,9 @@ const TOKEN: &str = "demo-token";
 
 /// What the demo's agents get as a model key. Not one.
 const MODEL_KEY: &str = "demo-not-a-real-key";
+
+/// The controller's log, beneath the demo's directory.
+const LOG: &str = "controller.log";
 
 /// How much of the controller's log an error shows.
 const LOG_TAIL_LINES: usize = 30;
@@ -47,6 +54,8 @@ impl Stage {
     /// Sets everything up and drops the spec files in.
     pub(super) async fn set(stop: CancellationToken) -> anyhow::Result<Self> {
         let dir = tempfile::Builder::new().prefix("clawdlets-demo-").tempdir()?;
+        let log = Arc::new(fs::File::create(dir.path().join(LOG))?);
+        log_to(LogFormat::Text, BoxMakeWriter::new(log));
         let project = dir.path().join("project");
         write_all(&project, example::FILES)?;
         let staging = dir.path().join("scenarios");
@@ -89,7 +98,7 @@ impl Stage {
         };
         let endpoint = Endpoint { url: sim.url(), token: SecretString::from(TOKEN) };
         let socket = settings.socket.clone();
-        let daemon = daemon::start(settings, endpoint, stop.clone()).await?;
+        let daemon = daemon::start(settings, &endpoint, None, stop.clone()).await?;
         let client = reqwest::Client::builder().no_proxy().unix_socket(socket).build()?;
         let expected = drop_specs(&staging, &specs)?;
         Ok(Self { dir, sim, daemon: Some(daemon), client, expected, stop })
@@ -140,6 +149,24 @@ impl Stage {
         }
         let reply: cattle_schemas::api::ResultReply = reply.json().await?;
         Ok(reply.result.filter(|value| !value.is_null()))
+    }
+
+    /// The runner that stands for an agent, as the demo shows it.
+    pub(super) fn runner_text(&self) -> String {
+        let script = self.dir.path().join("scenarios").join(RUNNER);
+        fs::read_to_string(script).unwrap_or_default()
+    }
+
+    /// What the imitation's meter says.
+    pub(super) fn cost(&self) -> hetzner_sim::Cost {
+        self.sim.cost()
+    }
+
+    /// The end of the controller's log.
+    pub(super) fn log_end(&self) -> String {
+        let text = fs::read_to_string(self.dir.path().join(LOG)).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(LOG_TAIL_LINES)..].join("\n")
     }
 
     /// Waits for the next pass.

@@ -11,7 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::Needs;
 use crate::{
     hetzner::{ApiError, NewServer},
-    intake::Project,
+    intake::project,
 };
 
 /// Why a create cannot be posted.
@@ -53,7 +53,7 @@ pub(super) async fn new_server(
 }
 
 fn user_data(needs: &Needs, run: &Run, token: &SecretString) -> Result<String, String> {
-    let persona = Project::new(&needs.settings.project).persona(&run.spec.persona)?;
+    let persona = project::persona(&needs.settings.personas(), &run.spec.persona)?;
     let bootstrap = Bootstrap {
         schema_version: 1,
         cattle: run.cattle.to_string(),

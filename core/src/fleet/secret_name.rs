@@ -5,14 +5,17 @@ use std::{fmt, str::FromStr};
 /// The longest name of a secret, a file name.
 const MAX_SECRET_NAME: usize = 128;
 
-/// Secrets of the controller itself, or their beginnings: no guest ever gets them as a model's key.
+/// What the controller's own credentials begin with; no guest ever gets one as a model's key. Not all
+/// of `github`: a provider's key may well be named `github_copilot_token`.
 const OWN_SECRETS: &[&str] = &[
     "hcloud",
     "hetzner",
     "tailscale",
     "tailnet",
     "ts_",
-    "github",
+    "github_token",
+    "github_app",
+    "github_pat",
     "gh_",
     "clf_",
 ];

@@ -11,6 +11,9 @@ use super::{
 };
 use crate::labels::{self, LabelError};
 
+/// Where a JSON file tells an editor its schema; a YAML file has a comment for that.
+const SCHEMA_KEY: &str = "$schema";
+
 /// A value and where it is written.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct At<T> {
@@ -68,6 +71,9 @@ impl Fields {
             .filter(|name| !names.contains(name))
             .collect();
         for (key, _) in &entries {
+            if path.is_empty() && key.text == SCHEMA_KEY {
+                continue;
+            }
             if unknown == Unknown::Refuse && !known.contains(&key.text.as_str()) {
                 let meant = fields.report_unknown(key, known, &missing, findings);
                 // It is there, only misspelt: not missing as well.

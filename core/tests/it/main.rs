@@ -3,6 +3,12 @@
 #![allow(clippy::unwrap_used)]
 
 mod convergence;
+mod cost;
+mod describe;
 mod fixture;
+mod guard;
+mod labels;
+mod lifecycle;
 mod model;
 mod plan;
+mod status;

@@ -183,3 +183,13 @@ fn a_document_made_of_a_spec_is_the_same_spec() {
     let again = parse("rex-1.json", "rex-1", &json).unwrap();
     assert_eq!(again.to_document(None), document);
 }
+
+#[test]
+fn a_json_file_may_name_its_schema_for_editors() {
+    let text = format!("$schema: ../../schemas/cattle.schema.json\n{SPEC}");
+    assert_eq!(
+        parsed(&text).to_document(None),
+        parsed(SPEC).to_document(None)
+    );
+    assert_snapshot!(refused("  ttl: 2h", "  $schema: x\n  ttl: 2h"), @"rex-1.yaml:13:3: unknown field `$schema` in `spec` (known fields: `persona`, `task`, `taskFile`, `ttl`, `startWithin`, `model`, `withGithubToken`, `autoShutdown`, `hetzner`, `onFailure`)");
+}

@@ -1,0 +1,189 @@
+//! `destroy`, `rerun`, `extend`, `plan`, `reap`.
+
+use cattle_schemas::problem::{ErrorCode, Problem};
+use insta::assert_snapshot;
+use serde_json::json;
+
+use crate::fake::{Fake, RUN, SPEC, ago, ended};
+
+#[test]
+fn destroy_says_what_ends_and_what_stays() {
+    let fake = Fake::start()
+        .on("DELETE /v1/cattle/rex", json!({"name": "rex", "run": RUN, "changed": true, "specRemoved": true}))
+        .on("DELETE /v1/cattle/ada", json!({
+            "name": "ada", "changed": true, "specRemoved": false, "specRemains": "cattle/specs/ada.yaml"
+        }))
+        .on("DELETE /v1/cattle/eve", json!({"name": "eve", "changed": false, "specRemoved": false}))
+        .on("DELETE /v1/cattle/bob", Problem::new(ErrorCode::NotFound, "no cattle goes by `bob`"));
+    assert_snapshot!(fake.clawdlets(&["cattle", "destroy", "rex", "ada", "bob", "eve"]), @r"
+    exit: 1
+    --- stdout ---
+    rex: run 01JD3KZ6W8Q4T2N7V5X9Y1B3CD ends, spec removed
+    ada: ended before it started, spec stays, ended: cattle/specs/ada.yaml
+    eve: nothing to end
+    --- stderr ---
+    error: no cattle goes by `bob`
+    hint: `clawdlets cattle list --all` shows what there is
+    ");
+    assert_snapshot!(fake.clawdlets(&["cattle", "destroy", "rex", "-o", "name"]), @r"
+    exit: 0
+    --- stdout ---
+    rex
+    --- stderr ---
+    ");
+    let document = fake
+        .clawdlets(&["cattle", "destroy", "rex", "-o", "json"])
+        .json();
+    assert_eq!(document["items"][0]["specRemoved"], true);
+}
+
+#[test]
+fn destroy_can_wait_until_the_server_is_gone() {
+    let mut going = ended("rex", "Finishing", "destroyed");
+    going["run"]["goneAt"] = json!(null);
+    let fake = Fake::start()
+        .on(
+            "DELETE /v1/cattle/rex",
+            json!({"name": "rex", "run": RUN, "changed": true, "specRemoved": true}),
+        )
+        .on(&format!("GET /v1/cattle/{RUN}"), going)
+        .on(
+            &format!("GET /v1/cattle/{RUN}"),
+            ended("rex", "Canceled", "destroyed"),
+        );
+    assert_snapshot!(fake.clawdlets(&["cattle", "destroy", "rex", "--wait"]), @r"
+    exit: 0
+    --- stdout ---
+    rex: run 01JD3KZ6W8Q4T2N7V5X9Y1B3CD ends, spec removed
+    --- stderr ---
+    01JD3KZ6W8Q4T2N7V5X9Y1B3CD: Finishing (destroyed)
+    01JD3KZ6W8Q4T2N7V5X9Y1B3CD: Canceled (destroyed) after 12m, 0.0060 EUR
+    ");
+}
+
+#[test]
+fn rerun_and_extend_send_keys_so_that_a_repeat_is_harmless() {
+    let fake = Fake::start()
+        .on(
+            "POST /v1/cattle/rex/rerun",
+            json!({"name": "rex", "phase": "Pending"}),
+        )
+        .on(
+            "POST /v1/cattle/rex/extend",
+            json!({"name": "rex", "run": RUN, "expiresAt": ago(-5_430)}),
+        );
+    assert_snapshot!(fake.clawdlets(&["cattle", "rerun", "rex"]), @r"
+    exit: 0
+    --- stdout ---
+    rex runs again
+    --- stderr ---
+    ");
+    let run = fake.clawdlets(&["cattle", "extend", "rex", "--by", "90m"]);
+    assert!(run.stdout.starts_with("rex expires in 1h30m (20"), "{run}");
+    let asked = fake.asked();
+    assert_eq!(asked[1].body, r#"{"by":"90m"}"#);
+    let keys: Vec<_> = asked
+        .iter()
+        .map(|one| one.headers.get("idempotency-key").unwrap())
+        .collect();
+    assert_eq!(keys[0].len(), 32);
+    assert_ne!(keys[0], keys[1]);
+}
+
+#[test]
+fn a_plan_is_actions_and_what_waits() {
+    let fake = Fake::start().file("specs/rex.yaml", SPEC).on("POST /v1/plan", json!({
+        "actions": [
+            {"verb": "start", "cattle": "rex", "message": "new spec"},
+            {"verb": "delete", "cattle": "ada", "run": RUN, "server": 4711, "message": "its run has ended"}
+        ],
+        "waiting": [
+            {"cattle": "eve", "reason": "max-instances", "message": "4 of 4 servers exist", "queuePosition": 1}
+        ]
+    }));
+    assert_snapshot!(fake.clawdlets(&["cattle", "plan", "-f", "specs"]), @r"
+    exit: 0
+    --- stdout ---
+    ACTION  CATTLE  WHY
+    start   rex     new spec
+    delete  ada     its run has ended
+
+    WAITING  REASON         PLACE  MESSAGE
+    eve      max-instances  1      4 of 4 servers exist
+    --- stderr ---
+    ");
+    let body: serde_json::Value = serde_json::from_slice(&fake.asked()[0].body).unwrap();
+    assert_eq!(body, json!({"files": {"rex": SPEC}}));
+    assert_snapshot!(fake.clawdlets(&["cattle", "plan", "-o", "name"]), @r"
+    exit: 0
+    --- stdout ---
+    rex
+    ada
+    --- stderr ---
+    ");
+}
+
+#[test]
+fn an_empty_plan_has_nothing_to_do() {
+    let fake = Fake::start().on("POST /v1/plan", json!({"actions": [], "waiting": []}));
+    assert_snapshot!(fake.clawdlets(&["cattle", "plan"]), @r"
+    exit: 0
+    --- stdout ---
+    nothing to do
+    --- stderr ---
+    ");
+}
+
+#[test]
+fn reap_tells_each_server_and_fails_when_one_stays() {
+    let server = |id: u64, deleted: bool| json!({"server": id, "name": format!("cattle-rex-{id}"), "expiredAt": ago(305), "deleted": deleted});
+    let mut stuck = server(2, false);
+    stuck["error"] = json!("the server is protected");
+    let fake = Fake::start()
+        .on(
+            "POST /v1/reap",
+            json!({"servers": [server(1, false)], "dryRun": true}),
+        )
+        .on(
+            "POST /v1/reap",
+            json!({"servers": [server(1, true), stuck]}),
+        )
+        .on("POST /v1/reap", json!({"servers": []}));
+    assert_snapshot!(fake.clawdlets(&["cattle", "reap", "--dry-run"]), @r"
+    exit: 0
+    --- stdout ---
+    SERVER  NAME          EXPIRED  OUTCOME
+    1       cattle-rex-1  5m ago   would be deleted
+    --- stderr ---
+    ");
+    assert_snapshot!(fake.clawdlets(&["cattle", "reap"]), @r"
+    exit: 1
+    --- stdout ---
+    SERVER  NAME          EXPIRED  OUTCOME
+    1       cattle-rex-1  5m ago   deleted
+    2       cattle-rex-2  5m ago   the server is protected
+    --- stderr ---
+    ");
+    assert_snapshot!(fake.clawdlets(&["cattle", "reap"]), @r"
+    exit: 0
+    --- stdout ---
+    --- stderr ---
+    no server is past its expiry
+    ");
+    assert_eq!(fake.asked()[0].body, r#"{"dryRun":true}"#);
+}
+
+#[test]
+fn what_bots_may_not_do_is_said_to_be_for_operators() {
+    let fake = Fake::start().on(
+        "POST /v1/reap",
+        Problem::new(ErrorCode::Forbidden, "`reap` is for operators"),
+    );
+    assert_snapshot!(fake.clawdlets(&["cattle", "reap"]), @r"
+    exit: 1
+    --- stdout ---
+    --- stderr ---
+    error: `reap` is for operators
+    hint: operators are root, the controller's own user and members of group `clf-operators`
+    ");
+}

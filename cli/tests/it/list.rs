@@ -1,0 +1,139 @@
+//! `list`, in all its forms.
+
+use insta::assert_snapshot;
+use serde_json::json;
+
+use crate::fake::{Fake, ended, list, pending, running};
+
+fn fake() -> Fake {
+    let mut broken = running("broken");
+    broken["diagnostics"] = json!([
+        {"path": "cattle/specs/broken.yaml", "line": 5, "column": 3, "message": "unknown field `presona`"}
+    ]);
+    let mut failed = ended("failed", "Failed", "task-failed");
+    failed["run"]["createdAt"] = json!(crate::fake::ago(7_300));
+    let mut all = list(&[running("rex"), pending("ada"), broken, failed]);
+    all["controller"]["conditions"] = json!([
+        {"type": "HetznerReachable", "status": true, "reason": "ok", "message": "listed"},
+        {"type": "StartsPaused", "status": true, "reason": "lost-ledger", "message": "nothing is started until `resume`"}
+    ]);
+    all["diagnostics"] = json!([
+        {"path": "cattle/specs/Bad Name.yaml", "line": 0, "column": 0, "message": "not a cattle name"}
+    ]);
+    Fake::start().on("GET /v1/cattle", all)
+}
+
+#[test]
+fn people_get_columns_and_warnings() {
+    assert_snapshot!(fake().clawdlets(&["cattle", "list"]), @r"
+    exit: 0
+    --- stdout ---
+    NAME    PHASE    REASON                AGE  EXPIRES   PERSONA  TASK
+    rex     Running  -                     12m  in 1h47m  rex      issue-42
+    ada     Pending  max-instances #2      65s  -         -        -
+    broken  Running  spec invalid, line 5  12m  in 1h47m  rex      issue-42
+    failed  Failed   task-failed           2h   -         rex      issue-42
+    --- stderr ---
+    warning: StartsPaused: nothing is started until `resume`
+    error: not a cattle name
+    --> cattle/specs/Bad Name.yaml
+    ");
+}
+
+#[test]
+fn wide_adds_what_a_server_is() {
+    assert_snapshot!(fake().clawdlets(&["cattle", "ls", "-o", "wide"]).stdout, @r"
+    NAME    PHASE    REASON                AGE  EXPIRES   PERSONA  TASK      MODEL        RUN                         SERVER  TYPE  LOCATION  IP           COST        REQUESTER
+    rex     Running  -                     12m  in 1h47m  rex      issue-42  zai/glm-4.7  01JD3KZ6W8Q4T2N7V5X9Y1B3CD  4711    cx23  nbg1      203.0.113.7  0.0060 EUR  uid:1000
+    ada     Pending  max-instances #2      65s  -         -        -         -            -                           -       -     -         -            -           -
+    broken  Running  spec invalid, line 5  12m  in 1h47m  rex      issue-42  zai/glm-4.7  01JD3KZ6W8Q4T2N7V5X9Y1B3CD  4711    cx23  nbg1      203.0.113.7  0.0060 EUR  uid:1000
+    failed  Failed   task-failed           2h   -         rex      issue-42  zai/glm-4.7  01JD3KZ6W8Q4T2N7V5X9Y1B3CD  4711    cx23  nbg1      203.0.113.7  0.0060 EUR  uid:1000
+    ");
+}
+
+#[test]
+fn programs_get_the_apis_own_shape_and_names() {
+    let fake = fake();
+    let document = fake.clawdlets(&["cattle", "list", "-o", "json"]).json();
+    assert_eq!(document["items"][0]["run"]["server"]["id"], 4711);
+    assert_eq!(document["controller"]["fleet"], "demo");
+    assert_snapshot!(fake.clawdlets(&["cattle", "list", "-o", "name"]), @r"
+    exit: 0
+    --- stdout ---
+    rex
+    ada
+    broken
+    failed
+    --- stderr ---
+    ");
+    let yaml = fake.clawdlets(&["cattle", "list", "-o", "yaml"]).stdout;
+    assert!(yaml.contains("name: rex\n"), "{yaml}");
+}
+
+#[test]
+fn pages_are_one_list() {
+    let mut first = list(&[running("a")]);
+    first["next"] = json!("c1");
+    let fake = Fake::start()
+        .on("GET /v1/cattle", first)
+        .on("GET /v1/cattle", list(&[running("b")]));
+    let run = fake.clawdlets(&[
+        "cattle",
+        "list",
+        "--all",
+        "-l",
+        "team=docs",
+        "-l",
+        "x=y",
+        "-o",
+        "name",
+    ]);
+    assert_snapshot!(run, @r"
+    exit: 0
+    --- stdout ---
+    a
+    b
+    --- stderr ---
+    ");
+    assert_snapshot!(fake.lines(), @r"
+    GET /v1/cattle?selector=team%3Ddocs%2Cx%3Dy&all=true
+    GET /v1/cattle?selector=team%3Ddocs%2Cx%3Dy&all=true&cursor=c1
+    ");
+}
+
+#[test]
+fn a_selector_needs_a_key_and_a_value() {
+    assert_snapshot!(fake().clawdlets(&["cattle", "list", "-l", "docs"]), @r"
+    exit: 2
+    --- stdout ---
+    --- stderr ---
+    error: `docs` is not a selector
+    hint: write `-l key=value`, or `-l key=value,key2=value2`
+    ");
+}
+
+#[test]
+fn nothing_is_said_to_be_nothing() {
+    let fake = Fake::start().on("GET /v1/cattle", list(&[]));
+    assert_snapshot!(fake.clawdlets(&["cattle", "list"]), @r"
+    exit: 0
+    --- stdout ---
+    --- stderr ---
+    no cattle
+    ");
+    assert_snapshot!(fake.clawdlets(&["cattle", "list", "-q"]), @r"
+    exit: 0
+    --- stdout ---
+    --- stderr ---
+    ");
+}
+
+#[test]
+fn names_from_outside_cannot_draw_on_the_terminal() {
+    let mut odd = running("rex");
+    odd["run"]["server"]["name"] = json!("x");
+    odd["requester"] = json!("uid:1\u{1b}[31m\u{202e}");
+    let fake = Fake::start().on("GET /v1/cattle", list(&[odd]));
+    let run = fake.clawdlets(&["cattle", "list", "-o", "wide"]);
+    assert!(run.stdout.contains("uid:1\\u{1b}[31m\\u{202e}"), "{run}");
+}

@@ -1,0 +1,15 @@
+//! The real programs against a scripted controller: what they print, send, and exit with.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod apply;
+mod changes;
+mod fake;
+mod jobs;
+mod list;
+mod local;
+mod reads;
+mod shell;
+mod socket;
+mod spawn;
+mod terminal;
+mod waits;

@@ -1,0 +1,187 @@
+//! How runs end, and their servers after them.
+
+use cattle_core::{
+    action::Action,
+    desired::SpecState,
+    ledger::{AssignmentEnd, CreateState},
+    lifecycle::{self, deadlines},
+    observed::ServerState,
+};
+use cattle_schemas::{spec_file::OnFailure, status::EndReason};
+
+use crate::fixture::*;
+
+fn end_of(world: &World) -> (EndReason, Option<cattle_schemas::Timestamp>) {
+    let plan = world.plan();
+    match &plan.actions[..] {
+        [
+            Action::End {
+                reason, hold_until, ..
+            },
+        ] => (*reason, *hold_until),
+        other => panic!("{other:#?}"),
+    }
+}
+
+#[test]
+fn a_result_ends_the_run() {
+    assert_eq!(end_of(&World::handed_over(0)), (EndReason::Completed, None));
+    assert_eq!(
+        end_of(&World::handed_over(1)),
+        (EndReason::TaskFailed, None)
+    );
+}
+
+#[test]
+fn a_result_counts_before_a_removed_spec() {
+    let mut world = World::handed_over(0);
+    world.set_spec(SpecState::Absent { since: at(0) }, &name("rex"));
+    assert_eq!(end_of(&world).0, EndReason::Completed);
+}
+
+#[test]
+fn a_failed_task_is_held_where_its_spec_says_so_but_not_beyond_its_ttl() {
+    let mut world = World::handed_over(1);
+    world.rex().spec.on_failure = OnFailure::Hold("30m".parse().unwrap());
+    world.edit(|cattle| cattle.on_failure = OnFailure::Hold("30m".parse().unwrap()));
+    assert_eq!(end_of(&world), (EndReason::TaskFailed, Some(at(1900))));
+    world.rex().expires_at = at(700);
+    assert_eq!(end_of(&world), (EndReason::TaskFailed, Some(at(700))));
+}
+
+#[test]
+fn without_auto_shutdown_the_server_stays_until_its_ttl() {
+    let mut world = World::handed_over(0);
+    world.rex().spec.auto_shutdown = false;
+    assert_eq!(end_of(&world), (EndReason::Completed, Some(at(7300))));
+}
+
+#[test]
+fn a_kept_server_goes_at_its_time_or_when_its_spec_does() {
+    let mut world = World::ended();
+    world.rex().ended.as_mut().unwrap().hold_until = Some(at(1000));
+    let plan = world.plan();
+    assert_eq!(plan.actions, []);
+    assert_eq!(plan.next_wake, Some(at(1000)));
+    world.set_spec(SpecState::Absent { since: at(80) }, &name("rex"));
+    assert_eq!(world.verbs(), ["release"]);
+    world.limits.ends_paused = Some("paused".to_owned());
+    assert_eq!(world.verbs(), [""; 0]);
+    world.later(900);
+    assert_eq!(world.verbs(), ["delete"]);
+}
+
+#[test]
+fn at_expiry_a_started_guest_gets_its_grace() {
+    let mut world = World::running();
+    world.later(7200);
+    let plan = world.plan();
+    let [
+        Action::Stop {
+            reason, message, ..
+        },
+    ] = &plan.actions[..]
+    else {
+        panic!("{plan:#?}");
+    };
+    let _ = lifecycle::stop(world.rex(), *reason, message, at(7300));
+    let plan = world.plan();
+    assert_eq!(plan.actions, []);
+    assert_eq!(plan.next_wake, Some(at(7300) + deadlines::HANDOVER));
+    world.later(20);
+    assert_eq!(end_of(&world).0, EndReason::TtlExpired);
+}
+
+#[test]
+fn what_it_hands_over_within_the_grace_ends_it_at_once() {
+    let mut world = World::running();
+    let _ = lifecycle::stop(
+        world.rex(),
+        EndReason::TtlExpired,
+        "its ttl is over",
+        at(100),
+    );
+    let _ = lifecycle::outcome(world.rex(), outcome(0), at(100));
+    assert_eq!(end_of(&world).0, EndReason::TtlExpired);
+}
+
+#[test]
+fn at_expiry_a_guest_that_has_not_started_ends_at_once() {
+    let mut world = World::booting();
+    world.rex().expires_at = at(100);
+    let key = "expires-at".to_owned();
+    world
+        .listed()
+        .labels
+        .raw
+        .insert(key, at(100).timestamp().to_string());
+    assert_eq!(end_of(&world).0, EndReason::TtlExpired);
+}
+
+#[test]
+fn a_server_off_after_its_env_has_lost_its_guest() {
+    let mut world = World::running();
+    world.listed().status = ServerState::Off;
+    assert_eq!(
+        world.verbs(),
+        [""; 0],
+        "the list is not newer than the guest's last word"
+    );
+    world.later(2);
+    assert_eq!(end_of(&world).0, EndReason::GuestLost);
+}
+
+#[test]
+fn silence_ends_a_run_only_while_guests_can_be_heard() {
+    let mut world = World::running();
+    world.now += deadlines::SILENCE;
+    world.observed.listed_at = Some(world.now);
+    assert_eq!(end_of(&world).0, EndReason::GuestLost);
+    world.limits.guests_heard_since = Some(world.now);
+    assert_eq!(world.verbs(), [""; 0]);
+    world.limits.guests_heard_since = None;
+    assert_eq!(world.verbs(), [""; 0]);
+}
+
+#[test]
+fn an_ended_runs_server_is_deleted_and_again_after_a_failure() {
+    let mut world = World::ended();
+    assert_eq!(world.verbs(), ["delete"]);
+    world.limits.in_flight.insert(run_id(1));
+    assert_eq!(world.verbs(), [""; 0]);
+    world.limits.in_flight.clear();
+    let _ = lifecycle::delete_failed(world.rex(), "protected", at(130));
+    assert_eq!(world.verbs(), [""; 0]);
+    assert_eq!(world.plan().next_wake, Some(at(130)));
+    world.later(30);
+    assert_eq!(world.verbs(), ["delete"]);
+}
+
+#[test]
+fn an_ended_run_with_an_unsettled_create_is_looked_for() {
+    let mut world = World::intended();
+    let ending = lifecycle::Ending::new(EndReason::Destroyed, "destroyed");
+    let _ = lifecycle::end(world.rex(), None, &ending, at(100));
+    world.task().ended = Some(AssignmentEnd {
+        reason: EndReason::Destroyed,
+        at: at(100),
+        message: String::new(),
+        reopens: false,
+    });
+    assert_eq!(world.verbs(), [""; 0]);
+    assert_eq!(world.plan().next_wake, Some(at(115)));
+    world.later(15);
+    assert_eq!(world.verbs(), ["look-up"]);
+    assert!(lifecycle::lookup_missed(world.rex(), at(115), at(115)).applied);
+    assert_eq!(world.verbs(), [""; 0]);
+    assert_eq!(world.rex().create, CreateState::Refused);
+    assert!(world.rex().gone_at.is_some());
+}
+
+#[test]
+fn a_server_that_turns_up_after_its_run_was_gone_is_deleted() {
+    let mut world = World::ended();
+    let _ = lifecycle::mark_gone(world.rex(), at(101));
+    world.later(5);
+    assert_eq!(world.verbs(), ["delete"]);
+}

@@ -1,0 +1,8 @@
+//! What is done next, one deviation at a time.
+
+mod absence;
+mod create;
+mod ends;
+mod orphans;
+mod queue;
+mod spec;

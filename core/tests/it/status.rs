@@ -1,0 +1,329 @@
+//! What is said about a cattle, as people and programs read it.
+
+use cattle_core::{
+    desired::{RootState, SpecState},
+    lifecycle::{self, Ending},
+    status::{self, Known},
+};
+use cattle_schemas::status::{
+    CattleStatus, Condition, ConditionType, EndReason, PendingReason, Phase,
+};
+
+use crate::fixture::*;
+
+fn status_of(world: &World, text: &str) -> CattleStatus {
+    let name = name(text);
+    let plan = world.plan();
+    let mut runs: Vec<_> = world
+        .ledger
+        .runs
+        .values()
+        .filter(|run| run.cattle == name)
+        .collect();
+    runs.reverse();
+    let latest = runs.first();
+    let entry = world.desired.specs.get(&name);
+    let of_spec = entry.and_then(|entry| match &entry.state {
+        SpecState::Valid(cattle) => Some(cattle.hash.clone()),
+        _ => None,
+    });
+    let key = of_spec
+        .or(latest.map(|run| run.hash.clone()))
+        .map(|hash| (name.clone(), hash));
+    let server = latest.and_then(|run| {
+        let bound = run.server.as_ref()?.id;
+        world
+            .observed
+            .servers
+            .iter()
+            .find(|server| server.id == bound)
+    });
+    status::cattle_status(&Known {
+        name: &name,
+        entry,
+        runs: &runs,
+        assignment: key.and_then(|key| world.ledger.assignments.get(&key)),
+        waiting: plan.waiting.iter().find(|waiting| waiting.cattle == name),
+        server,
+        currency: "EUR",
+        now: world.now,
+    })
+}
+
+fn condition(status: &CattleStatus, kind: ConditionType) -> Option<&Condition> {
+    status
+        .conditions
+        .iter()
+        .find(|condition| condition.kind == kind)
+}
+
+#[test]
+fn a_running_cattle_in_full() {
+    let mut world = World::running();
+    world.later(60);
+    insta::assert_json_snapshot!(status_of(&world, "rex"), @r#"
+    {
+      "name": "rex",
+      "phase": "Running",
+      "conditions": [
+        {
+          "type": "SpecValid",
+          "status": true,
+          "reason": "valid",
+          "message": ""
+        }
+      ],
+      "run": {
+        "run": "01M3250V000000000000000001",
+        "phase": "Running",
+        "attempt": 1,
+        "server": {
+          "id": 7,
+          "name": "cattle-rex-000001",
+          "status": "running",
+          "serverType": "cx23",
+          "location": "nbg1",
+          "ipv4": "192.0.2.1"
+        },
+        "createdAt": "2026-09-21T14:15:00Z",
+        "bootedAt": "2026-09-21T14:15:00Z",
+        "startedAt": "2026-09-21T14:15:00Z",
+        "lastSeenAt": "2026-09-21T14:15:59Z",
+        "expiresAt": "2026-09-21T16:15:00Z",
+        "cost": {
+          "amount": "0.0096",
+          "currency": "EUR",
+          "startedHours": 1
+        }
+      },
+      "spec": {
+        "persona": "rex",
+        "taskId": "rex",
+        "model": "zai/glm-4.7",
+        "ttl": "2h",
+        "specHash": "010101010101"
+      },
+      "origin": {
+        "path": "rex.yaml",
+        "requester": "dir:/specs"
+      },
+      "requester": "dir:/specs"
+    }
+    "#);
+}
+
+#[test]
+fn a_pending_one_says_why_and_where_it_stands() {
+    let mut world = World::dropped();
+    world.limits.max_instances = 0;
+    let status = status_of(&world, "rex");
+    assert_eq!(status.phase, Phase::Pending);
+    assert_eq!(status.reason.as_deref(), Some("max-instances"));
+    assert_eq!(status.queue_position, Some(1));
+    assert!(status.message.unwrap().contains("0 of 0 servers"));
+}
+
+#[test]
+fn one_that_the_plan_has_not_seen_is_queued() {
+    let status = status_of(&World::dropped(), "rex");
+    assert_eq!(
+        (status.phase, status.reason.as_deref()),
+        (Phase::Pending, Some("queued"))
+    );
+}
+
+#[test]
+fn a_live_vm_with_a_broken_spec_says_the_line() {
+    let mut world = World::running();
+    world.set_spec(broken(), &name("rex"));
+    let status = status_of(&world, "rex");
+    assert_eq!(status.phase, Phase::Running);
+    let valid = condition(&status, ConditionType::SpecValid).unwrap();
+    assert!(!valid.status);
+    assert_eq!(valid.message, "invalid, line 5: unknown field `presona`");
+    assert_eq!(status.diagnostics.len(), 1);
+}
+
+#[test]
+fn one_that_never_started_with_a_broken_spec_is_pending() {
+    let mut world = World::dropped();
+    world.set_spec(broken(), &name("rex"));
+    let status = status_of(&world, "rex");
+    assert_eq!(
+        (status.phase, status.reason.as_deref()),
+        (Phase::Pending, Some("spec-invalid"))
+    );
+}
+
+#[test]
+fn an_ended_one_says_how() {
+    let mut world = World::ended();
+    let status = status_of(&world, "rex");
+    assert_eq!(
+        (status.phase, status.reason.as_deref()),
+        (Phase::Finishing, Some("completed"))
+    );
+    let _ = lifecycle::mark_gone(world.rex(), at(200));
+    let status = status_of(&world, "rex");
+    assert_eq!(
+        (status.phase, status.reason.as_deref()),
+        (Phase::Succeeded, Some("completed"))
+    );
+    assert_eq!(status.run.unwrap().expires_at, None);
+}
+
+#[test]
+fn one_destroyed_before_it_started_is_canceled() {
+    let mut world = World::dropped();
+    let mut spent = assignment(at(100));
+    let _ = lifecycle::close(
+        &mut spent,
+        EndReason::Destroyed,
+        "destroyed by operator",
+        at(100),
+    );
+    world
+        .ledger
+        .assignments
+        .insert((name("rex"), hash(1)), spent);
+    let status = status_of(&world, "rex");
+    assert_eq!(
+        (status.phase, status.reason.as_deref()),
+        (Phase::Canceled, Some("destroyed"))
+    );
+}
+
+#[test]
+fn a_rerun_waits_for_its_old_server_and_says_so() {
+    let mut world = World::ended();
+    let mut run = world.rex().clone();
+    let _ = lifecycle::rerun(world.task(), Some(&mut run), at(100));
+    let status = status_of(&world, "rex");
+    assert_eq!(
+        (status.phase, status.reason.as_deref()),
+        (Phase::Pending, Some("previous-run"))
+    );
+}
+
+#[test]
+fn a_failed_start_says_when_the_next_is_due() {
+    let mut world = World::intended();
+    let key = (name("rex"), hash(1));
+    let ending = Ending::new(EndReason::CreateFailed, "no server could be made");
+    let run = world.ledger.runs.get_mut(&run_id(1)).unwrap();
+    let _ = lifecycle::end(
+        run,
+        world.ledger.assignments.get_mut(&key),
+        &ending,
+        at(100),
+    );
+    let _ = lifecycle::mark_gone(world.rex(), at(100));
+    let status = status_of(&world, "rex");
+    assert_eq!(
+        (status.phase, status.reason.as_deref()),
+        (Phase::Pending, Some("backoff"))
+    );
+}
+
+#[test]
+fn a_refused_create_is_pending_with_its_cause() {
+    let mut world = World::intended();
+    let _ = lifecycle::refuse_create(
+        world.rex(),
+        PendingReason::OutOfStock,
+        "no stock",
+        Some(at(160)),
+        at(100),
+    );
+    let status = status_of(&world, "rex");
+    assert_eq!(
+        (status.phase, status.reason.as_deref()),
+        (Phase::Pending, Some("out-of-stock"))
+    );
+    assert!(status.message.unwrap().contains("no stock"));
+}
+
+#[test]
+fn a_run_that_differs_from_its_spec_has_drifted() {
+    let mut world = World::running();
+    world.edit(|cattle| cattle.placement.image = "999".to_owned());
+    let status = status_of(&world, "rex");
+    insta::assert_snapshot!(
+        condition(&status, ConditionType::Drifted).unwrap().message,
+        @"the run has image 123456 instead of 999; the next run follows its spec"
+    );
+    assert!(condition(&status_of(&World::running(), "rex"), ConditionType::Drifted).is_none());
+}
+
+#[test]
+fn a_kept_server_says_until_when() {
+    let mut world = World::ended();
+    world.rex().ended.as_mut().unwrap().hold_until = Some(at(1000));
+    let kept = |world: &World| condition(&status_of(world, "rex"), ConditionType::Kept).cloned();
+    assert!(
+        kept(&world)
+            .unwrap()
+            .message
+            .contains("kept, and billed, until")
+    );
+    world.now = at(1000);
+    assert_eq!(kept(&world), None);
+}
+
+#[test]
+fn a_removed_spec_leaves_the_status_of_its_run() {
+    let mut world = World::ended();
+    world.desired.specs.clear();
+    let status = status_of(&world, "rex");
+    assert_eq!(status.phase, Phase::Finishing);
+    assert_eq!(status.origin, None);
+    assert_eq!(status.spec.unwrap().persona, "rex");
+}
+
+#[test]
+fn an_orphan_says_what_it_is_and_when_it_goes() {
+    let world = World::running();
+    let status = status::orphan_status(&world.observed.servers[0]);
+    assert_eq!(status.name, "rex");
+    insta::assert_snapshot!(status.message.unwrap(), @"server cattle-rex-000001 (7) of this fleet has no run in the ledger; it is deleted when it expires, at 2026-09-21 16:15:00 UTC");
+    assert_eq!(status.conditions[0].kind, ConditionType::Orphan);
+}
+
+#[test]
+fn the_controller_says_what_is_wrong_with_it() {
+    let holds = |world: &World, config: Option<&str>| -> Vec<(ConditionType, bool)> {
+        status::controller_status("1", &world.limits, &world.observed, &world.desired, config)
+            .conditions
+            .iter()
+            .map(|condition| (condition.kind, condition.status))
+            .collect()
+    };
+    let mut world = World::empty();
+    assert_eq!(
+        holds(&world, None),
+        [
+            (ConditionType::StartsPaused, false),
+            (ConditionType::EndsPaused, false),
+            (ConditionType::HetznerReachable, true),
+            (ConditionType::FleetConfigValid, true),
+            (ConditionType::SpecsReadable, true),
+        ]
+    );
+    world.limits.enabled = false;
+    world.limits.ends_paused = Some("brake".to_owned());
+    world.observed.unreachable = Some("503".to_owned());
+    world
+        .desired
+        .roots
+        .insert(ROOT.to_owned(), RootState::Unreadable("gone".to_owned()));
+    assert_eq!(
+        holds(&world, Some("line 3")),
+        [
+            (ConditionType::StartsPaused, true),
+            (ConditionType::EndsPaused, true),
+            (ConditionType::HetznerReachable, false),
+            (ConditionType::FleetConfigValid, false),
+            (ConditionType::SpecsReadable, false),
+        ]
+    );
+}
