@@ -60,6 +60,8 @@ pub(crate) struct GlobalArgs {
 pub(crate) struct Context {
     /// How to speak.
     pub(crate) out: Output,
+    /// When it was started.
+    pub(crate) began: Timestamp,
     /// Where it was started.
     pub(crate) cwd: PathBuf,
     socket: Option<PathBuf>,
@@ -72,6 +74,7 @@ impl Context {
     pub(crate) fn new(args: GlobalArgs) -> Result<Self, Failure> {
         Ok(Self {
             out: Output::new(args.output, args.quiet, args.color),
+            began: Utc::now(),
             cwd: env::current_dir().context("cannot tell the current directory")?,
             socket: args.socket,
             verbose: args.verbose,

@@ -148,6 +148,15 @@ impl Failure {
         }
     }
 
+    /// Whether the controller is away for the moment, so that a wait may outlast it.
+    pub(crate) fn is_away(&self) -> bool {
+        match self {
+            Self::Connect(_) | Self::Transport(_) => true,
+            Self::Problem(problem) => problem.code == ErrorCode::Unavailable,
+            _ => false,
+        }
+    }
+
     /// A failed write to stdout.
     pub(crate) fn stdout(error: io::Error) -> Self {
         if error.kind() == io::ErrorKind::BrokenPipe {
@@ -192,9 +201,10 @@ fn hint_of(problem: &Problem) -> Option<String> {
             .map(|seconds| format!("try again in {seconds} s"))
     };
     match problem.code {
-        ErrorCode::LimitReached => {
-            Some("`--queue` waits for room; `clawdlets cattle list` shows what takes it".to_owned())
-        }
+        ErrorCode::LimitReached => Some(
+            "`clawdlets cattle list` shows what takes the room; `spawn --queue` waits for it"
+                .to_owned(),
+        ),
         ErrorCode::Forbidden => Some(
             "operators are root, the controller's own user and members of group `clf-operators`"
                 .to_owned(),

@@ -83,10 +83,10 @@ impl Init {
             _ => format!("  cd {}\n", self.directory.display()),
         };
         ctx.out.note(&format!(
-            "\nNext:\n{cd}  clawdlets cattle validate              check the spec files\n  \
-             clf-orchestrator demo                  see it work, without an account\n  \
-             $EDITOR fleet/clawdlets.json           your image, sizes and limits\n  \
-             clf-orchestrator run                   start the controller\n  \
+            "\nNext:\n{cd}  clawdlets cattle validate               check the spec files\n  \
+             clf-orchestrator demo                   see it work, without an account\n  \
+             $EDITOR fleet/clawdlets.json            your image, sizes and limits\n  \
+             clf-orchestrator run                    start the controller\n  \
              clawdlets cattle apply -f cattle/specs  ask for cattle"
         ));
         Ok(())

@@ -19,7 +19,7 @@ pub(crate) use self::{
     age::{age, clock, until},
     format::{Format, View},
     table::{Row, Table, Tint},
-    untrusted::{LogText, clean},
+    untrusted::{LogText, clean, safe_json},
 };
 use crate::exit::Failure;
 

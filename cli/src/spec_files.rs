@@ -5,12 +5,15 @@
 
 mod find;
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+};
 
 use cattle_core::{
     desired::Authority,
     fleet::Fleet,
-    spec::{Inputs, ParsedSpec, parse, parse_task},
+    spec::{Inputs, ParsedSpec, parse, parse_for, parse_task},
 };
 use cattle_schemas::{problem::Diagnostic, task::TaskInput};
 
@@ -86,12 +89,12 @@ impl Checked {
 pub(crate) fn check(ctx: &Context, found: Vec<Found>) -> Result<Checks, Failure> {
     let mut checks = Checks::default();
     let mut projects = Projects::default();
-    let mut seen: Vec<(String, String)> = Vec::new();
+    let mut seen: HashMap<String, String> = HashMap::new();
     for found in found {
         let surroundings = projects.around(ctx, &found)?;
         checks.in_project |= surroundings.is_some();
         let mut outcome = check_one(&found, surroundings);
-        if let Some((_, first)) = seen.iter().find(|(stem, _)| *stem == found.stem) {
+        if let Some(first) = seen.get(&found.stem) {
             outcome = Err(vec![Diagnostic {
                 path: found.shown.clone(),
                 line: 0,
@@ -100,7 +103,7 @@ pub(crate) fn check(ctx: &Context, found: Vec<Found>) -> Result<Checks, Failure>
                 hint: Some("the stem is the name: rename one of the files".to_owned()),
             }]);
         } else {
-            seen.push((found.stem.clone(), found.shown.clone()));
+            seen.insert(found.stem.clone(), found.shown.clone());
         }
         match outcome {
             Ok((parsed, task)) => checks.valid.push(Checked {
@@ -145,7 +148,12 @@ fn check_one(
     found: &Found,
     surroundings: Option<&(Project, Option<Fleet>)>,
 ) -> Result<(ParsedSpec, Option<TaskInput>), Vec<Diagnostic>> {
-    let parsed = parse(&found.shown, &found.stem, &found.bytes)?;
+    let (shown, stem, bytes) = (&found.shown, &found.stem, &found.bytes);
+    let parsed = match surroundings {
+        // With the fleet at hand, what it does not allow is said along with what is misspelt.
+        Some((_, Some(fleet))) => parse_for(shown, stem, bytes, fleet, Authority::Operator)?,
+        _ => parse(shown, stem, bytes)?,
+    };
     let project = surroundings.map(|(project, _)| project);
     let task_bytes = parsed
         .task_file
@@ -164,24 +172,7 @@ fn check_one(
             })?;
         }
         _ => {
-            let problems = match &task_bytes {
-                None => Vec::new(),
-                Some(Err(why)) => vec![why.clone()],
-                Some(Ok(bytes)) => parse_task(bytes).err().unwrap_or_default(),
-            };
-            if !problems.is_empty() {
-                let task_file = parsed.task_file.as_deref().unwrap_or_default();
-                return Err(problems
-                    .into_iter()
-                    .map(|problem| Diagnostic {
-                        path: found.shown.clone(),
-                        line: 0,
-                        column: 0,
-                        message: format!("task file `{task_file}`: {problem}"),
-                        hint: None,
-                    })
-                    .collect());
-            }
+            parsed.task(task_bytes)?;
         }
     }
     let task = inline.and_then(|bytes| parse_task(&bytes).ok());

@@ -59,7 +59,7 @@ pub(crate) async fn wait_all(
     timeout: Option<SpecDuration>,
 ) -> Result<Vec<Waited>, Failure> {
     ctx.client()?;
-    let since = ctx.now();
+    let since = ctx.began;
     let deadline = timeout.map(|timeout| Instant::now() + timeout.as_std());
     let progress = Progress::new(&ctx.out, names);
     let mut polls = stream::iter(names.iter().enumerate().map(|(index, name)| {
@@ -107,8 +107,8 @@ async fn wait_one(
                     tokio::time::sleep(EARLY_ANSWER).await;
                 }
             }
-            Err(Failure::Connect(_) | Failure::Transport(_))
-                if away_since.unwrap_or(asked).elapsed() < MAX_AWAY =>
+            Err(failure)
+                if failure.is_away() && away_since.unwrap_or(asked).elapsed() < MAX_AWAY =>
             {
                 if away_since.replace(away_since.unwrap_or(asked)).is_none() {
                     progress.say(name, "the controller is away; waiting for it");
@@ -145,7 +145,9 @@ async fn tell_events(
         [one] => Some(one.as_str()),
         _ => None,
     };
-    let mut last = None;
+    // One cattle's history is short, so that what happened between our own request and this is told
+    // too; the fleet's is not.
+    let mut last = only.map(|_| 0);
     loop {
         if let Ok(client) = ctx.client()
             && let Ok(mut events) = client.event_stream(only, last).await

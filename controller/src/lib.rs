@@ -5,7 +5,6 @@
 
 mod adapters;
 pub mod args;
-
 pub mod clock;
 pub mod daemon;
 pub mod execute;
@@ -17,6 +16,7 @@ pub mod lister;
 pub mod logs;
 pub mod once;
 pub mod parts;
+pub mod persona_archive;
 pub mod program;
 pub mod reap;
 pub mod reconcile;

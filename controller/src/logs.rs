@@ -116,7 +116,9 @@ impl Logs {
         let _writing = self.lock(run);
         let stored = self.length(run).map_err(LogError::Io)?.unwrap_or(0);
         if offset > stored {
-            return Err(LogError::Gap { next_offset: stored });
+            return Err(LogError::Gap {
+                next_offset: stored,
+            });
         }
         let known = usize::try_from(stored - offset).unwrap_or(usize::MAX);
         let room = usize::try_from(MAX_LOG_BYTES.saturating_sub(stored)).unwrap_or(usize::MAX);
@@ -131,7 +133,9 @@ impl Logs {
         let written = self.write(run, stored, fresh);
         // Also after a failure: a part may have been written, and is valid.
         let length = self.length(run).map_err(LogError::Io)?.unwrap_or(0);
-        self.inner.total.fetch_add(length.saturating_sub(stored), Ordering::Relaxed);
+        self.inner
+            .total
+            .fetch_add(length.saturating_sub(stored), Ordering::Relaxed);
         self.tell(run, length);
         match written {
             Ok(()) => Ok(at(length)),
@@ -176,7 +180,8 @@ impl Logs {
         };
         file.seek(SeekFrom::Start(offset))?;
         let mut bytes = Vec::new();
-        file.take(max.min(MAX_READ_BYTES) as u64).read_to_end(&mut bytes)?;
+        file.take(max.min(MAX_READ_BYTES) as u64)
+            .read_to_end(&mut bytes)?;
         Ok(bytes)
     }
 
@@ -200,7 +205,9 @@ impl Logs {
         let _writing = self.lock(run);
         let length = self.length(run)?.unwrap_or(0);
         let mut followers = self.followers();
-        let sender = followers.entry(run).or_insert_with(|| watch::Sender::new(length));
+        let sender = followers
+            .entry(run)
+            .or_insert_with(|| watch::Sender::new(length));
         Ok(sender.subscribe())
     }
 
@@ -237,16 +244,24 @@ impl Logs {
 
     fn lock(&self, run: RunId) -> MutexGuard<'_, ()> {
         let index = run.to_string().bytes().map(usize::from).sum::<usize>() % LOCKS;
-        self.inner.locks[index].lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.locks[index]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn followers(&self) -> MutexGuard<'_, HashMap<RunId, watch::Sender<u64>>> {
-        self.inner.followers.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner
+            .followers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 fn at(length: u64) -> Stored {
-    Stored { next_offset: length, full: length >= MAX_LOG_BYTES }
+    Stored {
+        next_offset: length,
+        full: length >= MAX_LOG_BYTES,
+    }
 }
 
 #[cfg(test)]

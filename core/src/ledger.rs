@@ -124,6 +124,11 @@ pub struct Run {
     pub stop: Option<StopRequest>,
     /// Set when the run is over; never changes again.
     pub ended: Option<RunEnd>,
+    /// When a call about its server last came back, other than its create and its delete. What was
+    /// listed before is old news about it; so one answer, or one failure, is not asked for again
+    /// and again until the next list.
+    #[serde(default)]
+    pub called_at: Option<Timestamp>,
     /// When its server was proved gone, or it was certain that there never was one.
     pub gone_at: Option<Timestamp>,
 }

@@ -15,6 +15,7 @@ use crate::{
     connection::{Listener, Shears, is_loopback},
     guest::{Guests, Settings},
     http,
+    message::{Answer, Request},
     shared::Shared,
     world::{Call, Cost, World},
 };
@@ -182,6 +183,13 @@ impl Sim {
             world.advance(Utc::now());
             world.snapshot()
         })
+    }
+
+    /// Makes a call of the control API without HTTP, as
+    /// `sim.control(&Request::new("POST", "/_sim/faults").json(&rule))`.
+    #[must_use]
+    pub fn control(&self, request: &Request) -> Answer {
+        self.shared.with(|world| world.control(Utc::now(), request))
     }
 
     /// Stops listening, kills all guests and waits for both.

@@ -68,10 +68,10 @@ impl Destroy {
             }
         }
         if self.wait {
-            // The run where there was one: the name may be gone with its spec.
+            // The run, since the name may be gone with its spec. Without one there is no server.
             let names: Vec<String> = replies
                 .iter()
-                .map(|reply| reply.run.clone().unwrap_or_else(|| reply.name.clone()))
+                .filter_map(|reply| reply.run.clone())
                 .collect();
             let waited = wait::wait_all(ctx, &names, WaitFor::Gone, self.timeout).await?;
             exit = exit.worse(wait::report(ctx, &waited, WaitFor::Gone));

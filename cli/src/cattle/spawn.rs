@@ -96,7 +96,8 @@ pub(crate) struct Spawn {
 
 impl Spawn {
     pub(super) async fn run(self, ctx: &Context) -> Result<Exit, Failure> {
-        let (name, file) = self.what.file(ctx)?;
+        let name = self.what.name()?;
+        let file = self.what.file(ctx, Some(name.clone()))?;
         let body = serde_json::to_string(&file).context("cannot write the spec")?;
         let query = ApplyQuery {
             dry_run: self.dry_run,
@@ -134,17 +135,25 @@ impl Spawn {
 }
 
 impl SpawnArgs {
-    /// The name, and the spec file that somebody could have written instead.
-    pub(crate) fn file(&self, ctx: &Context) -> Result<(String, CattleFile), Failure> {
-        let name = match &self.name {
-            Some(name) => name.to_string(),
-            None => random_name(self.persona.as_str())?,
-        };
-        let file = CattleFile {
+    /// The name that was chosen.
+    pub(crate) fn chosen_name(&self) -> Option<String> {
+        self.name.as_ref().map(ToString::to_string)
+    }
+
+    fn name(&self) -> Result<String, Failure> {
+        match self.chosen_name() {
+            Some(name) => Ok(name),
+            None => random_name(self.persona.as_str()),
+        }
+    }
+
+    /// The spec file that somebody could have written instead.
+    pub(crate) fn file(&self, ctx: &Context, name: Option<String>) -> Result<CattleFile, Failure> {
+        Ok(CattleFile {
             api_version: API_VERSION.to_owned(),
             kind: KIND.to_owned(),
             metadata: Some(Metadata {
-                name: Some(name.clone()),
+                name,
                 labels: self.labels.iter().cloned().collect(),
             }),
             spec: CattleFileSpec {
@@ -159,8 +168,7 @@ impl SpawnArgs {
                 hetzner: None,
                 on_failure: None,
             },
-        };
-        Ok((name, file))
+        })
     }
 
     fn task(&self, ctx: &Context) -> Result<TaskInput, Failure> {

@@ -45,10 +45,13 @@ impl Enqueue {
     pub(super) async fn run(self, ctx: &Context) -> Result<Exit, Failure> {
         let (request, wait) = match self {
             Self::Spawn { what, wait } => {
-                let (name, file) = what.file(ctx)?;
+                // Without one the controller draws it from the idempotency key, so that a repeated
+                // request cannot make a second cattle.
+                let name = what.chosen_name();
+                let file = what.file(ctx, name.clone())?;
                 let request = JobRequest {
                     kind: JobKind::CattleSpawn,
-                    name: Some(name),
+                    name,
                     file: Some(file),
                     dry_run: false,
                     queue: what.queue,

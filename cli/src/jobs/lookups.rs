@@ -205,8 +205,8 @@ async fn wait(ctx: &Context, id: &str, timeout: Option<SpecDuration>) -> Result<
                     tokio::time::sleep(EARLY_ANSWER).await;
                 }
             }
-            Err(Failure::Connect(_) | Failure::Transport(_))
-                if away_since.unwrap_or(asked).elapsed() < MAX_AWAY =>
+            Err(failure)
+                if failure.is_away() && away_since.unwrap_or(asked).elapsed() < MAX_AWAY =>
             {
                 away_since.get_or_insert(asked);
                 tokio::time::sleep(RETRY_PAUSE).await;

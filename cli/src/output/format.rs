@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 use serde::Serialize;
 
-use super::Output;
+use super::{Output, clean, safe_json};
 use crate::exit::Failure;
 
 /// `-o`.
@@ -43,7 +43,7 @@ pub(super) fn document<T: Serialize>(value: &T, yaml: bool) -> Result<String, Fa
     let mut text = if yaml {
         to_yaml(value)?
     } else {
-        serde_json::to_string_pretty(value).context("cannot write the answer as JSON")?
+        safe_json(&serde_json::to_string_pretty(value).context("cannot write the answer as JSON")?)
     };
     if !text.ends_with('\n') {
         text.push('\n');
@@ -57,14 +57,21 @@ pub(super) fn stream_item<T: Serialize>(value: &T, yaml: bool) -> Result<String,
         Ok(format!("---\n{}", document(value, true)?))
     } else {
         let line = serde_json::to_string(value).context("cannot write the answer as JSON")?;
-        Ok(format!("{line}\n"))
+        Ok(format!("{}\n", safe_json(&line)))
     }
 }
 
 fn to_yaml<T: Serialize>(value: &T) -> anyhow::Result<String> {
     // By way of JSON's model, so that both formats say exactly the same.
     let value = serde_json::to_value(value).context("cannot write the answer as YAML")?;
-    serde_yaml::to_string(&value).context("cannot write the answer as YAML")
+    let yaml = serde_yaml::to_string(&value).context("cannot write the answer as YAML")?;
+    if yaml.lines().all(|line| clean(line) == line) {
+        return Ok(yaml);
+    }
+    // Something in it would act on the reader's display. JSON is YAML too, and has an escape for
+    // every character wherever it stands.
+    let json = serde_json::to_string_pretty(&value).context("cannot write the answer as YAML")?;
+    Ok(safe_json(&json))
 }
 
 #[cfg(test)]
@@ -76,9 +83,10 @@ mod tests {
 
     #[test]
     fn yaml_says_what_json_says() {
-        let value = json!({"items": [{"name": "no", "n": 1, "o": null, "t": "a: b\n\u{1b}[31m"}]});
+        let value =
+            json!({"items": [{"name": "no", "n": 1, "o": null, "t": "a: b\n\u{1b}[31m\u{202e}"}]});
         let yaml = document(&value, true).unwrap();
-        assert!(!yaml.contains('\u{1b}'), "{yaml:?}");
+        assert!(!yaml.contains(['\u{1b}', '\u{202e}']), "{yaml:?}");
         let back: serde_json::Value = serde_yaml::from_str(&yaml).unwrap();
         assert_eq!(back, value);
     }

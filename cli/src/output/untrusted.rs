@@ -7,6 +7,24 @@ pub(crate) fn clean(text: &str) -> String {
     escape(text).into_owned()
 }
 
+/// JSON in which no character acts on the reader's display. It stays the same JSON: what the
+/// serializer leaves alone (C1, bidi, invisible) is written as `\uXXXX`.
+pub(crate) fn safe_json(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    let mut utf16 = [0_u16; 2];
+    for c in text.chars() {
+        // Outside strings JSON has no other control character, inside it has none at all.
+        if c == '\n' || clean(c.encode_utf8(&mut [0; 4])).chars().eq([c]) {
+            safe.push(c);
+        } else {
+            for unit in c.encode_utf16(&mut utf16) {
+                safe.push_str(&format!("\\u{unit:04x}"));
+            }
+        }
+    }
+    safe
+}
+
 /// A log that comes in pieces: what a piece cuts in two waits for the next one.
 #[derive(Debug, Default)]
 pub(crate) struct LogText {
@@ -31,7 +49,21 @@ impl LogText {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn safe_json_still_means_the_same(text in any::<String>(), key in any::<String>()) {
+            let value = json!({key: [text]});
+            let safe = safe_json(&serde_json::to_string_pretty(&value).unwrap());
+            prop_assert_eq!(serde_json::from_str::<Value>(&safe).unwrap(), value);
+            prop_assert_eq!(clean(&safe), safe.replace('\n', "\\n"));
+        }
+    }
 
     #[test]
     fn a_character_cut_in_two_arrives_whole() {

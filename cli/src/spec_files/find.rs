@@ -54,7 +54,9 @@ pub(crate) fn find(ctx: &Context, named: &[PathBuf]) -> Result<Named, Failure> {
         } else if path.is_dir() {
             let set = canonical(&path)?;
             let mut paths = Vec::new();
-            walk(name, &path, 0, &mut paths)?;
+            // What lies here is named as one would type it: `rex.yaml`, not `./rex.yaml`.
+            let shown = name.strip_prefix(".").unwrap_or(name);
+            walk(shown, &path, 0, &mut paths)?;
             for (shown, path) in paths {
                 all.files.push(from_file(&shown, path, Some(set.clone()))?);
             }
@@ -130,7 +132,7 @@ fn walk(
     depth: usize,
     found: &mut Vec<(PathBuf, PathBuf)>,
 ) -> Result<(), Failure> {
-    let read = || format!("cannot read directory `{}`", shown.display());
+    let read = || format!("cannot read directory `{}`", directory.display());
     if depth > MAX_DEPTH {
         let error = anyhow::anyhow!("more than {MAX_DEPTH} directories deep").context(read());
         return Err(error.into());

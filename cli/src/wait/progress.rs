@@ -21,6 +21,8 @@ pub(crate) struct Progress {
     quiet: bool,
     spinners: Option<MultiProgress>,
     bars: BTreeMap<String, ProgressBar>,
+    /// The names of those that were named by something else.
+    names: RefCell<BTreeMap<String, String>>,
     /// What was last said of each, so that nothing is said twice.
     said: RefCell<BTreeMap<String, String>>,
 }
@@ -45,6 +47,7 @@ impl Progress {
             quiet: out.quiet,
             bars: bars.collect(),
             spinners,
+            names: RefCell::default(),
             said: RefCell::default(),
         }
     }
@@ -54,11 +57,15 @@ impl Progress {
         let Some(cattle) = only.or(event.cattle.as_deref()) else {
             return;
         };
+        if let Some(name) = &event.cattle {
+            self.is_called(cattle, name);
+        }
         self.say(cattle, &clean(&event.message));
     }
 
     /// A poll came back without what was waited for.
     pub(crate) fn status(&self, name: &str, status: &CattleStatus) {
+        self.is_called(name, &status.name);
         self.say(name, &present::phase_and_reason(status));
     }
 
@@ -76,7 +83,8 @@ impl Progress {
                 text = format!("{text}, {}", present::cost(cost));
             }
         }
-        self.line(&format!("{name}: {text}"));
+        self.is_called(name, &status.name);
+        self.line(&format!("{}: {text}", self.label(name)));
     }
 
     /// A sentence about one.
@@ -91,8 +99,26 @@ impl Progress {
         match self.bars.get(name) {
             Some(bar) => bar.set_message(text.to_owned()),
             None if self.spinners.is_some() => {}
-            None => self.line(&format!("{name}: {text}")),
+            None => self.line(&format!("{}: {text}", self.label(name))),
         }
+    }
+
+    /// What was named by a run or a server has a name as well, and people know it by that.
+    fn is_called(&self, target: &str, name: &str) {
+        let before = self
+            .names
+            .borrow_mut()
+            .insert(target.to_owned(), clean(name));
+        if before.is_none()
+            && let Some(bar) = self.bars.get(target)
+        {
+            bar.set_prefix(self.label(target));
+        }
+    }
+
+    fn label(&self, target: &str) -> String {
+        let names = self.names.borrow();
+        names.get(target).map_or(target, String::as_str).to_owned()
     }
 
     fn line(&self, text: &str) {

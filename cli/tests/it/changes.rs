@@ -56,8 +56,8 @@ fn destroy_can_wait_until_the_server_is_gone() {
     --- stdout ---
     rex: run 01JD3KZ6W8Q4T2N7V5X9Y1B3CD ends, spec removed
     --- stderr ---
-    01JD3KZ6W8Q4T2N7V5X9Y1B3CD: Finishing (destroyed)
-    01JD3KZ6W8Q4T2N7V5X9Y1B3CD: Canceled (destroyed) after 12m, 0.0060 EUR
+    rex: Finishing (destroyed)
+    rex: Canceled (destroyed) after 12m, 0.0060 EUR
     ");
 }
 

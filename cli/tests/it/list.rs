@@ -1,9 +1,14 @@
 //! `list`, in all its forms.
 
-use insta::assert_snapshot;
-use serde_json::json;
+use std::{
+    io::{BufRead as _, BufReader},
+    process::Stdio,
+};
 
-use crate::fake::{Fake, ended, list, pending, running};
+use insta::assert_snapshot;
+use serde_json::{Value, json};
+
+use crate::fake::{Fake, Reply, ended, event, list, pending, running};
 
 fn fake() -> Fake {
     let mut broken = running("broken");
@@ -136,4 +141,32 @@ fn names_from_outside_cannot_draw_on_the_terminal() {
     let fake = Fake::start().on("GET /v1/cattle", list(&[odd]));
     let run = fake.clawdlets(&["cattle", "list", "-o", "wide"]);
     assert!(run.stdout.contains("uid:1\\u{1b}[31m\\u{202e}"), "{run}");
+}
+
+#[test]
+fn a_watched_list_is_drawn_again_when_something_happens() {
+    let fake = Fake::start()
+        .on("GET /v1/cattle", list(&[pending("rex")]))
+        .on("GET /v1/cattle", list(&[running("rex")]))
+        .on(
+            "GET /v1/events",
+            Reply::Events(vec![event(9, "rex", "started", "the task begins")]),
+        );
+    let args = ["cattle", "list", "--watch", "-o", "json"];
+    let mut child = fake
+        .command(env!("CARGO_BIN_EXE_clawdlets"), &args)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let phases: Vec<Value> = BufReader::new(child.stdout.take().unwrap())
+        .lines()
+        .take(2)
+        .map(|line| {
+            let list: Value = serde_json::from_str(&line.unwrap()).unwrap();
+            list["items"][0]["phase"].clone()
+        })
+        .collect();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(phases, ["Pending", "Running"]);
 }

@@ -26,10 +26,10 @@ fn init_writes_a_project_that_validates() {
 
     Next:
       cd my-fleet
-      clawdlets cattle validate              check the spec files
-      clf-orchestrator demo                  see it work, without an account
-      $EDITOR fleet/clawdlets.json           your image, sizes and limits
-      clf-orchestrator run                   start the controller
+      clawdlets cattle validate               check the spec files
+      clf-orchestrator demo                   see it work, without an account
+      $EDITOR fleet/clawdlets.json            your image, sizes and limits
+      clf-orchestrator run                    start the controller
       clawdlets cattle apply -f cattle/specs  ask for cattle
     ");
     let project = dir.path().join("my-fleet");
@@ -85,22 +85,22 @@ fn validate_shows_every_error_of_every_file() {
     assert_snapshot!(clawdlets(dir.path(), &["cattle", "validate", "."]), @r"
     exit: 1
     --- stdout ---
-    ./good.yaml: valid
+    good.yaml: valid
     --- stderr ---
     error: `kind` must be `Cattle`, this is `Cow`
-     --> ./bad.yaml:2:7
+     --> bad.yaml:2:7
       |
     2 | kind: Cow
       |       ^^^
 
     error: missing field `spec.persona`
-     --> ./bad.yaml:4:3
+     --> bad.yaml:4:3
       |
     4 |   presona: rex
       |   ^^^^^^^
 
     error: unknown field `presona` in `spec`
-     --> ./bad.yaml:4:3
+     --> bad.yaml:4:3
       |
     4 |   presona: rex
       |   ^^^^^^^
@@ -108,7 +108,7 @@ fn validate_shows_every_error_of_every_file() {
       = help: did you mean `persona`?
 
     error: unclosed bracket '{'
-     --> ./worse.json:1:1
+     --> worse.json:1:1
       |
     1 | {
       | ^

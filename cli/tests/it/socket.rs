@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    os::unix::{fs::PermissionsExt as _, net::UnixListener},
+    os::unix::{fs::PermissionsExt as _, net::UnixListener, process::CommandExt as _},
 };
 
 use cattle_schemas::problem::{ErrorCode, Problem};
@@ -10,6 +10,9 @@ use insta::assert_snapshot;
 use serde_json::json;
 
 use crate::fake::{Fake, Reply, Run, list, plain_command, running};
+
+/// The user that has nothing, on every Linux.
+const NOBODY: u32 = 65_534;
 
 fn list_at(dir: &std::path::Path, args: &[&str]) -> Run {
     let mut command = plain_command(env!("CARGO_BIN_EXE_clawdlets"), dir);
@@ -72,15 +75,21 @@ fn a_socket_that_is_closed_to_us_names_the_group_that_may() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("sock");
     let _listener = UnixListener::bind(&path).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0)).unwrap();
-    let run = list_at(dir.path(), &["--socket", "sock"]);
-    if run.stderr.contains("permission") {
-        assert_eq!(run.code, 3, "{run}");
-        assert!(run.stderr.contains("hint: it is open to group `"), "{run}");
-    } else {
-        // Root may connect whatever the mode is; then nobody answers.
-        assert!(run.code != 0, "{run}");
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();
+    // Root may connect whatever the mode is, so it steps down first, with a program that everybody
+    // may start.
+    let program = dir.path().join("clawdlets");
+    fs::copy(env!("CARGO_BIN_EXE_clawdlets"), &program).unwrap();
+    let mut command = plain_command(program.to_str().unwrap(), dir.path());
+    command.args(["cattle", "list", "--socket", "sock"]);
+    if rustix::process::getuid().is_root() {
+        command.uid(NOBODY).gid(NOBODY);
     }
+    let run = Run::of(command, dir.path());
+    assert_eq!(run.code, 3, "{run}");
+    let told = "error: permission to connect to `sock` is denied\nhint: it is open to group `";
+    assert!(run.stderr.starts_with(told), "{run}");
 }
 
 #[test]

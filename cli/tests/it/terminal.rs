@@ -10,7 +10,7 @@ use std::{
 
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
-use crate::fake::{Fake, Reply, list, running};
+use crate::fake::{Fake, RUN, Reply, ended, list, running};
 
 /// Runs a program with a terminal as its stdout and stderr, and answers what it wrote there.
 fn on_a_terminal(mut command: Command) -> (i32, String) {
@@ -95,4 +95,33 @@ fn raw_logs_refuse_a_terminal() {
 fn what_is_not_raw_is_escaped_on_a_terminal_too() {
     let (code, seen) = on_a_terminal(command(&fake(), &["cattle", "logs", "rex"]));
     assert_eq!((code, seen.as_str()), (0, "\\u{1b}[2J\r\n"));
+}
+
+#[test]
+fn a_wait_on_a_terminal_ends_with_what_became_of_it() {
+    let fake = Fake::start()
+        .on("GET /v1/cattle/rex", running("rex"))
+        .on("GET /v1/cattle/rex", ended("rex", "Failed", "task-failed"));
+    let (code, seen) = on_a_terminal(command(&fake, &["cattle", "wait", "rex"]));
+    assert_eq!(code, 4, "{seen}");
+    assert!(
+        seen.contains("rex: Failed (task-failed) after 12m, 0.0060 EUR"),
+        "{seen:?}"
+    );
+}
+
+#[test]
+fn json_from_a_guest_is_safe_on_a_terminal_too() {
+    let fake = Fake::start().on(
+        "GET /v1/cattle/rex/result",
+        serde_json::json!({
+            "name": "rex", "run": RUN, "endReason": "completed", "result": "\u{9b}2J\u{202e}"
+        }),
+    );
+    for format in ["json", "yaml"] {
+        let args = ["cattle", "result", "rex", "-o", format];
+        let (code, seen) = on_a_terminal(command(&fake, &args));
+        assert_eq!(code, 0, "{seen}");
+        assert!(!seen.contains(['\u{9b}', '\u{202e}']), "{format}: {seen:?}");
+    }
 }

@@ -18,7 +18,10 @@ fn logs() -> (tempfile::TempDir, Logs) {
 }
 
 fn stored(next_offset: u64) -> Stored {
-    Stored { next_offset, full: false }
+    Stored {
+        next_offset,
+        full: false,
+    }
 }
 
 #[test]
@@ -26,9 +29,21 @@ fn bytes_that_come_twice_are_stored_once() {
     let (_dir, logs) = logs();
     let rex = run_id(1);
     assert_eq!(logs.append(rex, 0, b"hello ").unwrap(), stored(6));
-    assert_eq!(logs.append(rex, 0, b"hello ").unwrap(), stored(6), "the same call again");
-    assert_eq!(logs.append(rex, 3, b"lo world").unwrap(), stored(11), "an overlap");
-    assert_eq!(logs.append(rex, 2, b"XX").unwrap(), stored(11), "what is stored never changes");
+    assert_eq!(
+        logs.append(rex, 0, b"hello ").unwrap(),
+        stored(6),
+        "the same call again"
+    );
+    assert_eq!(
+        logs.append(rex, 3, b"lo world").unwrap(),
+        stored(11),
+        "an overlap"
+    );
+    assert_eq!(
+        logs.append(rex, 2, b"XX").unwrap(),
+        stored(11),
+        "what is stored never changes"
+    );
     assert_eq!(logs.read(rex, 0, 100).unwrap(), b"hello world");
 }
 
@@ -40,7 +55,11 @@ fn a_gap_is_refused_with_where_to_go_on() {
     logs.append(run_id(1), 0, b"abc").unwrap();
     let error = logs.append(run_id(1), u64::MAX, b"x").unwrap_err();
     assert!(matches!(error, LogError::Gap { next_offset: 3 }));
-    assert_eq!(logs.append(run_id(1), 0, b"").unwrap(), stored(3), "no bytes: a question");
+    assert_eq!(
+        logs.append(run_id(1), 0, b"").unwrap(),
+        stored(3),
+        "no bytes: a question"
+    );
 }
 
 #[test]
@@ -48,11 +67,23 @@ fn a_log_ends_at_its_limit() {
     let (_dir, logs) = logs();
     let chunk = vec![b'x'; 1024 * 1024];
     for mib in 0..15 {
-        assert!(!logs.append(run_id(1), mib * 1024 * 1024, &chunk).unwrap().full);
+        assert!(
+            !logs
+                .append(run_id(1), mib * 1024 * 1024, &chunk)
+                .unwrap()
+                .full
+        );
     }
-    logs.append(run_id(1), 15 * 1024 * 1024, &chunk[..chunk.len() - 1]).unwrap();
+    logs.append(run_id(1), 15 * 1024 * 1024, &chunk[..chunk.len() - 1])
+        .unwrap();
     let last = logs.append(run_id(1), MAX_LOG_BYTES - 1, b"ab").unwrap();
-    assert_eq!(last, Stored { next_offset: MAX_LOG_BYTES, full: true });
+    assert_eq!(
+        last,
+        Stored {
+            next_offset: MAX_LOG_BYTES,
+            full: true
+        }
+    );
     assert_eq!(logs.append(run_id(1), MAX_LOG_BYTES, b"c").unwrap(), last);
     assert_eq!(logs.length(run_id(1)).unwrap(), Some(MAX_LOG_BYTES));
 }
@@ -78,7 +109,10 @@ fn any_part_can_be_read() {
     assert_eq!(logs.read(run_id(1), 10, 3).unwrap(), b"");
     assert_eq!(logs.read(run_id(1), 99, 3).unwrap(), b"");
     assert_eq!(logs.tail(run_id(1), 3).unwrap(), (7, b"789".to_vec()));
-    assert_eq!(logs.tail(run_id(1), 99).unwrap(), (0, b"0123456789".to_vec()));
+    assert_eq!(
+        logs.tail(run_id(1), 99).unwrap(),
+        (0, b"0123456789".to_vec())
+    );
     assert_eq!(logs.length(run_id(2)).unwrap(), None);
     assert_eq!(logs.read(run_id(2), 0, 3).unwrap(), b"");
     assert_eq!(logs.tail(run_id(2), 3).unwrap(), (0, Vec::new()));
@@ -125,20 +159,41 @@ async fn room_is_made_from_the_oldest_ended_runs() {
     }
     let refused = logs.append(run_id(4), 0, &[b'x'; 200]).unwrap_err();
     assert!(matches!(refused, LogError::NoRoom));
-    assert_eq!(logs.append(run_id(4), 0, &[b'x'; 50]).unwrap(), stored(50), "what fits is stored");
+    assert_eq!(
+        logs.append(run_id(4), 0, &[b'x'; 50]).unwrap(),
+        stored(50),
+        "what fits is stored"
+    );
 
     assert_eq!(logs.make_room(&store).await.unwrap(), [run_id(2)]);
-    assert_eq!(logs.append(run_id(4), 50, &[b'x'; 200]).unwrap(), stored(250));
-    assert_eq!(logs.length(run_id(1)).unwrap(), Some(300), "a live run keeps its log");
+    assert_eq!(
+        logs.append(run_id(4), 50, &[b'x'; 200]).unwrap(),
+        stored(250)
+    );
+    assert_eq!(
+        logs.length(run_id(1)).unwrap(),
+        Some(300),
+        "a live run keeps its log"
+    );
     assert_eq!(logs.total(), 850);
-    assert_eq!(Logs::open(dir.path()).unwrap().total(), 850, "a restart counts the same");
+    assert_eq!(
+        Logs::open(dir.path()).unwrap().total(),
+        850,
+        "a restart counts the same"
+    );
 }
 
 #[tokio::test]
 async fn nothing_is_deleted_while_there_is_room() {
     let (_dir, logs) = logs();
-    logs.append(run_id(1), 0, b"of a run that nobody knows").unwrap();
-    assert!(logs.make_room(&MemoryStore::new()).await.unwrap().is_empty());
+    logs.append(run_id(1), 0, b"of a run that nobody knows")
+        .unwrap();
+    assert!(
+        logs.make_room(&MemoryStore::new())
+            .await
+            .unwrap()
+            .is_empty()
+    );
 }
 
 proptest! {

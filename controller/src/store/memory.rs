@@ -322,6 +322,18 @@ impl Store for MemoryStore {
         ready(self.state().tokens.get(&digest).cloned())
     }
 
+    fn tokens(&self, run: RunId) -> StoreFuture<'_, Vec<TokenRecord>> {
+        let state = self.state();
+        ready(
+            state
+                .tokens
+                .values()
+                .filter(|token| token.run == run)
+                .cloned()
+                .collect(),
+        )
+    }
+
     fn events(
         &self,
         after: u64,

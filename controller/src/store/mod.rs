@@ -169,6 +169,9 @@ pub trait Store: Send + Sync + 'static {
     /// The token with this digest, voided ones included.
     fn token(&self, digest: [u8; 32]) -> StoreFuture<'_, Option<TokenRecord>>;
 
+    /// All tokens of a run, voided ones included, in no order.
+    fn tokens(&self, run: RunId) -> StoreFuture<'_, Vec<TokenRecord>>;
+
     /// Events after an id, oldest first.
     fn events(
         &self,

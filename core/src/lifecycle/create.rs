@@ -8,7 +8,7 @@ use cattle_schemas::{
     status::{EndReason, PendingReason},
 };
 
-use super::Transition;
+use super::{Transition, deadlines};
 use crate::{
     desired::{Cattle, Origin},
     expiry,
@@ -62,6 +62,7 @@ pub fn begin(
         outcome_at: None,
         stop: None,
         ended: None,
+        called_at: None,
         gone_at: None,
     };
     let told = Transition::told(
@@ -144,13 +145,14 @@ pub fn refuse_create(
 }
 
 /// The create may or may not have happened: its reply was lost. It stays intended, and is settled
-/// by a list, a look-up or a further attempt under the same name.
+/// by a list, a look-up or a further attempt under the same name: the first time at once, unless
+/// `retry_at` says when, later with a growing wait.
 pub fn lost_reply(run: &mut Run, message: &str, retry_at: Option<Timestamp>) -> Transition {
     if run.server.is_some() || run.create != CreateState::Intended {
         return Transition::refused();
     }
     run.create_message = Some(message.to_owned());
-    run.retry_at = retry_at;
+    run.retry_at = Some(retry_at.unwrap_or(run.posted_at + deadlines::lost_again(run.attempt)));
     Transition::silent()
 }
 
@@ -182,12 +184,17 @@ pub fn retry(run: &mut Run, max_ttl: Duration, now: Timestamp) -> Transition {
     )
 }
 
-/// A look-up by name, asked at `asked_at`, found nothing. Settles a create whose reply was lost,
-/// unless the call is too young to be settled.
+/// A look-up by name, asked at `asked_at`, found nothing. Settles a create whose reply was lost; if
+/// the call is too young for that, nothing is asked or attempted until it is not.
 pub fn lookup_missed(run: &mut Run, asked_at: Timestamp, now: Timestamp) -> Transition {
-    let settled = asked_at >= run.posted_at + super::deadlines::CREATE_SETTLES;
-    if run.create != CreateState::Intended || run.server.is_some() || !settled {
+    if run.create != CreateState::Intended || run.server.is_some() {
         return Transition::refused();
+    }
+    run.called_at = Some(now);
+    let settles = run.posted_at + deadlines::CREATE_SETTLES;
+    if asked_at < settles {
+        run.retry_at = run.retry_at.max(Some(settles));
+        return Transition::silent();
     }
     run.earlier_attempt_open = false;
     refuse_create(
@@ -218,6 +225,13 @@ pub fn powered_on(run: &mut Run, now: Timestamp) -> Transition {
         EventReason::PoweredOn,
         "the server was off before its task began: powered on",
     )
+}
+
+/// A call about the run's server came back, other than its create and its delete: it was looked
+/// for, asked for or relabelled, whether that worked or not. The next one waits for a newer list.
+pub fn called(run: &mut Run, now: Timestamp) -> Transition {
+    run.called_at = Some(now);
+    Transition::silent()
 }
 
 /// Takes over a server whose run is not in the ledger. Its guest's tokens are not known, so it

@@ -28,6 +28,12 @@ pub const ABSENCE: Duration = Duration::from_secs(15);
 /// that appears later still carries its run's label and is deleted for that.
 pub const CREATE_SETTLES: Duration = Duration::from_secs(15);
 
+/// A look-up that failed is not repeated before this.
+pub const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+/// The longest wait between attempts whose replies are lost.
+const MAX_LOST_AGAIN: Duration = Duration::from_secs(60);
+
 /// The reaper leaves this much to a controller that is alive and hands over.
 pub const REAPER_GRACE: Duration = Duration::from_secs(120);
 
@@ -44,6 +50,14 @@ const FIRST_BACKOFF: Duration = Duration::from_secs(30);
 #[must_use]
 pub fn backoff(failures: u32) -> Duration {
     FIRST_BACKOFF * 4_u32.saturating_pow(failures.saturating_sub(1).min(4))
+}
+
+/// How long after the `attempt`th create, whose reply was lost, the next one waits: not at all
+/// after the first, for the reply of a call that took its time; then longer and longer, for an API
+/// that answers nothing.
+#[must_use]
+pub fn lost_again(attempt: u32) -> Duration {
+    (LOOK_AGAIN * attempt.saturating_sub(1).min(12)).min(MAX_LOST_AGAIN)
 }
 
 /// When a run that has not started is given up. `heard_since` is since when guests can be heard:

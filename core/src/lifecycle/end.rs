@@ -101,10 +101,15 @@ pub fn delete_failed(run: &mut Run, message: &str, retry_at: Timestamp) -> Trans
     Transition::told(EventReason::Alert, format!("the server stays: {message}"))
 }
 
-/// The server of an ended run is proved gone, or it is certain that there never was one.
+/// The server of an ended run is proved gone, or it is certain that there never was one. A second
+/// proof counts too: there was a server again, and lists from before are old news.
 pub fn mark_gone(run: &mut Run, now: Timestamp) -> Transition {
-    if run.is_live() || run.gone_at.is_some() {
+    if run.is_live() {
         return Transition::refused();
+    }
+    if let Some(gone) = run.gone_at {
+        run.gone_at = Some(gone.max(now));
+        return Transition::silent();
     }
     run.gone_at = Some(now);
     run.retry_at = None;

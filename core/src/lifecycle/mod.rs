@@ -21,7 +21,7 @@ pub use self::{
     assignment::{close, enqueue, rerun},
     change::{ExtendError, extend, update},
     create::{
-        accept_create, adopt, adopt_unknown, begin, lookup_missed, lost_reply, mark_booted,
+        accept_create, adopt, adopt_unknown, begin, called, lookup_missed, lost_reply, mark_booted,
         powered_on, refuse_create, retry,
     },
     end::{Ending, delete_failed, end, found_gone, gone_reason, mark_gone, release, stop},

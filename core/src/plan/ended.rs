@@ -35,7 +35,7 @@ fn kept(pass: &mut Pass<'_>, run: &Run) -> bool {
         live::relabel(pass, run, server);
     } else if let Some(server) = &run.server
         && !pass.in_flight(run)
-        && pass.listed_after(run.ended.as_ref().map(|end| end.at))
+        && pass.listed_after(run.ended.as_ref().map(|end| end.at).max(run.called_at))
     {
         pass.sections.servers.push(Action::ConfirmGone {
             run: run.id,
@@ -84,10 +84,7 @@ fn remove(pass: &mut Pass<'_>, run: &Run) {
         });
     } else if run.create == CreateState::Refused {
         pass.sections.ledger.push(Action::MarkGone { run: run.id });
-    } else if pass.due(run.posted_at + deadlines::CREATE_SETTLES) {
-        pass.sections.servers.push(Action::Lookup {
-            run: run.id,
-            name: run.server_name(),
-        });
+    } else {
+        live::look_up(pass, run);
     }
 }

@@ -257,7 +257,8 @@ fn update(pass: &mut Pass<'_>, run: &Run) -> Option<Run> {
 
 /// Puts a server's labels right. Also of a kept server, whose expiry may have moved.
 pub(super) fn relabel(pass: &mut Pass<'_>, run: &Run, server: &ObservedServer) {
-    if pass.in_flight(run) || server.status == ServerState::Deleting {
+    let stale = !pass.listed_after(run.called_at);
+    if stale || pass.in_flight(run) || server.status == ServerState::Deleting {
         return;
     }
     let wanted = labels::of_run(run, &pass.limits.fleet, &pass.limits.fleet_labels);
@@ -292,7 +293,8 @@ fn unseen(pass: &mut Pass<'_>, run: &Run) {
             .max(Some(run.posted_at))
             .max(run.booted_at)
             .max(run.last_seen_at)
-            .max(run.env_at);
+            .max(run.env_at)
+            .max(run.called_at);
         if pass.listed_after(last_known) {
             pass.sections.servers.push(Action::ConfirmGone {
                 run: run.id,
@@ -313,7 +315,16 @@ fn unseen(pass: &mut Pass<'_>, run: &Run) {
     }
     if may_retry(pass, run) {
         pass.sections.starts.push(Action::Retry { run: run.id });
-    } else if pass.due(run.posted_at + deadlines::CREATE_SETTLES) {
+    } else {
+        look_up(pass, run);
+    }
+}
+
+/// Asks for a server by name, once the create is old enough for the answer to settle it.
+pub(super) fn look_up(pass: &mut Pass<'_>, run: &Run) {
+    let settles = run.posted_at + deadlines::CREATE_SETTLES;
+    let again = run.called_at.map(|at| at + deadlines::LOOK_AGAIN);
+    if pass.due(settles.max(again.unwrap_or(settles))) {
         pass.sections.servers.push(Action::Lookup {
             run: run.id,
             name: run.server_name(),

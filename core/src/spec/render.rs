@@ -88,11 +88,13 @@ fn shown_line(diagnostic: &Diagnostic, source: &str) -> Option<(String, usize, u
         .char_indices()
         .nth(before)
         .map_or(text.len(), |(at, _)| at);
-    let word = text[start..]
+    let rest = &text[start..];
+    let word = rest
         .find(|c: char| c.is_whitespace() || matches!(c, ':' | ',' | '}' | ']'))
-        .unwrap_or(text.len() - start)
-        .max(1);
-    let end = (start + word).min(text.len()).max(start);
+        .unwrap_or(rest.len());
+    // Never nothing, where there is something.
+    let first = rest.chars().next().map_or(0, char::len_utf8);
+    let end = start + word.max(first);
     // Escapes would move what is pointed at; a line that needs them is not shown.
     matches!(
         crate::untrusted::escape(&text.replace('\t', " ")),

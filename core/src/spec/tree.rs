@@ -110,9 +110,8 @@ pub(crate) fn read(path: &str, bytes: &[u8]) -> Result<Node, Box<Diagnostic>> {
             return Err(fail(place, message, None));
         }
     };
-    if let Some(at) =
-        text.find(|c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t' | '\u{85}'))
-    {
+    // JSON may hold DEL and C1 as they are; C0 it may not, and no text does.
+    if let Some(at) = text.find(|c: char| c < ' ' && !matches!(c, '\n' | '\r' | '\t')) {
         let place = place_of(bytes, at);
         let character = text[at..].chars().next().map_or(0, u32::from);
         let message = format!("control character U+{character:04X}: this is not a text file");

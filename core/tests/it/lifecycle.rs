@@ -272,10 +272,9 @@ fn a_refusal_settles_nothing_while_an_earlier_reply_is_missing() {
         !world.rex().is_refused(),
         "the first attempt may have made a server"
     );
-    assert!(
-        !lifecycle::lookup_missed(world.rex(), at(112), at(112)).applied,
-        "too young"
-    );
+    let _ = lifecycle::lookup_missed(world.rex(), at(112), at(112));
+    assert!(!world.rex().is_refused(), "too young to be settled");
+    assert_eq!(world.rex().retry_at, Some(at(125)));
     assert!(lifecycle::lookup_missed(world.rex(), at(125), at(125)).applied);
     assert!(world.rex().is_refused());
 }
@@ -383,4 +382,29 @@ fn each_phase_follows_from_the_record() {
 #[test]
 fn a_live_run_is_never_gone() {
     assert!(!lifecycle::mark_gone(World::running().rex(), at(200)).applied);
+}
+
+#[test]
+fn replies_lost_again_and_again_are_waited_for_longer() {
+    let mut world = World::intended();
+    let run = world.rex();
+    let mut waits = Vec::new();
+    for _ in 0..4 {
+        let _ = lifecycle::lost_reply(run, "timed out", None);
+        let retry_at = run.retry_at.unwrap();
+        waits.push((retry_at - run.posted_at).num_seconds());
+        let _ = lifecycle::retry(run, secs(86_400), retry_at);
+    }
+    assert_eq!(waits, [0, 5, 10, 15]);
+    assert_eq!(deadlines::lost_again(1000), secs(60));
+}
+
+#[test]
+fn a_later_proof_makes_older_lists_old_news() {
+    let mut world = World::ended();
+    let _ = lifecycle::mark_gone(world.rex(), at(101));
+    assert!(lifecycle::mark_gone(world.rex(), at(150)).applied);
+    assert_eq!(world.rex().gone_at, Some(at(150)));
+    let _ = lifecycle::mark_gone(world.rex(), at(140));
+    assert_eq!(world.rex().gone_at, Some(at(150)));
 }

@@ -119,6 +119,7 @@ impl World {
                 resources,
             },
         );
+        self.running_actions.insert(id);
         if let Some(due) = due {
             self.schedule(due, Event::ActionDue(id));
         }
@@ -132,6 +133,7 @@ impl World {
             return None;
         }
         action.finished = Some(self.now);
+        self.running_actions.remove(&id);
         let action = action.clone();
         self.finished_actions.push_back(id);
         if self.finished_actions.len() > FINISHED_KEPT
@@ -145,10 +147,11 @@ impl World {
     /// Ends every running action of a server that is no more.
     pub(crate) fn fail_actions_of(&mut self, server: u64) {
         let running: Vec<u64> = self
-            .actions
-            .values()
-            .filter(|a| a.finished.is_none() && a.resource(Kind::Server) == Some(server))
-            .map(|a| a.id)
+            .running_actions
+            .iter()
+            .filter_map(|id| self.actions.get(id))
+            .filter(|action| action.resource(Kind::Server) == Some(server))
+            .map(|action| action.id)
             .collect();
         for id in running {
             if let Some(action) = self.actions.get_mut(&id) {
@@ -218,6 +221,15 @@ impl World {
         kind: Kind,
         of: Option<u64>,
     ) -> Result<Answer, ApiError> {
+        match (kind, of) {
+            (Kind::Server, Some(id)) => {
+                self.server(id)?;
+            }
+            (Kind::Firewall, Some(id)) => {
+                self.firewall(id)?;
+            }
+            _ => {}
+        }
         let ids = ids(request)?;
         let wanted: Vec<&str> = request.params("status").collect();
         let found = self

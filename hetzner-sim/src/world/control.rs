@@ -224,6 +224,7 @@ impl World {
         let render = |servers: &mut dyn Iterator<Item = &Server>| -> Vec<Value> {
             servers.map(|server| self.render_state(server)).collect()
         };
+        let standing = self.bucket.standing(self.now);
         json!({
             "now": self.stamp(self.now),
             "uptimeMs": (self.now - self.started).num_milliseconds(),
@@ -233,6 +234,7 @@ impl World {
             "serversCreated": self.servers_created,
             "maxServers": self.max_servers,
             "restricted": self.restricted,
+            "rateLimit": {"limit": standing.limit, "remaining": standing.remaining},
             "clockOffsetMs": self.clock_offset.num_milliseconds(),
             "stock": self.stock.pairs(),
         })

@@ -77,7 +77,7 @@ const SORT: &[SortField<Firewall>] = &[
 ];
 
 impl World {
-    fn firewall(&self, id: u64) -> Result<&Firewall, ApiError> {
+    pub(crate) fn firewall(&self, id: u64) -> Result<&Firewall, ApiError> {
         self.firewalls
             .get(&id)
             .ok_or_else(|| ApiError::not_found("firewall", id))

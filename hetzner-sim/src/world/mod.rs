@@ -24,7 +24,7 @@ mod stock;
 mod time;
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     net::Ipv4Addr,
 };
 
@@ -134,6 +134,7 @@ pub struct World {
     servers: BTreeMap<u64, Server>,
     names: HashMap<String, u64>,
     gone: VecDeque<Server>,
+    gone_kept: usize,
     forgotten: cost::Forgotten,
     servers_at_once_max: usize,
     servers_created: u64,
@@ -142,6 +143,7 @@ pub struct World {
     ssh_keys: BTreeMap<u64, SshKey>,
     placement_groups: BTreeMap<u64, PlacementGroup>,
     actions: BTreeMap<u64, Action>,
+    running_actions: BTreeSet<u64>,
     finished_actions: VecDeque<u64>,
 
     last_server: u64,
@@ -184,6 +186,7 @@ impl World {
             servers: BTreeMap::new(),
             names: HashMap::new(),
             gone: VecDeque::new(),
+            gone_kept: GONE_KEPT,
             forgotten: cost::Forgotten::default(),
             servers_at_once_max: 0,
             servers_created: 0,
@@ -192,6 +195,7 @@ impl World {
             ssh_keys: BTreeMap::new(),
             placement_groups: BTreeMap::new(),
             actions: BTreeMap::new(),
+            running_actions: BTreeSet::new(),
             finished_actions: VecDeque::new(),
             // Beyond 32 bits, so that a client which cuts ids fails here and not in production.
             last_server: 5_000_000_000,

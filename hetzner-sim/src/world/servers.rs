@@ -116,7 +116,7 @@ impl World {
         server.locks.clear();
         server.firewalls.clear();
         self.gone.push_back(server);
-        while self.gone.len() > super::GONE_KEPT {
+        while self.gone.len() > self.gone_kept {
             if let Some(forgotten) = self.gone.pop_front() {
                 self.forget_cost(&forgotten);
             }

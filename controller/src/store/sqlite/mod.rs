@@ -226,6 +226,12 @@ impl Store for SqliteStore {
         })
     }
 
+    fn tokens(&self, run: RunId) -> StoreFuture<'_, Vec<TokenRecord>> {
+        self.read("look up a run's tokens", move |on| {
+            Box::pin(read::tokens(on, run))
+        })
+    }
+
     fn events(
         &self,
         after: u64,

@@ -216,15 +216,30 @@ pub(super) async fn token(
     .fetch_optional(on)
     .await
     .map_err(database("look up a token"))?;
-    let Some(row) = row else {
-        return Ok(None);
-    };
-    let idempotency: Option<Vec<u8>> = column(&row, 4)?;
-    Ok(Some(TokenRecord {
-        digest: digest("token", column(&row, 0)?)?,
-        run: word("token", column(&row, 1)?)?,
-        attempt: column(&row, 2)?,
-        kind: match column::<String>(&row, 3)?.as_str() {
+    row.as_ref().map(token_row).transpose()
+}
+
+pub(super) async fn tokens(
+    on: &mut SqliteConnection,
+    run: RunId,
+) -> Result<Vec<TokenRecord>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT digest, run, attempt, kind, idempotency, peer, voided FROM tokens WHERE run = ?",
+    )
+    .bind(run.to_string())
+    .fetch_all(on)
+    .await
+    .map_err(database("look up a run's tokens"))?;
+    rows.iter().map(token_row).collect()
+}
+
+fn token_row(row: &SqliteRow) -> Result<TokenRecord, StoreError> {
+    let idempotency: Option<Vec<u8>> = column(row, 4)?;
+    Ok(TokenRecord {
+        digest: digest("token", column(row, 0)?)?,
+        run: word("token", column(row, 1)?)?,
+        attempt: column(row, 2)?,
+        kind: match column::<String>(row, 3)?.as_str() {
             "bootstrap" => TokenKind::Bootstrap,
             // The table allows no third.
             _ => TokenKind::Session,
@@ -232,9 +247,9 @@ pub(super) async fn token(
         idempotency: idempotency
             .map(|bytes| digest("token", bytes))
             .transpose()?,
-        peer: column(&row, 5)?,
-        voided: column(&row, 6)?,
-    }))
+        peer: column(row, 5)?,
+        voided: column(row, 6)?,
+    })
 }
 
 pub(super) async fn events(

@@ -172,3 +172,44 @@ fn a_limit_that_lacks_the_fleets_own_choice_is_an_error_of_the_fleet() {
     let errors = Fleet::load("clawdlets.json", text.as_bytes()).unwrap_err();
     assert_snapshot!(show(&errors), @"clawdlets.json:7:34: `cattle.limits.serverTypes` lacks the fleet's own choice `cpx22`");
 }
+
+#[test]
+fn an_error_after_wide_characters_is_pointed_at_where_it_is() {
+    let text = with("{ team: docs }", "{ größe: xl, 大小: xl, run: x }");
+    let errors = crate::spec::parse("rex-1.yaml", "rex-1", text.as_bytes()).unwrap_err();
+    assert_snapshot!(render(&errors, Some(&text), false), @r#"
+    error: `größe` is not a label key: 1 to 63 of A-Z, a-z, 0-9, `.`, `_`, `-`, first and last alphanumeric
+     --> rex-1.yaml:5:13
+      |
+    5 |   labels: { größe: xl, 大小: xl, run: x }
+      |             ^^^^^
+
+    error: `大小` is not a label key: 1 to 63 of A-Z, a-z, 0-9, `.`, `_`, `-`, first and last alphanumeric
+     --> rex-1.yaml:5:24
+      |
+    5 |   labels: { größe: xl, 大小: xl, run: x }
+      |                        ^^^^
+
+    error: label key `run` is reserved
+     --> rex-1.yaml:5:32
+      |
+    5 |   labels: { größe: xl, 大小: xl, run: x }
+      |                                  ^^^
+    "#);
+}
+
+#[test]
+fn what_a_file_says_cannot_act_on_the_terminal() {
+    let text = with("team: docs", "team: \"\\e[2Jx\\u202e\"");
+    let errors = crate::spec::parse("a\u{1b}b.yaml", "rex-1", text.as_bytes()).unwrap_err();
+    let shown = render(&errors, Some(&text), false) + &show(&errors);
+    assert!(!shown.contains(['\u{1b}', '\u{202e}']), "{shown:?}");
+    assert!(shown.contains("\\u{1b}[2Jx"), "{shown}");
+}
+
+#[test]
+fn an_error_at_a_wide_space_is_shown_too() {
+    let text = SPEC.replace("\n  labels", "\n\u{2000} labels");
+    let errors = crate::spec::parse("rex-1.yaml", "rex-1", text.as_bytes()).unwrap_err();
+    assert!(render(&errors, Some(&text), false).contains("rex-1.yaml:5:1"));
+}

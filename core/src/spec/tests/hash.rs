@@ -100,7 +100,20 @@ proptest! {
     }
 
     #[test]
-    fn any_message_survives_printing_and_parsing(message in "\\PC{1,200}", id in "[ -~]{1,40}") {
+    fn a_spec_printed_as_yaml_reads_the_same(message in "\\PC{1,200}", id in "[ -~]{1,40}") {
+        prop_assume!(!message.trim().is_empty() && !id.trim().is_empty());
+        let mut document = parsed(SPEC).to_document(None);
+        let task = document.spec.task.as_mut().unwrap();
+        task.message = message;
+        task.task_id = Some(id);
+        let yaml = serde_yaml::to_string(&document).unwrap();
+        let again = parse("rex-1.yaml", "rex-1", yaml.as_bytes());
+        prop_assert!(again.is_ok(), "{again:?} {yaml}");
+        prop_assert_eq!(again.unwrap().to_document(None), document);
+    }
+
+    #[test]
+    fn any_message_survives_printing_and_parsing(message in any::<String>(), id in "[ -~]{1,40}") {
         prop_assume!(!message.trim().is_empty() && !id.trim().is_empty());
         let mut document = parsed(SPEC).to_document(None);
         let task = document.spec.task.as_mut().unwrap();

@@ -226,6 +226,28 @@ fn servers_at_once_counts_creates_and_deletes_in_flight() {
 }
 
 #[test]
+fn the_actions_of_a_server_that_is_not_there_are_a_404() {
+    let mut account = Account::new();
+    assert_eq!(account.status_of("GET", "/v1/servers/1/actions"), 404);
+    assert_eq!(account.status_of("GET", "/v1/firewalls/1/actions"), 404);
+}
+
+#[test]
+fn servers_of_long_ago_are_forgotten_one_by_one_but_not_what_they_cost() {
+    let mut account = Account::with(timed().create_ms(0).boot_ms(0));
+    account.world.gone_kept = 5;
+    for n in 0..8 {
+        let id = account.create(&order(&format!("s{n}")));
+        account.world.advance(account.now);
+        account.world.remove_server(id);
+    }
+    let cost = account.world.cost();
+    assert_eq!(cost.servers.len(), 5);
+    assert_eq!(cost.started_hours, 8);
+    assert_eq!(cost.total.to_string(), "0.0768");
+}
+
+#[test]
 fn equal_seeds_give_equal_accounts() {
     let mut one = Account::new();
     let mut two = Account::new();

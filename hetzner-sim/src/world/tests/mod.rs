@@ -6,6 +6,7 @@ mod faults;
 mod firewalls;
 mod guests;
 mod lifecycle;
+mod properties;
 mod refusals;
 mod replies;
 

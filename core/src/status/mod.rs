@@ -1,25 +1,30 @@
 //! What is said about a cattle. A status always says why something waits.
 
+mod conditions;
+mod controller;
+mod run;
+
 use std::collections::BTreeMap;
 
 use cattle_schemas::{
     Timestamp,
     duration::SpecDuration,
     problem::Diagnostic,
-    status::{
-        CattleStatus, Condition, ConditionType, ControllerStatus, Cost, PendingReason, Phase,
-        RunStatus, ServerStatus, SpecOrigin, SpecSummary,
-    },
+    status::{CattleStatus, ConditionType, PendingReason, Phase, SpecOrigin, SpecSummary},
 };
 
+use self::conditions::{condition, conditions};
+pub use self::{
+    controller::controller_status,
+    run::{run_cost, run_status},
+};
 use crate::{
-    action::{Limits, Waiting},
-    cost,
-    desired::{Cattle, Desired, RootState, SpecEntry, SpecState},
+    action::Waiting,
+    desired::{Cattle, SpecEntry, SpecState},
     ledger::{Assignment, Run},
     lifecycle::phase_of,
     names::CattleName,
-    observed::{Observed, ObservedServer},
+    observed::ObservedServer,
 };
 
 /// Everything that is known about one cattle.
@@ -220,150 +225,6 @@ fn diagnostics(entry: &SpecEntry) -> &[Diagnostic] {
     }
 }
 
-fn condition(
-    kind: ConditionType,
-    status: bool,
-    reason: &str,
-    message: impl Into<String>,
-    since: Option<Timestamp>,
-) -> Condition {
-    Condition {
-        kind,
-        status,
-        reason: reason.to_owned(),
-        message: message.into(),
-        since,
-    }
-}
-
-fn conditions(known: &Known<'_>, latest: Option<&Run>) -> Vec<Condition> {
-    let spec_valid = match known.entry.map(|entry| &entry.state) {
-        Some(SpecState::Valid(_)) => condition(ConditionType::SpecValid, true, "valid", "", None),
-        Some(SpecState::Broken(diagnostics)) => condition(
-            ConditionType::SpecValid,
-            false,
-            "invalid",
-            invalid(diagnostics),
-            None,
-        ),
-        Some(SpecState::Absent { since }) => condition(
-            ConditionType::SpecValid,
-            false,
-            "absent",
-            "its spec file is not there",
-            Some(*since),
-        ),
-        None => condition(
-            ConditionType::SpecValid,
-            false,
-            "none",
-            "there is no spec file",
-            None,
-        ),
-    };
-    let mut conditions = vec![spec_valid];
-    if let Some(run) = latest {
-        conditions.extend(known.entry.and_then(valid).and_then(|c| drifted(run, c)));
-        conditions.extend(kept(run, known.now));
-    }
-    if let Some(server) = known.server {
-        conditions.extend(labels_unread(server));
-    }
-    conditions
-}
-
-/// `invalid, line 5`: what `list` shows beside the phase; the rest is in the diagnostics.
-fn invalid(diagnostics: &[Diagnostic]) -> String {
-    match diagnostics.first() {
-        None => "invalid".to_owned(),
-        Some(first) if first.line == 0 => format!("invalid: {}", first.message),
-        Some(first) => {
-            let more = match diagnostics.len() - 1 {
-                0 => String::new(),
-                n => format!(" (and {n} more)"),
-            };
-            format!("invalid, line {}: {}{more}", first.line, first.message)
-        }
-    }
-}
-
-fn drifted(run: &Run, cattle: &Cattle) -> Option<Condition> {
-    if !run.is_live() || run.hash != cattle.hash {
-        return None;
-    }
-    let (was, is) = (&run.spec.placement, &cattle.placement);
-    let mut differences = Vec::new();
-    if was.image != is.image {
-        differences.push(format!("image {} instead of {}", was.image, is.image));
-    }
-    if was.server_types != is.server_types {
-        differences.push(format!(
-            "server types {} instead of {}",
-            was.server_types.join(", "),
-            is.server_types.join(", ")
-        ));
-    }
-    if was.locations != is.locations {
-        differences.push(format!(
-            "locations {} instead of {}",
-            was.locations.join(", "),
-            is.locations.join(", ")
-        ));
-    }
-    if run.spec.model != cattle.model {
-        differences.push(format!(
-            "model {} instead of {}",
-            run.spec.model, cattle.model
-        ));
-    }
-    (!differences.is_empty()).then(|| {
-        condition(
-            ConditionType::Drifted,
-            true,
-            "next-run",
-            format!(
-                "the run has {}; the next run follows its spec",
-                differences.join("; ")
-            ),
-            None,
-        )
-    })
-}
-
-fn kept(run: &Run, now: Timestamp) -> Option<Condition> {
-    let (end, until) = (run.ended.as_ref()?, run.kept_until()?);
-    run.is_kept(now).then(|| {
-        let reason = if run.spec.auto_shutdown {
-            "on-failure-hold"
-        } else {
-            "auto-shutdown-off"
-        };
-        condition(
-            ConditionType::Kept,
-            true,
-            reason,
-            format!(
-                "its server is kept, and billed, until {}",
-                until.format("%Y-%m-%d %H:%M:%S UTC")
-            ),
-            Some(end.at),
-        )
-    })
-}
-
-fn labels_unread(server: &ObservedServer) -> Option<Condition> {
-    let problems = &server.labels.problems;
-    (!problems.is_empty()).then(|| {
-        condition(
-            ConditionType::Drifted,
-            true,
-            "labels",
-            problems.join("; "),
-            None,
-        )
-    })
-}
-
 /// The status of a server that no run stands behind; it has the server's name.
 #[must_use]
 pub fn orphan_status(server: &ObservedServer) -> CattleStatus {
@@ -432,133 +293,4 @@ fn written(duration: std::time::Duration) -> SpecDuration {
         .as_secs()
         .clamp(1, cattle_schemas::duration::MAX_SECONDS);
     SpecDuration::from_secs(seconds).expect("clamped into its range")
-}
-
-/// The status of one run.
-#[must_use]
-pub fn run_status(
-    run: &Run,
-    server: Option<&ObservedServer>,
-    currency: &str,
-    now: Timestamp,
-) -> RunStatus {
-    RunStatus {
-        run: run.id.to_string(),
-        phase: phase_of(run, server),
-        end_reason: run.ended.as_ref().map(|end| end.reason),
-        message: run.ended.as_ref().map(|end| end.message.clone()),
-        attempt: run.attempt,
-        server: run.server.as_ref().map(|known| ServerStatus {
-            id: known.id.0,
-            name: known.name.clone(),
-            status: server
-                .filter(|_| run.gone_at.is_none())
-                .map(|server| server.status.as_str().to_owned()),
-            server_type: known.server_type.clone(),
-            location: known.location.clone(),
-            ipv4: known.ipv4.clone(),
-        }),
-        created_at: run.created_at,
-        booted_at: run.booted_at,
-        started_at: run.started_at,
-        last_seen_at: run.last_seen_at,
-        ended_at: run.ended.as_ref().map(|end| end.at),
-        gone_at: run.gone_at,
-        expires_at: run.gone_at.is_none().then_some(run.expires_at),
-        exit_code: run.outcome.as_ref().and_then(|outcome| outcome.exit_code),
-        cost: run_cost(run, currency, now),
-    }
-}
-
-/// What a run costs so far; `None` while the price is not known.
-#[must_use]
-pub fn run_cost(run: &Run, currency: &str, now: Timestamp) -> Option<Cost> {
-    let server = run.server.as_ref()?;
-    let hourly = server.hourly_price.as_deref()?.parse().ok()?;
-    let created = server.created.unwrap_or(run.posted_at);
-    let started_hours = cost::started_hours(created, run.gone_at.unwrap_or(now));
-    Some(Cost {
-        amount: cost::cost(hourly, started_hours, None).to_string(),
-        currency: currency.to_owned(),
-        started_hours,
-    })
-}
-
-/// The controller's own status.
-#[must_use]
-pub fn controller_status(
-    version: &str,
-    limits: &Limits,
-    observed: &Observed,
-    desired: &Desired,
-    config_error: Option<&str>,
-) -> ControllerStatus {
-    let paused = |kind, why: Option<&str>| match why {
-        Some(why) => condition(kind, true, "paused", why, None),
-        None => condition(kind, false, "running", "", None),
-    };
-    let disabled = (!limits.enabled).then_some("cattle.enabled is false");
-    let unread: Vec<String> = desired
-        .roots
-        .iter()
-        .filter_map(|(root, state)| match state {
-            RootState::Readable => None,
-            RootState::Unreadable(why) => Some(format!("{root}: {why}")),
-        })
-        .collect();
-    ControllerStatus {
-        fleet: limits.fleet.to_string(),
-        version: version.to_owned(),
-        conditions: vec![
-            paused(
-                ConditionType::StartsPaused,
-                limits.starts_paused.as_deref().or(disabled),
-            ),
-            paused(ConditionType::EndsPaused, limits.ends_paused.as_deref()),
-            match (&observed.unreachable, observed.listed_at) {
-                (Some(why), at) => condition(
-                    ConditionType::HetznerReachable,
-                    false,
-                    "list-failed",
-                    why,
-                    at,
-                ),
-                (None, None) => condition(
-                    ConditionType::HetznerReachable,
-                    false,
-                    "not-listed",
-                    "waits for the first list of servers",
-                    None,
-                ),
-                (None, Some(_)) => {
-                    condition(ConditionType::HetznerReachable, true, "listed", "", None)
-                }
-            },
-            match config_error {
-                Some(why) => condition(
-                    ConditionType::FleetConfigValid,
-                    false,
-                    "invalid",
-                    format!("the last good configuration stays in use: {why}"),
-                    None,
-                ),
-                None => condition(ConditionType::FleetConfigValid, true, "valid", "", None),
-            },
-            if unread.is_empty() {
-                condition(ConditionType::SpecsReadable, true, "readable", "", None)
-            } else {
-                condition(
-                    ConditionType::SpecsReadable,
-                    false,
-                    "unreadable",
-                    format!(
-                        "nothing of it is ended for its absence: {}",
-                        unread.join("; ")
-                    ),
-                    None,
-                )
-            },
-        ],
-        listed_at: observed.listed_at,
-    }
 }

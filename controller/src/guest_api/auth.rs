@@ -1,0 +1,134 @@
+//! Who calls: the peer's address first, then the token it shows.
+
+use std::{net::IpAddr, sync::Arc};
+
+use axum::{
+    extract::{Extension, Request, State},
+    http::{HeaderMap, header::AUTHORIZATION},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use cattle_core::ledger::Run;
+use subtle::ConstantTimeEq;
+
+use super::{
+    Desk, Peer,
+    problem::{Answer, Refusal},
+};
+use crate::{
+    settings::PeerCheck,
+    store::{TokenKind, TokenRecord},
+    token,
+};
+use cattle_schemas::problem::ErrorCode;
+
+/// A token is 64 hex digits; anything longer is none, and not hashed.
+const MAX_TOKEN_BYTES: usize = 128;
+
+/// How guests are told apart.
+pub(super) struct Peers {
+    pub(super) check: PeerCheck,
+    pub(super) hetzner_is_loopback: bool,
+}
+
+impl Peers {
+    /// Whether this address may call at all.
+    fn may_call(&self, peer: IpAddr) -> bool {
+        match self.check {
+            // Without whois anybody could be anybody: only where all of it is on one machine.
+            PeerCheck::Off => peer.to_canonical().is_loopback() && self.hetzner_is_loopback,
+        }
+    }
+}
+
+pub(super) async fn check_peer(
+    State(desk): State<Arc<Desk>>,
+    Extension(Peer(peer)): Extension<Peer>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if !desk.peers.may_call(peer.ip()) {
+        tracing::warn!(%peer, "refused a caller that is not a guest");
+        return Refusal::forbidden("this address is not a guest of this controller")
+            .into_response();
+    }
+    if !desk.rates.may_try(peer.ip()) {
+        let refusal = Refusal::new(ErrorCode::TooManyRequests, "too many wrong tokens");
+        return refusal.into_response();
+    }
+    next.run(request).await
+}
+
+/// A caller whose token the ledger knows, and the run it is bound to.
+pub(super) struct Caller {
+    pub(super) token: TokenRecord,
+    pub(super) run: Run,
+    pub(super) peer: IpAddr,
+}
+
+/// Looks up the token. The run is live, and its guest does not call too often; whether the token is
+/// void or spent is for the call to say.
+pub(super) async fn caller(
+    desk: &Desk,
+    headers: &HeaderMap,
+    peer: Peer,
+    kind: TokenKind,
+) -> Answer<Caller> {
+    let peer = peer.0.ip().to_canonical();
+    let failed = |detail: &str| {
+        desk.rates.failed(peer);
+        Refusal::forbidden(detail)
+    };
+    let presented = bearer(headers).ok_or_else(|| failed("the call shows no bearer token"))?;
+    let digest = token::digest(presented);
+    let record = desk.store.token(digest).await?;
+    // Found by its digest, so this can only agree; it is the comparison all the same.
+    let known = record.filter(|record| bool::from(record.digest.ct_eq(&digest)));
+    let Some(token) = known.filter(|record| record.kind == kind) else {
+        return Err(failed("the token is not valid for this call"));
+    };
+    let Some(run) = desk.store.run(token.run).await? else {
+        return Err(failed("the token is not valid for this call"));
+    };
+    if !run.is_live() {
+        return Err(Refusal::gone());
+    }
+    if !desk.rates.may_call(run.id) {
+        let refusal = Refusal::new(
+            ErrorCode::TooManyRequests,
+            "this run's guest calls too often",
+        );
+        return Err(refusal.after(1));
+    }
+    Ok(Caller { token, run, peer })
+}
+
+/// A caller in its session: the token is valid and comes from where its env went.
+pub(super) async fn session(desk: &Desk, headers: &HeaderMap, peer: Peer) -> Answer<Caller> {
+    let caller = caller(desk, headers, peer, TokenKind::Session).await?;
+    if caller.token.voided {
+        return Err(Refusal::forbidden(
+            "the session token was replaced by a newer one",
+        ));
+    }
+    if caller.token.peer.as_deref() != Some(caller.peer.to_string().as_str()) {
+        let message = format!(
+            "its session token was shown by another address ({})",
+            caller.peer
+        );
+        desk.alert(&caller.run, message).await;
+        return Err(Refusal::forbidden(
+            "the session token belongs to another address",
+        ));
+    }
+    Ok(caller)
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    let token = token.trim();
+    let plausible = scheme.eq_ignore_ascii_case("bearer")
+        && !token.is_empty()
+        && token.len() <= MAX_TOKEN_BYTES;
+    plausible.then_some(token)
+}

@@ -1,0 +1,241 @@
+//! The env, once.
+//!
+//! The token is spent, the others voided and the session token recorded in one commit; the reply
+//! follows it. A reply that is lost is asked for again with the same idempotency key from the same
+//! peer, until the first report; each answer carries a fresh session token that voids the last.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use axum::{
+    Json,
+    extract::{Extension, State},
+    http::HeaderMap,
+};
+use cattle_core::{
+    desired::Authority, fleet::Fleet, ledger::Run, lifecycle, provider_env::GITHUB_TOKEN_ENV,
+};
+use cattle_schemas::{
+    guest::{EnvReply, IDEMPOTENCY_KEY_HEADER},
+    problem::ErrorCode,
+};
+use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+use tracing::Instrument;
+
+use super::{
+    Desk, Peer,
+    auth::{self, Caller},
+    problem::{Answer, Refusal},
+    transition,
+};
+use crate::{
+    secrets::Secrets,
+    store::{Edit, TokenKind, TokenRecord},
+    token,
+};
+
+/// 128 random bits in hex.
+const MIN_KEY_CHARS: usize = 32;
+/// A longer one is not a key.
+const MAX_KEY_CHARS: usize = 128;
+
+/// The secret behind `withGithubToken`.
+const GITHUB_TOKEN_SECRET: &str = "github_token";
+
+pub(super) async fn get(
+    State(desk): State<Arc<Desk>>,
+    Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
+) -> Answer<Json<EnvReply>> {
+    let key = idempotency_key(&headers)?;
+    let caller = auth::caller(&desk, &headers, peer, TokenKind::Bootstrap).await?;
+    let span = tracing::info_span!("env", cattle = %caller.run.cattle, run = %caller.run.id);
+    hand_out(&desk, caller, key).instrument(span).await
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Answer<[u8; 32]> {
+    let wrong = || {
+        let detail =
+            format!("the call needs an `{IDEMPOTENCY_KEY_HEADER}` of 128 random bits in hex");
+        Refusal::new(ErrorCode::BadRequest, detail)
+    };
+    let key = headers
+        .get(IDEMPOTENCY_KEY_HEADER)
+        .ok_or_else(wrong)?
+        .as_bytes();
+    let plausible = (MIN_KEY_CHARS..=MAX_KEY_CHARS).contains(&key.len())
+        && key.iter().all(u8::is_ascii_hexdigit);
+    if plausible {
+        Ok(Sha256::digest(key).into())
+    } else {
+        Err(wrong())
+    }
+}
+
+async fn hand_out(desk: &Arc<Desk>, caller: Caller, key: [u8; 32]) -> Answer<Json<EnvReply>> {
+    let Caller {
+        token: bootstrap,
+        run,
+        peer,
+    } = caller;
+    let peer = peer.to_string();
+    refuse_if_spent_by_another(desk, &bootstrap, &run, key, &peer).await?;
+
+    // Everything that can fail comes first: what fails has not spent the token.
+    let fleet = desk.fleet.borrow().clone();
+    let env = match env(&fleet, &desk.secrets, &run) {
+        Ok(env) => env,
+        Err(message) => return Err(not_ready(desk, &run, message).await),
+    };
+    let persona_digest = match archive_digest(desk, &run).await {
+        Ok(digest) => digest,
+        Err(message) => return Err(not_ready(desk, &run, message).await),
+    };
+    let (session, digest) = token::draw().map_err(|error| {
+        tracing::error!(%error, "no randomness for a session token");
+        Refusal::new(
+            ErrorCode::Unavailable,
+            "the system has no randomness to give",
+        )
+    })?;
+
+    let now = desk.clock.now();
+    let seen = run.env_at;
+    let edits = vec![
+        transition(run.id, move |run| {
+            // Decided on what was read: whoever came in between decides again below.
+            if run.env_at == seen {
+                lifecycle::env_handed_out(run, now)
+            } else {
+                lifecycle::Transition {
+                    applied: false,
+                    events: Vec::new(),
+                }
+            }
+        }),
+        Edit::VoidTokens {
+            run: run.id,
+            except: Some(bootstrap.digest),
+        },
+        Edit::InsertToken(TokenRecord {
+            digest,
+            run: run.id,
+            attempt: bootstrap.attempt,
+            kind: TokenKind::Session,
+            idempotency: Some(key),
+            peer: Some(peer.clone()),
+            voided: false,
+        }),
+    ];
+    if !desk.store.commit_all(edits, now).await? {
+        return Err(lost(desk, &bootstrap, key, &peer).await?);
+    }
+    tracing::info!(%peer, again = seen.is_some(), "env handed out");
+    desk.bell.ring();
+    Ok(Json(EnvReply {
+        run: run.id.to_string(),
+        env,
+        session_token: session.expose_secret().to_owned(),
+        persona_digest,
+        model: run.spec.model,
+    }))
+}
+
+/// A token that is spent answers only the caller who spent it, and only until the first report.
+async fn refuse_if_spent_by_another(
+    desk: &Desk,
+    bootstrap: &TokenRecord,
+    run: &Run,
+    key: [u8; 32],
+    peer: &str,
+) -> Answer<()> {
+    let contested = "the env of this run was asked for by a second caller, or with a token that another attempt made void";
+    if bootstrap.voided {
+        // After the first report its own guest may come too, having lost its session: no alarm.
+        if run.started_at.is_none() {
+            desk.alert(run, contested.to_owned()).await;
+        }
+        return Err(Refusal::forbidden("the token is spent"));
+    }
+    if run.env_at.is_none() {
+        return Ok(());
+    }
+    let same = |record: &TokenRecord| {
+        let same_key = record
+            .idempotency
+            .is_some_and(|known| bool::from(known.ct_eq(&key)));
+        record.kind == TokenKind::Session && same_key && record.peer.as_deref() == Some(peer)
+    };
+    if desk.store.tokens(run.id).await?.iter().any(same) {
+        return Ok(());
+    }
+    desk.alert(run, contested.to_owned()).await;
+    Err(Refusal::forbidden("the token is spent"))
+}
+
+/// Why the commit did not apply: the run, or its token, is not what it was a moment ago.
+async fn lost(desk: &Desk, bootstrap: &TokenRecord, key: [u8; 32], peer: &str) -> Answer<Refusal> {
+    let run = desk.store.run(bootstrap.run).await?.filter(Run::is_live);
+    let Some(run) = run else {
+        return Ok(Refusal::gone());
+    };
+    let token = desk
+        .store
+        .token(bootstrap.digest)
+        .await?
+        .unwrap_or_else(|| bootstrap.clone());
+    if let Err(refusal) = refuse_if_spent_by_another(desk, &token, &run, key, peer).await {
+        return Ok(refusal);
+    }
+    if run.stop.is_some() || run.started_at.is_some() || desk.clock.now() >= run.expires_at {
+        return Ok(Refusal::forbidden("the run takes no guest any more"));
+    }
+    // The same caller twice at once: the other call has its answer, the next one gets its own.
+    Ok(Refusal::new(ErrorCode::Unavailable, "the same call is being answered").after(1))
+}
+
+/// The env of a run, or what an operator must mend.
+fn env(fleet: &Fleet, secrets: &Secrets, run: &Run) -> Result<BTreeMap<String, String>, String> {
+    let model = &run.spec.model;
+    let (name, variables) = fleet.model_secret(model).ok_or_else(|| {
+        let provider = model.split_once('/').map_or(model.as_str(), |(provider, _)| provider);
+        let provider = cattle_core::provider_env::canonical(provider);
+        format!("missing modelSecrets entry for {provider}; set `fleet.modelSecrets.{provider}` in fleet/clawdlets.json")
+    })?;
+    let read = |name: &str| -> Result<SecretString, String> {
+        secrets.read(name).map_err(|error| error.to_string())
+    };
+    let value = read(name.as_str())?;
+    let mut env: BTreeMap<String, String> = variables
+        .into_iter()
+        .map(|variable| (variable, value.expose_secret().to_owned()))
+        .collect();
+    if run.spec.with_github_token {
+        if run.authority != Authority::Operator {
+            return Err("only an operator's run gets the GitHub token".to_owned());
+        }
+        let value = read(GITHUB_TOKEN_SECRET)?;
+        env.insert(
+            GITHUB_TOKEN_ENV.to_owned(),
+            value.expose_secret().to_owned(),
+        );
+    }
+    Ok(env)
+}
+
+async fn archive_digest(desk: &Arc<Desk>, run: &Run) -> Result<Option<String>, String> {
+    super::persona::archive(desk, run, true)
+        .await
+        .map(|archive| archive.map(|archive| archive.digest.clone()))
+}
+
+/// The operator is told what to mend; the guest comes again.
+async fn not_ready(desk: &Desk, run: &Run, message: String) -> Refusal {
+    desk.alert(run, format!("its guest waits for its env: {message}"))
+        .await;
+    Refusal::new(
+        ErrorCode::Unavailable,
+        "the env of this run cannot be put together yet",
+    )
+}

@@ -1,0 +1,144 @@
+//! Reports: the first one starts the task, the last one ends it, and each answer may say stop.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    body::Bytes,
+    extract::{Extension, State, rejection::BytesRejection},
+    http::HeaderMap,
+};
+use cattle_core::{
+    ledger::Run,
+    lifecycle::{self, deadlines::HANDOVER},
+};
+use cattle_schemas::{
+    Timestamp,
+    guest::{MAX_RESULT_BYTES, Outcome, Report, ReportKind, ReportReply, Stop},
+    problem::ErrorCode,
+};
+use tracing::Instrument;
+
+use super::{
+    Desk, Peer,
+    auth::{self, Caller},
+    problem::{Answer, Refusal},
+    transition,
+};
+use crate::store::Edit;
+
+/// A guest's sentence about a failure; its own limit is shorter.
+const MAX_MESSAGE_CHARS: usize = 2_000;
+
+pub(super) async fn post(
+    State(desk): State<Arc<Desk>>,
+    Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Answer<Json<ReportReply>> {
+    let caller = auth::session(&desk, &headers, peer).await?;
+    let report = read(&body?)?;
+    let span = tracing::info_span!("report", cattle = %caller.run.cattle, run = %caller.run.id);
+    async {
+        match report {
+            Said::Ready => ready(&desk, &caller).await,
+            Said::Heartbeat => {
+                desk.pulse.beat(caller.run.id, desk.clock.now());
+                Ok(())
+            }
+            Said::Finished(outcome) => finished(&desk, &caller, *outcome).await,
+        }?;
+        answer(&desk, &caller).await
+    }
+    .instrument(span)
+    .await
+}
+
+/// A report that makes sense.
+enum Said {
+    Ready,
+    Heartbeat,
+    Finished(Box<Outcome>),
+}
+
+fn read(body: &[u8]) -> Answer<Said> {
+    let wrong = |detail| Refusal::new(ErrorCode::BadRequest, detail);
+    // What is wrong with it is not quoted: a result may be anything.
+    let report: Report =
+        serde_json::from_slice(body).map_err(|_| wrong("the body is not a report"))?;
+    match (report.kind, report.outcome) {
+        (ReportKind::Ready, None) => Ok(Said::Ready),
+        (ReportKind::Heartbeat, None) => Ok(Said::Heartbeat),
+        (ReportKind::Finished, Some(outcome)) => Ok(Said::Finished(Box::new(bounded(outcome)?))),
+        (ReportKind::Finished, None) => Err(wrong("`finished` comes with an outcome")),
+        (_, Some(_)) => Err(wrong("only `finished` comes with an outcome")),
+    }
+}
+
+fn bounded(mut outcome: Outcome) -> Answer<Outcome> {
+    let length = outcome
+        .result
+        .as_ref()
+        .map_or(0, |result| result.to_string().len());
+    if length > MAX_RESULT_BYTES {
+        let detail = format!("the result has {length} bytes, at most {MAX_RESULT_BYTES} are kept");
+        return Err(Refusal::new(ErrorCode::TooLarge, detail));
+    }
+    if let Some(message) = &mut outcome.message
+        && let Some((end, _)) = message.char_indices().nth(MAX_MESSAGE_CHARS)
+    {
+        message.truncate(end);
+    }
+    Ok(outcome)
+}
+
+/// The first report closes the window in which the env can be asked for again.
+async fn ready(desk: &Desk, caller: &Caller) -> Answer<()> {
+    let now = desk.clock.now();
+    let run = caller.run.id;
+    let edits = vec![
+        transition(run, move |run| lifecycle::ready(run, now)),
+        Edit::VoidTokens {
+            run,
+            except: Some(caller.token.digest),
+        },
+    ];
+    if desk.store.commit_all(edits, now).await? && caller.run.started_at.is_none() {
+        tracing::info!("the guest reported in");
+        desk.archives.forget(run);
+        desk.bell.ring();
+    }
+    Ok(())
+}
+
+async fn finished(desk: &Desk, caller: &Caller, outcome: Outcome) -> Answer<()> {
+    let now = desk.clock.now();
+    let edit = transition(caller.run.id, move |run| {
+        lifecycle::outcome(run, outcome, now)
+    });
+    let applied = desk.store.commit(vec![edit], now).await? == [true];
+    if applied && caller.run.outcome.is_none() {
+        tracing::info!("the guest handed over its result");
+        desk.bell.ring();
+    }
+    Ok(())
+}
+
+/// Answers with the run as it is after what was said.
+async fn answer(desk: &Desk, caller: &Caller) -> Answer<Json<ReportReply>> {
+    let run = desk.store.run(caller.run.id).await?.filter(Run::is_live);
+    let run = run.ok_or_else(Refusal::gone)?;
+    Ok(Json(ReportReply {
+        stop: stop(&run, desk.clock.now()),
+        expires_at: run.expires_at,
+    }))
+}
+
+fn stop(run: &Run, now: Timestamp) -> Option<Stop> {
+    let request = run.stop.as_ref()?;
+    let since = (now - request.at).to_std().unwrap_or_default();
+    Some(Stop {
+        reason: request.reason.to_string(),
+        grace_seconds: HANDOVER.saturating_sub(since).as_secs(),
+    })
+}

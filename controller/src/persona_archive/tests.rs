@@ -1,0 +1,190 @@
+#![allow(clippy::unwrap_used)]
+
+use std::{fs, os::unix::fs::PermissionsExt};
+
+use super::*;
+use crate::store::fixture::run_id;
+
+struct Project {
+    dir: tempfile::TempDir,
+    archives: PersonaArchives,
+    secrets: Secrets,
+}
+
+fn project(files: &[(&str, &str)]) -> Project {
+    let dir = tempfile::tempdir().unwrap();
+    let personas = dir.path().join("personas");
+    for (path, content) in files {
+        let path = personas.join("rex").join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+    let secrets = dir.path().join("secrets");
+    fs::create_dir_all(&secrets).unwrap();
+    fs::write(secrets.join("zai_api_key"), "sk-0123456789abcdef").unwrap();
+    Project {
+        archives: PersonaArchives::new(personas),
+        secrets: Secrets::open(None, Some(&secrets)).unwrap(),
+        dir,
+    }
+}
+
+impl Project {
+    fn persona(&self) -> PathBuf {
+        self.dir.path().join("personas/rex")
+    }
+
+    fn announce(&self, run: u64) -> Result<Option<Arc<Archive>>, ArchiveError> {
+        self.archives
+            .announce(run_id(run), &"rex".parse().unwrap(), &self.secrets)
+    }
+
+    fn refusal(&self) -> String {
+        self.announce(1).err().unwrap().to_string()
+    }
+}
+
+fn listing(archive: &Archive) -> Vec<String> {
+    let mut tar = tar::Archive::new(&archive.bytes[..]);
+    let entries = tar.entries().unwrap();
+    entries
+        .map(|entry| {
+            let entry = entry.unwrap();
+            format!(
+                "{:o} {}",
+                entry.header().mode().unwrap(),
+                entry.path().unwrap().display()
+            )
+        })
+        .collect()
+}
+
+#[test]
+fn skills_and_memory_go_in_and_nothing_else() {
+    let project = project(&[
+        ("SOUL.md", "I am Rex"),
+        ("config.json", "{}"),
+        ("skills/review/SKILL.md", "look twice"),
+        ("skills/review/run.sh", "#!/bin/sh"),
+        ("memory/notes.md", "the build is slow"),
+        ("other/file", "x"),
+    ]);
+    let script = project.persona().join("skills/review/run.sh");
+    fs::set_permissions(script, fs::Permissions::from_mode(0o700)).unwrap();
+    let archive = project.announce(1).unwrap().unwrap();
+    assert_eq!(
+        listing(&archive),
+        [
+            "644 memory/notes.md",
+            "644 skills/review/SKILL.md",
+            "755 skills/review/run.sh"
+        ]
+    );
+    assert_eq!(archive.digest, hex(&Sha256::digest(&archive.bytes)));
+}
+
+#[test]
+fn the_same_content_gives_the_same_archive_whenever_it_was_written() {
+    let files = [("skills/b", "2"), ("skills/a", "1"), ("memory/c", "3")];
+    let one = project(&files);
+    let mut reversed = files;
+    reversed.reverse();
+    let two = project(&reversed);
+    fs::set_permissions(
+        two.persona().join("skills/a"),
+        fs::Permissions::from_mode(0o600),
+    )
+    .unwrap();
+    let file = File::options()
+        .write(true)
+        .open(two.persona().join("skills/b"))
+        .unwrap();
+    file.set_modified(std::time::UNIX_EPOCH).unwrap();
+    assert_eq!(
+        one.announce(1).unwrap().unwrap().digest,
+        two.announce(1).unwrap().unwrap().digest
+    );
+}
+
+#[test]
+fn a_persona_without_either_has_no_archive() {
+    assert!(
+        project(&[("SOUL.md", "I am Rex")])
+            .announce(1)
+            .unwrap()
+            .is_none()
+    );
+    let empty = project(&[("SOUL.md", "I am Rex")]);
+    fs::create_dir(empty.persona().join("skills")).unwrap();
+    assert!(empty.announce(1).unwrap().is_none());
+}
+
+#[test]
+fn what_was_announced_to_a_run_stays_as_it_was() {
+    let project = project(&[("skills/a", "one")]);
+    let name: PersonaName = "rex".parse().unwrap();
+    let announced = project.announce(1).unwrap().unwrap().digest.clone();
+    fs::write(project.persona().join("skills/a"), "two").unwrap();
+    let newer = project.announce(2).unwrap().unwrap().digest.clone();
+    assert_ne!(announced, newer);
+    let of_run = |run| {
+        let archive = project
+            .archives
+            .of_run(run_id(run), &name, &project.secrets);
+        archive.unwrap().unwrap().digest.clone()
+    };
+    assert_eq!(of_run(1), announced);
+    project.archives.forget(run_id(1));
+    assert_eq!(of_run(1), newer);
+}
+
+#[test]
+fn unchanged_content_is_in_memory_once() {
+    let project = project(&[("skills/a", "one")]);
+    let one = project.announce(1).unwrap().unwrap();
+    let two = project.announce(2).unwrap().unwrap();
+    assert!(Arc::ptr_eq(&one, &two));
+}
+
+#[test]
+fn a_link_is_refused_and_named() {
+    let inside = project(&[("skills/a", "one"), ("secret.txt", "x")]);
+    std::os::unix::fs::symlink("../secret.txt", inside.persona().join("skills/link")).unwrap();
+    insta::assert_snapshot!(inside.refusal(), @"`skills/link` of persona `rex` is a link; only files and directories are handed out");
+
+    let above = project(&[("SOUL.md", "x")]);
+    std::os::unix::fs::symlink("/etc", above.persona().join("skills")).unwrap();
+    insta::assert_snapshot!(above.refusal(), @"`skills` of persona `rex` is not a directory; only files and directories are handed out");
+}
+
+#[test]
+fn a_pipe_does_not_hold_us() {
+    let project = project(&[("skills/a", "one")]);
+    let path = project.persona().join("skills/pipe");
+    rustix::fs::mknodat(rustix::fs::CWD, &path, FileType::Fifo, Mode::RWXU, 0).unwrap();
+    insta::assert_snapshot!(project.refusal(), @"`skills/pipe` of persona `rex` is neither a file nor a directory; only files and directories are handed out");
+}
+
+#[test]
+fn a_secret_value_does_not_leave() {
+    let project = project(&[("memory/a", "note to self: sk-0123456789abcdef\n")]);
+    insta::assert_snapshot!(project.refusal(), @"`skills` or `memory` of persona `rex` holds the value of the secret `zai_api_key`");
+}
+
+#[test]
+fn size_and_depth_have_bounds() {
+    let deep = format!("skills/{}x", "d/".repeat(MAX_DEPTH));
+    assert!(
+        project(&[(&deep, "x")])
+            .refusal()
+            .contains("deeper than 16")
+    );
+
+    let large = project(&[("skills/a", "x")]);
+    let file = File::options()
+        .write(true)
+        .open(large.persona().join("skills/a"))
+        .unwrap();
+    file.set_len(MAX_PERSONA_BYTES).unwrap();
+    assert!(large.refusal().contains("more than 33554432 bytes"));
+}

@@ -1,0 +1,178 @@
+//! What is not a bot's does not exist for it.
+
+use reqwest::Method;
+use serde_json::json;
+
+use super::harness::{Answer, Controller, SPEC};
+
+#[tokio::test]
+async fn a_bot_sees_and_changes_only_its_own() {
+    let controller = Controller::new().await;
+    controller.become_bot(1001);
+    controller.put("/v1/cattle/mine", SPEC).await.ok();
+    let run = controller.begin("mine").await;
+    controller.become_bot(1002);
+    let listed = controller.get("/v1/cattle?all=true").await.ok();
+    assert_eq!(listed["items"], json!([]));
+    let id = run.to_string();
+    for target in [
+        "mine",
+        &id,
+        &id[..12],
+        "100",
+        &format!("cattle-mine-{}", run.suffix()),
+    ] {
+        for (method, rest) in [
+            (Method::GET, ""),
+            (Method::DELETE, ""),
+            (Method::GET, "/logs"),
+            (Method::GET, "/result"),
+            (Method::GET, "/events"),
+            (Method::POST, "/rerun"),
+        ] {
+            let path = format!("/v1/cattle/{target}{rest}");
+            let answer = Answer::of(controller.request(method, &path)).await;
+            let problem = answer.problem(404, "not-found");
+            let never_was = controller
+                .get("/v1/cattle/never-was")
+                .await
+                .problem(404, "not-found");
+            let told = problem["detail"].as_str().unwrap().replace(target, "X");
+            let unknown = never_was["detail"]
+                .as_str()
+                .unwrap()
+                .replace("never-was", "X");
+            assert_eq!(told, unknown, "no difference to what never was");
+        }
+        let path = format!("/v1/cattle/{target}/extend");
+        controller
+            .post(&path, json!({ "by": "1h" }))
+            .await
+            .problem(404, "not-found");
+    }
+    assert!(controller.run(run).await.is_live());
+    let taken = controller
+        .put("/v1/cattle/mine", SPEC)
+        .await
+        .problem(409, "name-taken");
+    assert_eq!(taken["detail"], "`mine` is taken; choose another name");
+
+    controller.become_bot(1001);
+    assert_eq!(
+        controller.get("/v1/cattle/mine").await.ok()["phase"],
+        "Running"
+    );
+    controller.become_operator();
+    assert_eq!(
+        controller.get("/v1/cattle").await.ok()["items"][0]["requester"],
+        "uid:1001"
+    );
+}
+
+#[tokio::test]
+async fn a_bots_name_stays_its_own_after_its_spec_is_gone() {
+    let controller = Controller::new().await;
+    controller.become_bot(1001);
+    controller.put("/v1/cattle/mine", SPEC).await.ok();
+    controller.delete("/v1/cattle/mine").await.ok();
+    controller.become_bot(1002);
+    controller
+        .put("/v1/cattle/mine", SPEC)
+        .await
+        .problem(409, "name-taken");
+    controller
+        .put("/v1/cattle/mine?dryRun=true", SPEC)
+        .await
+        .problem(409, "name-taken");
+}
+
+#[tokio::test]
+async fn a_plan_tells_a_bot_nothing_of_others() {
+    let controller = Controller::new().await;
+    controller
+        .drop_file("secret-project", &SPEC.replace("rex", "nobody!"))
+        .await;
+    controller.become_bot(1001);
+    let plan = controller
+        .post("/v1/plan", json!({ "files": { "mine": SPEC } }))
+        .await;
+    assert!(!plan.text.contains("secret-project"), "{}", plan.text);
+    assert_eq!(plan.ok()["actions"][0]["cattle"], "mine");
+}
+
+#[tokio::test]
+async fn a_bot_gets_no_github_token_and_no_operators_calls() {
+    let controller = Controller::new().await;
+    controller.become_bot(1001);
+    let spec = format!("{SPEC}  withGithubToken: true\n");
+    let problem = controller
+        .put("/v1/cattle/mine", &spec)
+        .await
+        .problem(422, "spec-invalid");
+    assert_eq!(
+        problem["errors"][0]["message"],
+        "`spec.withGithubToken` is for operators only"
+    );
+    for path in ["/v1/reap", "/v1/resume"] {
+        controller
+            .post(path, json!({}))
+            .await
+            .problem(403, "forbidden");
+    }
+    let job = json!({ "kind": "cattle.reap" });
+    controller
+        .post("/v1/jobs", job)
+        .await
+        .problem(403, "forbidden");
+    assert_eq!(
+        controller
+            .reaper
+            .0
+            .load(std::sync::atomic::Ordering::SeqCst),
+        0
+    );
+}
+
+#[tokio::test]
+async fn limits_are_told_for_the_caller() {
+    let controller = Controller::new().await;
+    controller.become_bot(1001);
+    controller.put("/v1/cattle/mine", SPEC).await.ok();
+    controller.begin("mine").await;
+    let own = controller.get("/v1/limits").await.ok();
+    insta::assert_json_snapshot!(own, @r#"
+    {
+      "images": [
+        "debian-13"
+      ],
+      "limits": {
+        "createsPerHour": {
+          "left": 60.0,
+          "limit": 60.0,
+          "used": 0.0
+        },
+        "liveRunsPerRequester": {
+          "left": 2.0,
+          "limit": 3.0,
+          "used": 1.0
+        },
+        "maxInstances": {
+          "left": 2.0,
+          "limit": 3.0,
+          "used": 1.0
+        }
+      },
+      "locations": [
+        "nbg1"
+      ],
+      "maxTtl": "1d",
+      "serverTypes": [
+        "cx23"
+      ]
+    }
+    "#);
+    controller.become_bot(1002);
+    let other = controller.get("/v1/limits").await.ok();
+    assert_eq!(other["limits"]["liveRunsPerRequester"]["used"], 0.0);
+    assert_eq!(other["limits"]["maxInstances"]["used"], 1.0);
+}

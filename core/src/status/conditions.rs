@@ -1,0 +1,160 @@
+//! What deserves a look beside the phase.
+
+use cattle_schemas::{
+    Timestamp,
+    problem::Diagnostic,
+    status::{Condition, ConditionType},
+};
+
+use super::{Known, valid};
+use crate::{
+    desired::{Cattle, SpecState},
+    ledger::Run,
+    observed::ObservedServer,
+};
+
+/// One condition.
+pub(super) fn condition(
+    kind: ConditionType,
+    status: bool,
+    reason: &str,
+    message: impl Into<String>,
+    since: Option<Timestamp>,
+) -> Condition {
+    Condition {
+        kind,
+        status,
+        reason: reason.to_owned(),
+        message: message.into(),
+        since,
+    }
+}
+
+/// The conditions of a cattle: `SpecValid` always, the others where they deserve a look.
+pub(super) fn conditions(known: &Known<'_>, latest: Option<&Run>) -> Vec<Condition> {
+    let spec_valid = match known.entry.map(|entry| &entry.state) {
+        Some(SpecState::Valid(_)) => condition(ConditionType::SpecValid, true, "valid", "", None),
+        Some(SpecState::Broken(diagnostics)) => condition(
+            ConditionType::SpecValid,
+            false,
+            "invalid",
+            invalid(diagnostics),
+            None,
+        ),
+        Some(SpecState::Absent { since }) => condition(
+            ConditionType::SpecValid,
+            false,
+            "absent",
+            "its spec file is not there",
+            Some(*since),
+        ),
+        None => condition(
+            ConditionType::SpecValid,
+            false,
+            "none",
+            "there is no spec file",
+            None,
+        ),
+    };
+    let mut conditions = vec![spec_valid];
+    if let Some(run) = latest {
+        conditions.extend(known.entry.and_then(valid).and_then(|c| drifted(run, c)));
+        conditions.extend(kept(run, known.now));
+    }
+    if let Some(server) = known.server {
+        conditions.extend(labels_unread(server));
+    }
+    conditions
+}
+
+/// `invalid, line 5`: what `list` shows beside the phase; the rest is in the diagnostics.
+fn invalid(diagnostics: &[Diagnostic]) -> String {
+    match diagnostics.first() {
+        None => "invalid".to_owned(),
+        Some(first) if first.line == 0 => format!("invalid: {}", first.message),
+        Some(first) => {
+            let more = match diagnostics.len() - 1 {
+                0 => String::new(),
+                n => format!(" (and {n} more)"),
+            };
+            format!("invalid, line {}: {}{more}", first.line, first.message)
+        }
+    }
+}
+
+fn drifted(run: &Run, cattle: &Cattle) -> Option<Condition> {
+    if !run.is_live() || run.hash != cattle.hash {
+        return None;
+    }
+    let (was, is) = (&run.spec.placement, &cattle.placement);
+    let mut differences = Vec::new();
+    if was.image != is.image {
+        differences.push(format!("image {} instead of {}", was.image, is.image));
+    }
+    if was.server_types != is.server_types {
+        differences.push(format!(
+            "server types {} instead of {}",
+            was.server_types.join(", "),
+            is.server_types.join(", ")
+        ));
+    }
+    if was.locations != is.locations {
+        differences.push(format!(
+            "locations {} instead of {}",
+            was.locations.join(", "),
+            is.locations.join(", ")
+        ));
+    }
+    if run.spec.model != cattle.model {
+        differences.push(format!(
+            "model {} instead of {}",
+            run.spec.model, cattle.model
+        ));
+    }
+    (!differences.is_empty()).then(|| {
+        condition(
+            ConditionType::Drifted,
+            true,
+            "next-run",
+            format!(
+                "the run has {}; the next run follows its spec",
+                differences.join("; ")
+            ),
+            None,
+        )
+    })
+}
+
+fn kept(run: &Run, now: Timestamp) -> Option<Condition> {
+    let (end, until) = (run.ended.as_ref()?, run.kept_until()?);
+    run.is_kept(now).then(|| {
+        let reason = if run.spec.auto_shutdown {
+            "on-failure-hold"
+        } else {
+            "auto-shutdown-off"
+        };
+        condition(
+            ConditionType::Kept,
+            true,
+            reason,
+            format!(
+                "its server is kept, and billed, until {}",
+                until.format("%Y-%m-%d %H:%M:%S UTC")
+            ),
+            Some(end.at),
+        )
+    })
+}
+
+fn labels_unread(server: &ObservedServer) -> Option<Condition> {
+    let problems = &server.labels.problems;
+    (!problems.is_empty()).then(|| {
+        condition(
+            ConditionType::Drifted,
+            true,
+            "labels",
+            problems.join("; "),
+            None,
+        )
+    })
+}

@@ -1,0 +1,89 @@
+//! The controller's own conditions.
+
+use cattle_schemas::status::{ConditionType, ControllerStatus};
+
+use super::conditions::condition;
+use crate::{
+    action::Limits,
+    desired::{Desired, RootState},
+    observed::Observed,
+};
+
+/// The controller's own status.
+#[must_use]
+pub fn controller_status(
+    version: &str,
+    limits: &Limits,
+    observed: &Observed,
+    desired: &Desired,
+    config_error: Option<&str>,
+) -> ControllerStatus {
+    let paused = |kind, why: Option<&str>| match why {
+        Some(why) => condition(kind, true, "paused", why, None),
+        None => condition(kind, false, "running", "", None),
+    };
+    let disabled = (!limits.enabled).then_some("cattle.enabled is false");
+    let unread: Vec<String> = desired
+        .roots
+        .iter()
+        .filter_map(|(root, state)| match state {
+            RootState::Readable => None,
+            RootState::Unreadable(why) => Some(format!("{root}: {why}")),
+        })
+        .collect();
+    ControllerStatus {
+        fleet: limits.fleet.to_string(),
+        version: version.to_owned(),
+        conditions: vec![
+            paused(
+                ConditionType::StartsPaused,
+                limits.starts_paused.as_deref().or(disabled),
+            ),
+            paused(ConditionType::EndsPaused, limits.ends_paused.as_deref()),
+            match (&observed.unreachable, observed.listed_at) {
+                (Some(why), at) => condition(
+                    ConditionType::HetznerReachable,
+                    false,
+                    "list-failed",
+                    why,
+                    at,
+                ),
+                (None, None) => condition(
+                    ConditionType::HetznerReachable,
+                    false,
+                    "not-listed",
+                    "waits for the first list of servers",
+                    None,
+                ),
+                (None, Some(_)) => {
+                    condition(ConditionType::HetznerReachable, true, "listed", "", None)
+                }
+            },
+            match config_error {
+                Some(why) => condition(
+                    ConditionType::FleetConfigValid,
+                    false,
+                    "invalid",
+                    format!("the last good configuration stays in use: {why}"),
+                    None,
+                ),
+                None => condition(ConditionType::FleetConfigValid, true, "valid", "", None),
+            },
+            if unread.is_empty() {
+                condition(ConditionType::SpecsReadable, true, "readable", "", None)
+            } else {
+                condition(
+                    ConditionType::SpecsReadable,
+                    false,
+                    "unreadable",
+                    format!(
+                        "nothing of it is ended for its absence: {}",
+                        unread.join("; ")
+                    ),
+                    None,
+                )
+            },
+        ],
+        listed_at: observed.listed_at,
+    }
+}

@@ -1,0 +1,58 @@
+//! One run, and what it costs.
+
+use cattle_schemas::{
+    Timestamp,
+    status::{Cost, RunStatus, ServerStatus},
+};
+
+use crate::{cost, ledger::Run, lifecycle::phase_of, observed::ObservedServer};
+
+/// The status of one run.
+#[must_use]
+pub fn run_status(
+    run: &Run,
+    server: Option<&ObservedServer>,
+    currency: &str,
+    now: Timestamp,
+) -> RunStatus {
+    RunStatus {
+        run: run.id.to_string(),
+        phase: phase_of(run, server),
+        end_reason: run.ended.as_ref().map(|end| end.reason),
+        message: run.ended.as_ref().map(|end| end.message.clone()),
+        attempt: run.attempt,
+        server: run.server.as_ref().map(|known| ServerStatus {
+            id: known.id.0,
+            name: known.name.clone(),
+            status: server
+                .filter(|_| run.gone_at.is_none())
+                .map(|server| server.status.as_str().to_owned()),
+            server_type: known.server_type.clone(),
+            location: known.location.clone(),
+            ipv4: known.ipv4.clone(),
+        }),
+        created_at: run.created_at,
+        booted_at: run.booted_at,
+        started_at: run.started_at,
+        last_seen_at: run.last_seen_at,
+        ended_at: run.ended.as_ref().map(|end| end.at),
+        gone_at: run.gone_at,
+        expires_at: run.gone_at.is_none().then_some(run.expires_at),
+        exit_code: run.outcome.as_ref().and_then(|outcome| outcome.exit_code),
+        cost: run_cost(run, currency, now),
+    }
+}
+
+/// What a run costs so far; `None` while the price is not known.
+#[must_use]
+pub fn run_cost(run: &Run, currency: &str, now: Timestamp) -> Option<Cost> {
+    let server = run.server.as_ref()?;
+    let hourly = server.hourly_price.as_deref()?.parse().ok()?;
+    let created = server.created.unwrap_or(run.posted_at);
+    let started_hours = cost::started_hours(created, run.gone_at.unwrap_or(now));
+    Some(Cost {
+        amount: cost::cost(hourly, started_hours, None).to_string(),
+        currency: currency.to_owned(),
+        started_hours,
+    })
+}

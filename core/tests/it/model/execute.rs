@@ -1,0 +1,279 @@
+//! What the controller does with each action, and what becomes of it.
+
+use std::collections::BTreeMap;
+
+use cattle_core::{
+    action::Action,
+    labels,
+    lifecycle::{self, Ending},
+    names::{RunId, ServerId},
+    observed::ServerState,
+};
+use cattle_schemas::status::PendingReason;
+
+use super::{Fate, Guest, Model};
+use crate::fixture::*;
+
+impl Model {
+    pub(super) fn execute(&mut self, action: &Action, fate: Fate) {
+        let now = self.world.now;
+        let max_ttl = self.world.limits.max_ttl;
+        let ledger = &mut self.world.ledger;
+        match action {
+            Action::Enqueue {
+                cattle,
+                hash,
+                requester,
+            } => {
+                let key = (cattle.clone(), hash.clone());
+                let (assignment, _) =
+                    lifecycle::enqueue(ledger.assignments.get(&key), requester, now);
+                if let Some(assignment) = assignment {
+                    ledger.assignments.insert(key, assignment);
+                }
+            }
+            Action::Close {
+                cattle,
+                hash,
+                reason,
+                message,
+            } => {
+                let key = (cattle.clone(), hash.clone());
+                let assignment = ledger.assignments.get_mut(&key).unwrap();
+                let _ = lifecycle::close(assignment, *reason, message, now);
+            }
+            Action::Start { cattle, origin } => {
+                self.next_run += 1;
+                let id = run_id(self.next_run);
+                let (run, _) = lifecycle::begin(id, cattle, origin, max_ttl, now);
+                ledger.creates_last_hour.push(now);
+                ledger.runs.insert(id, run);
+                self.post(id, fate);
+            }
+            Action::Retry { run } => {
+                if lifecycle::retry(ledger.runs.get_mut(run).unwrap(), max_ttl, now).applied {
+                    self.post(*run, fate);
+                }
+            }
+            Action::Adopt { run, server } => self.bind(*run, *server),
+            Action::AdoptUnknown {
+                cattle,
+                origin,
+                run,
+                server,
+                created,
+                expires_at,
+            } => {
+                let seen = self
+                    .world
+                    .observed
+                    .servers
+                    .iter()
+                    .find(|s| s.id == *server)
+                    .unwrap();
+                let (adopted, _) = lifecycle::adopt_unknown(
+                    *run,
+                    cattle,
+                    origin,
+                    run_server(seen),
+                    *created,
+                    *expires_at,
+                    now,
+                );
+                ledger.runs.insert(*run, adopted);
+            }
+            Action::MarkBooted { run } => {
+                let _ = lifecycle::mark_booted(ledger.runs.get_mut(run).unwrap(), now);
+            }
+            Action::Update {
+                run,
+                ttl,
+                expires_at,
+                on_failure,
+                labels,
+            } => {
+                let run = ledger.runs.get_mut(run).unwrap();
+                let _ = lifecycle::update(run, *ttl, *expires_at, *on_failure, labels);
+            }
+            Action::Relabel {
+                run,
+                server,
+                labels,
+            } => {
+                if let Some(run) = run.and_then(|run| ledger.runs.get_mut(&run)) {
+                    let _ = lifecycle::called(run, now);
+                }
+                self.relabel(*server, labels, fate);
+            }
+            Action::Stop {
+                run,
+                reason,
+                message,
+            } => {
+                let run = ledger.runs.get_mut(run).unwrap();
+                let _ = lifecycle::stop(run, *reason, message, now);
+            }
+            Action::End {
+                run,
+                reason,
+                message,
+                hold_until,
+                unless_env_handed_out,
+            } => {
+                let run = ledger.runs.get_mut(run).unwrap();
+                let key = (run.cattle.clone(), run.hash.clone());
+                let ending = Ending {
+                    reason: *reason,
+                    message: message.clone(),
+                    hold_until: *hold_until,
+                    unless_env_handed_out: *unless_env_handed_out,
+                };
+                let _ = lifecycle::end(run, ledger.assignments.get_mut(&key), &ending, now);
+            }
+            Action::Release { run, message } => {
+                let _ = lifecycle::release(ledger.runs.get_mut(run).unwrap(), message);
+            }
+            Action::Delete { run, server } => self.delete(*run, *server, fate),
+            Action::ConfirmGone { run, server } => self.confirm(*run, *server, fate),
+            Action::MarkGone { run } => {
+                let _ = lifecycle::mark_gone(ledger.runs.get_mut(run).unwrap(), now);
+            }
+            Action::Lookup { run, name } => self.look_up(*run, name, fate),
+            Action::PowerOn { run, server } => {
+                let _ = lifecycle::powered_on(ledger.runs.get_mut(run).unwrap(), now);
+                if let Some(server) = self.servers.get_mut(server) {
+                    server.seen.status = ServerState::Starting;
+                    server.guest = Guest::Down;
+                }
+            }
+            Action::ReapOrphan { server, .. } => {
+                if fate != Fate::Lost && fate != Fate::Refused {
+                    self.servers.remove(server);
+                    self.forget(*server);
+                }
+            }
+        }
+    }
+
+    /// Takes a server that is proved gone from what was seen.
+    fn forget(&mut self, server: ServerId) {
+        self.world.observed.servers.retain(|seen| seen.id != server);
+    }
+
+    fn bind(&mut self, run: RunId, server: ServerId) {
+        if let Some(server) = self.servers.get(&server) {
+            let run = self.world.ledger.runs.get_mut(&run).unwrap();
+            let _ = lifecycle::adopt(run, run_server(&server.seen));
+        }
+    }
+
+    /// The create reaches Hetzner. `None` where the name is taken.
+    pub(super) fn reach(&mut self, run: RunId) -> Option<ServerId> {
+        let name = self.world.ledger.runs[&run].server_name();
+        let taken = self.servers.values().any(|server| server.seen.name == name);
+        (!taken).then(|| self.make(run))
+    }
+
+    pub(super) fn post(&mut self, run: RunId, fate: Fate) {
+        let now = self.world.now;
+        let again = Some(now + secs(5));
+        match fate {
+            Fate::Slow => {
+                self.world.limits.in_flight.insert(run);
+                self.slow.push(run);
+            }
+            Fate::Works => match self.reach(run) {
+                Some(server) => {
+                    let server = run_server(&self.servers[&server].seen);
+                    let run = self.world.ledger.runs.get_mut(&run).unwrap();
+                    let _ = lifecycle::accept_create(run, server);
+                }
+                None => {
+                    let name = self.world.ledger.runs[&run].server_name();
+                    self.look_up(run, &name, Fate::Works);
+                }
+            },
+            Fate::ReplyLost => {
+                self.reach(run);
+                let run = self.world.ledger.runs.get_mut(&run).unwrap();
+                let _ = lifecycle::lost_reply(run, "timed out", again);
+            }
+            Fate::Crash => {
+                self.reach(run);
+            }
+            Fate::Lost => {
+                let run = self.world.ledger.runs.get_mut(&run).unwrap();
+                let _ = lifecycle::lost_reply(run, "timed out", again);
+            }
+            Fate::Refused => {
+                let run = self.world.ledger.runs.get_mut(&run).unwrap();
+                let reason = PendingReason::OutOfStock;
+                let _ = lifecycle::refuse_create(run, reason, "out of stock", again, now);
+            }
+        }
+    }
+
+    fn delete(&mut self, run: RunId, server: ServerId, fate: Fate) {
+        let now = self.world.now;
+        if !matches!(fate, Fate::Lost | Fate::Refused | Fate::Slow) {
+            assert!(
+                self.world.ledger.runs[&run].ended.is_some(),
+                "deleted the server of a live run"
+            );
+            self.servers.remove(&server);
+        }
+        let record = self.world.ledger.runs.get_mut(&run).unwrap();
+        match fate {
+            Fate::Works => {
+                let _ = lifecycle::mark_gone(record, now);
+            }
+            Fate::Crash => {}
+            Fate::ReplyLost | Fate::Lost | Fate::Refused | Fate::Slow => {
+                let _ = lifecycle::delete_failed(record, "failed", now + secs(5));
+            }
+        }
+    }
+
+    fn confirm(&mut self, run: RunId, server: ServerId, fate: Fate) {
+        let now = self.world.now;
+        let exists = self.servers.contains_key(&server);
+        let run = self.world.ledger.runs.get_mut(&run).unwrap();
+        if fate == Fate::Works && !exists {
+            let key = (run.cattle.clone(), run.hash.clone());
+            let assignment = self.world.ledger.assignments.get_mut(&key);
+            let _ = lifecycle::found_gone(run, assignment, now);
+        } else {
+            let _ = lifecycle::called(run, now);
+        }
+    }
+
+    fn look_up(&mut self, run: RunId, name: &str, fate: Fate) {
+        if fate != Fate::Works {
+            let _ = lifecycle::called(
+                self.world.ledger.runs.get_mut(&run).unwrap(),
+                self.world.now,
+            );
+            return;
+        }
+        let found = self
+            .servers
+            .values()
+            .find(|server| server.seen.name == name);
+        match found.map(|server| server.seen.id) {
+            Some(server) => self.bind(run, server),
+            None => {
+                let now = self.world.now;
+                let run = self.world.ledger.runs.get_mut(&run).unwrap();
+                let _ = lifecycle::lookup_missed(run, now, now);
+            }
+        }
+    }
+
+    fn relabel(&mut self, server: ServerId, raw: &BTreeMap<String, String>, fate: Fate) {
+        if fate == Fate::Works
+            && let Some(server) = self.servers.get_mut(&server)
+        {
+            server.seen.labels = labels::decode(raw, server.seen.created, secs(7200));
+        }
+    }
+}
