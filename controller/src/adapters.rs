@@ -55,15 +55,18 @@ impl RunLogs for Logs {
 }
 
 /// Reaps the controller's own fleet.
-pub struct FleetReaper {
+pub(crate) struct FleetReaper {
     /// Hetzner.
-    pub client: Arc<Client>,
+    pub(crate) client: Arc<Client>,
     /// Which fleet.
-    pub fleet: watch::Receiver<Arc<Fleet>>,
+    pub(crate) fleet: watch::Receiver<Arc<Fleet>>,
 }
 
 impl Reaper for FleetReaper {
-    fn reap(&self, dry_run: bool) -> PortFuture<'_, Result<cattle_schemas::api::ReapReply, String>> {
+    fn reap(
+        &self,
+        dry_run: bool,
+    ) -> PortFuture<'_, Result<cattle_schemas::api::ReapReply, String>> {
         Box::pin(async move {
             let fleet = self.fleet.borrow().clone();
             let scope = Scope::Fleet(fleet.name.clone());

@@ -4,12 +4,7 @@
 //! nothing more, let what is in flight end for a few seconds, delete nothing.
 
 use std::{
-    convert::Infallible,
-    fs,
-    future::Future,
-    os::unix::fs::DirBuilderExt,
-    path::Path,
-    sync::Arc,
+    convert::Infallible, fs, future::Future, os::unix::fs::DirBuilderExt, path::Path, sync::Arc,
     time::Duration,
 };
 
@@ -93,10 +88,15 @@ impl Daemon {
     pub async fn join(self) {
         self.stop.cancel();
         if !self.executor.drain(DRAIN).await {
-            tracing::warn!("some calls to Hetzner were still under way; the next start settles them");
+            tracing::warn!(
+                "some calls to Hetzner were still under way; the next start settles them"
+            );
         }
         self.tasks.close();
-        if tokio::time::timeout(LEAVE, self.tasks.wait()).await.is_err() {
+        if tokio::time::timeout(LEAVE, self.tasks.wait())
+            .await
+            .is_err()
+        {
             tracing::warn!("some tasks did not stop in time");
         }
     }
@@ -191,19 +191,37 @@ pub async fn start(
         executor: parts.executor.clone(),
         _lock: lock,
     };
-    let Parts { reconciler, lister, follower, prices, .. } = parts;
+    let Parts {
+        reconciler,
+        lister,
+        follower,
+        prices,
+        ..
+    } = parts;
     let ended = |stop: &CancellationToken| stop.clone().cancelled_owned();
-    daemon.part("the socket API", socket_api::serve(socket, socket_api, ended(&stop)));
-    daemon.part("the guest API", guest_api::serve(guests, guest_api, ended(&stop)));
+    daemon.part(
+        "the socket API",
+        socket_api::serve(socket, socket_api, ended(&stop)),
+    );
+    daemon.part(
+        "the guest API",
+        guest_api::serve(guests, guest_api, ended(&stop)),
+    );
     daemon.part("the lister", fine(lister.run(stop.clone())));
     daemon.part("the delete follower", fine(follower.run(stop.clone())));
-    daemon.part("the price reader", fine(learn_prices(client, prices, bell, stop.clone())));
+    daemon.part(
+        "the price reader",
+        fine(learn_prices(client, prices, bell, stop.clone())),
+    );
     daemon.part("housekeeping", fine(housekeeping.run(stop.clone())));
-    daemon.part("the loop", fine(async move {
-        // The watcher lives as long as what it wakes.
-        let _watcher = watcher;
-        reconciler.run(stop).await;
-    }));
+    daemon.part(
+        "the loop",
+        fine(async move {
+            // The watcher lives as long as what it wakes.
+            let _watcher = watcher;
+            reconciler.run(stop).await;
+        }),
+    );
     Ok(daemon)
 }
 
@@ -232,7 +250,11 @@ impl Housekeeping {
     }
 
     async fn forget(&self) {
-        match self.store.forget_before(self.clock.now() - self.retention).await {
+        match self
+            .store
+            .forget_before(self.clock.now() - self.retention)
+            .await
+        {
             Err(error) => {
                 tracing::error!(error = %crate::report(&error), "could not forget what is past its retention");
             }

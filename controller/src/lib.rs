@@ -7,6 +7,8 @@ mod adapters;
 pub mod args;
 pub mod clock;
 pub mod daemon;
+#[cfg(feature = "demo")]
+pub mod demo;
 pub mod execute;
 pub mod fleet_file;
 pub mod guest_api;

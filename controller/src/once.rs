@@ -11,10 +11,10 @@ use cattle_schemas::api::PlanReply;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    daemon::{private_dir, secrets},
     clock::Clock,
-    hetzner::{Client, Endpoint},
+    daemon::{private_dir, secrets},
     fleet_file::FleetFile,
+    hetzner::{Client, Endpoint},
     intake::{Scanner, Settled},
     lister::Pace,
     parts::Ground,
@@ -30,7 +30,11 @@ const DRAIN: Duration = Duration::from_secs(300);
 ///
 /// # Errors
 /// Each names what is wrong and where.
-pub async fn run(settings: Settings, endpoint: &Endpoint, dry_run: bool) -> anyhow::Result<ExitCode> {
+pub async fn run(
+    settings: Settings,
+    endpoint: &Endpoint,
+    dry_run: bool,
+) -> anyhow::Result<ExitCode> {
     let settings = Arc::new(settings);
     let (store, _lock) = ledger(&settings, dry_run).await?;
     let settled = Settled::default();
@@ -43,7 +47,10 @@ pub async fn run(settings: Settings, endpoint: &Endpoint, dry_run: bool) -> anyh
         bell: Bell::default(),
         scanner: Scanner::new(&settings, settled),
         fleet_file: FleetFile::open(settings.fleet_file())?,
-        guest_url: settings.guest_url.clone().unwrap_or_else(|| format!("http://{}", settings.guest_listen)),
+        guest_url: settings
+            .guest_url
+            .clone()
+            .unwrap_or_else(|| format!("http://{}", settings.guest_listen)),
         guests_heard_since: None,
         pace: Pace::default(),
     }
@@ -61,7 +68,11 @@ pub async fn run(settings: Settings, endpoint: &Endpoint, dry_run: bool) -> anyh
     let drained = parts.executor.drain(DRAIN).await;
     stop.cancel();
     follower.await?;
-    anyhow::ensure!(drained, "some calls to Hetzner did not end within {} s", DRAIN.as_secs());
+    anyhow::ensure!(
+        drained,
+        "some calls to Hetzner did not end within {} s",
+        DRAIN.as_secs()
+    );
     Ok(ExitCode::SUCCESS)
 }
 
@@ -89,7 +100,11 @@ fn print(reply: &PlanReply) -> std::io::Result<()> {
         writeln!(out, "{} {}", action.verb, action.message)?;
     }
     for wait in &reply.waiting {
-        writeln!(out, "wait {}: {} ({})", wait.cattle, wait.message, wait.reason)?;
+        writeln!(
+            out,
+            "wait {}: {} ({})",
+            wait.cattle, wait.message, wait.reason
+        )?;
     }
     for diagnostic in &reply.diagnostics {
         writeln!(out, "error {}", spec::line(diagnostic))?;

@@ -19,8 +19,7 @@ use crate::{
     args::{Cli, Command, HetznerArgs, LogFormat, PeerCheckArg, ReapArgs, RunArgs},
     daemon,
     hetzner::{Client, Endpoint, Scope},
-    once,
-    reap,
+    once, reap,
     secrets::Secrets,
     settings::{PeerCheck, Settings, SpecDir},
 };
@@ -33,7 +32,11 @@ pub fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             // Nowhere else to complain when standard error is gone.
-            let _ = writeln!(std::io::stderr(), "clf-orchestrator: {}", crate::report(&*error));
+            let _ = writeln!(
+                std::io::stderr(),
+                "clf-orchestrator: {}",
+                crate::report(&*error)
+            );
             ExitCode::FAILURE
         }
     }
@@ -87,7 +90,10 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 pub(crate) fn log_to(format: LogFormat, writer: BoxMakeWriter) {
     let filter = EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| EnvFilter::new("warn,cattle_controller=info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_ansi(false);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(writer)
+        .with_ansi(false);
     // A second call (in tests) keeps the first subscriber.
     let _ = match format {
         LogFormat::Text => builder.try_init(),
@@ -100,7 +106,9 @@ async fn daemon(args: RunArgs) -> anyhow::Result<ExitCode> {
     let stop = CancellationToken::new();
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
-    let metrics = PrometheusBuilder::new().install_recorder().context("cannot record metrics")?;
+    let metrics = PrometheusBuilder::new()
+        .install_recorder()
+        .context("cannot record metrics")?;
     let daemon = daemon::start(settings, &endpoint, Some(metrics), stop.clone()).await?;
     // Not under systemd there is nobody to tell.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
@@ -135,14 +143,22 @@ async fn reap(args: ReapArgs) -> anyhow::Result<ExitCode> {
                 (None, true) => "deleted".to_owned(),
                 (None, false) => "would be deleted".to_owned(),
             };
-            writeln!(out, "{} {} expired {}: {what}", server.server, server.name, server.expired_at)?;
+            writeln!(
+                out,
+                "{} {} expired {}: {what}",
+                server.server, server.name, server.expired_at
+            )?;
         }
         if reply.servers.is_empty() {
             writeln!(out, "nothing is past its expiry")?;
         }
     }
     let failed = reply.servers.iter().any(|server| server.error.is_some());
-    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if failed {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
 fn understand(args: RunArgs) -> anyhow::Result<(Settings, Endpoint)> {
@@ -154,14 +170,22 @@ fn understand(args: RunArgs) -> anyhow::Result<(Settings, Endpoint)> {
     };
     let mut spec_dirs = Vec::new();
     for dir in args.specs {
-        spec_dirs.push(SpecDir { path: std::path::absolute(&dir.path)?, ..dir });
+        spec_dirs.push(SpecDir {
+            path: std::path::absolute(&dir.path)?,
+            ..dir
+        });
     }
     if spec_dirs.is_empty() {
-        spec_dirs.push(SpecDir { path: project.join("cattle/specs"), authority: Authority::Bot });
+        spec_dirs.push(SpecDir {
+            path: project.join("cattle/specs"),
+            authority: Authority::Bot,
+        });
     }
     let endpoint = endpoint(&args.hetzner, &secrets(args.secrets_dir.as_deref())?)?;
     let settings = Settings {
-        socket: args.socket.unwrap_or_else(|| state_dir.join("orchestrator.sock")),
+        socket: args
+            .socket
+            .unwrap_or_else(|| state_dir.join("orchestrator.sock")),
         project,
         state_dir,
         spec_dirs,
@@ -190,7 +214,10 @@ fn endpoint(args: &HetznerArgs, secrets: &Secrets) -> anyhow::Result<Endpoint> {
             "no Hetzner token: set HCLOUD_TOKEN, or put it into the secret file `hcloud_token`",
         )?,
     };
-    Ok(Endpoint { url: args.endpoint.clone(), token })
+    Ok(Endpoint {
+        url: args.endpoint.clone(),
+        token,
+    })
 }
 
 fn print_json(value: &serde_json::Value) -> anyhow::Result<()> {

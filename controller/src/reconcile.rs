@@ -138,7 +138,8 @@ impl Reconciler {
             }
             (seen, plan) = self.decide(&fleet, &desired).await?;
         }
-        self.list_soon.send_if_modified(|soon| std::mem::replace(soon, plan.list_soon) != plan.list_soon);
+        self.list_soon
+            .send_if_modified(|soon| std::mem::replace(soon, plan.list_soon) != plan.list_soon);
         let rescan = scan.rescan_in.map(|wait| seen.now + wait);
         let wake = [plan.next_wake, rescan].into_iter().flatten().min();
         self.publish(fleet, seen, plan);
@@ -154,7 +155,8 @@ impl Reconciler {
         let socket_specs = self.store.socket_specs().await?;
         let desired = loop {
             let now = self.clock.now();
-            let scan = tokio::task::block_in_place(|| self.scanner.scan(&fleet, now, &socket_specs));
+            let scan =
+                tokio::task::block_in_place(|| self.scanner.scan(&fleet, now, &socket_specs));
             match scan.rescan_in {
                 // A file that is just being written; without a watcher a second look tells.
                 Some(wait) => tokio::time::sleep(wait).await,
@@ -162,11 +164,19 @@ impl Reconciler {
             }
         };
         let (seen, plan) = self.decide(&fleet, &desired).await?;
-        Ok(Preview { plan, desired, ledger: seen.ledger })
+        Ok(Preview {
+            plan,
+            desired,
+            ledger: seen.ledger,
+        })
     }
 
     /// Looks, plans and guards; changes nothing.
-    async fn decide(&self, fleet: &Fleet, desired: &Arc<Desired>) -> Result<(Seen, Plan), StoreError> {
+    async fn decide(
+        &self,
+        fleet: &Fleet,
+        desired: &Arc<Desired>,
+    ) -> Result<(Seen, Plan), StoreError> {
         // In this order: what ends while we look is still in flight, and what is created while we
         // look is in the ledger though not in the list.
         let in_flight = self.executor.in_flight();
@@ -174,7 +184,11 @@ impl Reconciler {
         let now = self.clock.now();
         let wanted = wanted(desired);
         let mut ledger = self.store.ledger(wanted, now - CREATES_WINDOW).await?;
-        for run in observed.servers.iter().filter_map(|server| server.labels.run) {
+        for run in observed
+            .servers
+            .iter()
+            .filter_map(|server| server.labels.run)
+        {
             if !ledger.runs.contains_key(&run)
                 && let Some(known) = self.store.run(run).await?
             {
@@ -210,7 +224,8 @@ impl Reconciler {
         for action in &plan.actions {
             tracing::debug!(%action, "planned");
         }
-        let mut records = match record(&plan.actions, &seen.observed, seen.limits.max_ttl, seen.now) {
+        let mut records = match record(&plan.actions, &seen.observed, seen.limits.max_ttl, seen.now)
+        {
             Ok(records) => records,
             Err(error) => {
                 tracing::error!(%error, "no randomness for ids and tokens; nothing is started");

@@ -35,18 +35,21 @@ impl Executor {
         };
         if !recorded.is_live() {
             let message = "it was over before its server was made".to_owned();
-            self.refused(run, PendingReason::Queued, message, None).await;
+            self.refused(run, PendingReason::Queued, message, None)
+                .await;
             return;
         }
         let new = match prepare::new_server(&self.0.needs, &recorded, token).await {
             Ok(new) => new,
             Err(prepare::Unprepared::Hetzner(error)) => {
                 let wait = error.retry_in().unwrap_or(MENDED_BY_THEN);
-                self.refused(run, reason_of(&error), error.to_string(), Some(wait)).await;
+                self.refused(run, reason_of(&error), error.to_string(), Some(wait))
+                    .await;
                 return;
             }
             Err(prepare::Unprepared::Refused(message)) => {
-                self.refused(run, PendingReason::Config, message, Some(MENDED_BY_THEN)).await;
+                self.refused(run, PendingReason::Config, message, Some(MENDED_BY_THEN))
+                    .await;
                 return;
             }
         };
@@ -71,13 +74,17 @@ impl Executor {
             let error = match needs.client.create_server(&new, default_ttl).await {
                 Ok(created) => {
                     let server = RunServer {
-                        hourly_price: needs.prices.borrow().hourly_with_ipv4(&server_type, &location),
+                        hourly_price: needs
+                            .prices
+                            .borrow()
+                            .hourly_with_ipv4(&server_type, &location),
                         server_type: Some(server_type),
                         location: Some(location),
                         ..run_server(&created.server)
                     };
                     tracing::info!(server = %server.id, name = %server.name, "created");
-                    self.tell(run, move |run, _| lifecycle::accept_create(run, server)).await;
+                    self.tell(run, move |run, _| lifecycle::accept_create(run, server))
+                        .await;
                     return;
                 }
                 Err(error) => error,
@@ -86,7 +93,8 @@ impl Executor {
             match error.outcome() {
                 CreateOutcome::NextCandidate { cool_down } => {
                     let now = needs.clock.now();
-                    self.cool_downs().cool(&server_type, &location, now, cool_down);
+                    self.cool_downs()
+                        .cool(&server_type, &location, now, cool_down);
                     refusals.push(format!("{server_type} in {location}: {error}"));
                 }
                 CreateOutcome::MayExist => return self.may_exist(run, &error).await,
@@ -97,7 +105,11 @@ impl Executor {
                     wait = Some(retry_in);
                     break;
                 }
-                CreateOutcome::Pending { reason: why, message, retry_in } => {
+                CreateOutcome::Pending {
+                    reason: why,
+                    message,
+                    retry_in,
+                } => {
                     reason = why;
                     refusals.push(message);
                     wait = Some(retry_in);
@@ -105,7 +117,9 @@ impl Executor {
                 }
             }
         }
-        let wait = wait.or_else(|| self.until_a_candidate_thaws(placement)).unwrap_or(MENDED_BY_THEN);
+        let wait = wait
+            .or_else(|| self.until_a_candidate_thaws(placement))
+            .unwrap_or(MENDED_BY_THEN);
         let message = if refusals.is_empty() {
             "every candidate was refused lately".to_owned()
         } else {
@@ -131,7 +145,10 @@ impl Executor {
 
     async fn may_exist(&self, run: RunId, error: &ApiError) {
         let message = error.to_string();
-        self.tell(run, move |run, _| lifecycle::lost_reply(run, &message, None)).await;
+        self.tell(run, move |run, _| {
+            lifecycle::lost_reply(run, &message, None)
+        })
+        .await;
     }
 
     async fn refused(
@@ -144,7 +161,10 @@ impl Executor {
         let now = self.0.needs.clock.now();
         let retry_at = wait.map(|wait| now + wait);
         tracing::warn!(%run, cause = %message, "no server was made");
-        self.tell(run, move |run, _| lifecycle::refuse_create(run, reason, &message, retry_at, now)).await;
+        self.tell(run, move |run, _| {
+            lifecycle::refuse_create(run, reason, &message, retry_at, now)
+        })
+        .await;
     }
 }
 
