@@ -149,10 +149,15 @@ fn check_one(
     surroundings: Option<&(Project, Option<Fleet>)>,
 ) -> Result<(ParsedSpec, Option<TaskInput>), Vec<Diagnostic>> {
     let (shown, stem, bytes) = (&found.shown, &found.stem, &found.bytes);
-    let parsed = match surroundings {
-        // With the fleet at hand, what it does not allow is said along with what is misspelt.
-        Some((_, Some(fleet))) => parse_for(shown, stem, bytes, fleet, Authority::Operator)?,
-        _ => parse(shown, stem, bytes)?,
+    let parsed = match (parse(shown, stem, bytes), surroundings) {
+        (Ok(parsed), _) => parsed,
+        // With the fleet at hand, what it does not allow is said along with what is misspelt. (Of a
+        // file that can be read, `complete` below says it, and more.)
+        (Err(errors), Some((_, Some(fleet)))) => {
+            let more = parse_for(shown, stem, bytes, fleet, Authority::Operator);
+            return Err(more.err().unwrap_or(errors));
+        }
+        (Err(errors), _) => return Err(errors),
     };
     let project = surroundings.map(|(project, _)| project);
     let task_bytes = parsed

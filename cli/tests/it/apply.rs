@@ -59,12 +59,6 @@ fn one_broken_file_and_nothing_is_sent() {
     exit: 1
     --- stdout ---
     --- stderr ---
-    error: missing field `spec.persona`
-     --> specs/bad.yaml:4:3
-      |
-    4 |   presona: rex
-      |   ^^^^^^^
-
     error: unknown field `presona` in `spec`
      --> specs/bad.yaml:4:3
       |
@@ -134,7 +128,10 @@ fn a_task_file_travels_inline_and_never_from_outside() {
     --- stdout ---
     --- stderr ---
     error: task file `../secret.json`: it lies outside `[DIR]/out`
-    --> out/thief.yaml
+     --> out/thief.yaml:5:3
+      |
+    5 |   taskFile: ../secret.json
+      |   ^^^^^^^^
 
     error: 1 of 1 file broken, nothing was sent
     ");

@@ -93,12 +93,6 @@ fn validate_shows_every_error_of_every_file() {
     2 | kind: Cow
       |       ^^^
 
-    error: missing field `spec.persona`
-     --> bad.yaml:4:3
-      |
-    4 |   presona: rex
-      |   ^^^^^^^
-
     error: unknown field `presona` in `spec`
      --> bad.yaml:4:3
       |

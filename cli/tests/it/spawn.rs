@@ -116,7 +116,6 @@ fn a_broken_task_file_is_told_and_nothing_sent() {
     exit: 1
     --- stdout ---
     --- stderr ---
-    error: task file `task.json`: line 1, column 1: missing field `message`
     error: task file `task.json`: line 1, column 2: unknown field (did you mean `message`?)
     ");
     assert_eq!(fake.lines(), "");

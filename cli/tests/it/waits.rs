@@ -14,7 +14,14 @@ fn success_is_zero_and_every_other_end_is_four() {
             "GET /v1/cattle/good",
             ended("good", "Succeeded", "completed"),
         )
-        .on("GET /v1/cattle/bad", ended("bad", "Failed", "ttl-expired"));
+        // Later, so that the order of what is told is known.
+        .on(
+            "GET /v1/cattle/bad",
+            Reply::After(
+                Duration::from_millis(500),
+                Box::new(ended("bad", "Failed", "ttl-expired").into()),
+            ),
+        );
     assert_snapshot!(fake.clawdlets(&["cattle", "wait", "good"]), @r"
     exit: 0
     --- stdout ---

@@ -42,7 +42,7 @@ impl ParsedSpec {
     pub fn complete(&self, inputs: Inputs<'_>) -> Result<Cattle, Vec<Diagnostic>> {
         let mut findings = Findings::new(&self.path);
         let fleet = inputs.fleet;
-        let task = self.task(inputs.task_file, &mut findings);
+        let task = self.read_task(inputs.task_file, &mut findings);
         let model = self.resolve_model(fleet, &inputs.persona, &mut findings);
         if let Err(why) = &inputs.persona {
             let message = format!("persona `{}`: {}", self.persona, one_line(why));
@@ -81,7 +81,21 @@ impl ParsedSpec {
         })
     }
 
-    fn task(
+    /// The task, inline or of the file whose content this is, for who has no fleet to complete the
+    /// spec with.
+    ///
+    /// # Errors
+    /// What is wrong with the file, at the place that names it.
+    pub fn task(
+        &self,
+        file: Option<Result<Vec<u8>, String>>,
+    ) -> Result<TaskInput, Vec<Diagnostic>> {
+        let mut findings = Findings::new(&self.path);
+        self.read_task(file, &mut findings)
+            .ok_or_else(|| findings.into_sorted())
+    }
+
+    fn read_task(
         &self,
         file: Option<Result<Vec<u8>, String>>,
         findings: &mut Findings,
