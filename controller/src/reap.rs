@@ -101,3 +101,143 @@ fn overdue(server: &ObservedServer, now: Timestamp) -> bool {
         .expires_at
         .is_some_and(|expiry| now >= expiry + GRACE)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use chrono::TimeDelta;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::hetzner::tests::{
+        TTL, client,
+        fake::{Answer, Fake},
+        fleet, page, refusal, server,
+    };
+
+    /// A server that expires so many seconds from now.
+    fn expiring(id: u64, seconds: i64) -> Value {
+        let mut server = server(id);
+        let expiry = Utc::now() + TimeDelta::seconds(seconds);
+        server["labels"]["expires-at"] = json!(expiry.timestamp().to_string());
+        server
+    }
+
+    fn got(server: &Value) -> Answer {
+        Answer::Json(200, json!({ "server": server }))
+    }
+
+    async fn reaped(dry_run: bool, answers: Vec<Answer>) -> (ReapReply, Vec<String>) {
+        let fake = Fake::start(answers).await;
+        let scope = Scope::Fleet(fleet());
+        let reply = reap(&client(&fake.url), &scope, TTL, dry_run)
+            .await
+            .unwrap();
+        let lines = fake
+            .requests()
+            .into_iter()
+            .skip(1)
+            .map(|request| request.line)
+            .collect();
+        (reply, lines)
+    }
+
+    #[tokio::test]
+    async fn what_is_two_minutes_past_its_expiry_is_read_again_and_deleted() {
+        let (late, early) = (expiring(1, -125), expiring(2, -60));
+        let list = Answer::Json(200, page("servers", vec![late.clone(), early], None));
+        let deleted = Answer::Json(200, json!({ "action": { "id": 9 } }));
+        let (reply, lines) = reaped(false, vec![list, got(&late), deleted]).await;
+        assert_eq!(lines, ["GET /servers/1", "DELETE /servers/1"]);
+        assert_eq!(reply.servers.len(), 1);
+        assert!(reply.servers[0].deleted && reply.servers[0].error.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_dry_run_only_names_them() {
+        let list = Answer::Json(200, page("servers", vec![expiring(1, -125)], None));
+        let (reply, lines) = reaped(true, vec![list]).await;
+        assert!(lines.is_empty() && reply.dry_run);
+        assert!(!reply.servers[0].deleted);
+    }
+
+    #[tokio::test]
+    async fn what_changed_since_the_list_is_spared() {
+        let late = expiring(1, -125);
+        let extended = expiring(1, 3600);
+        let mut given_away = late.clone();
+        given_away["labels"]["fleet"] = json!("test");
+        let mut marked = late.clone();
+        marked["labels"]["apricote.de/created-by"] = json!("hcloud-upload-image");
+        let mut deleting = late.clone();
+        deleting["status"] = json!("deleting");
+        let gone = Answer::Json(404, refusal("not_found", ""));
+        for now in [
+            got(&extended),
+            got(&given_away),
+            got(&marked),
+            got(&deleting),
+            gone,
+        ] {
+            let list = Answer::Json(200, page("servers", vec![late.clone()], None));
+            let (reply, lines) = reaped(false, vec![list, now]).await;
+            assert_eq!(lines, ["GET /servers/1"]);
+            assert!(reply.servers.is_empty());
+        }
+    }
+
+    #[tokio::test]
+    async fn one_failure_does_not_stop_the_rest() {
+        let servers: Vec<Value> = (1..=3).map(|id| expiring(id, -600)).collect();
+        let answers = vec![
+            Answer::Json(200, page("servers", servers.clone(), None)),
+            Answer::Html(502, "<html>"),
+            got(&servers[1]),
+            Answer::Json(423, refusal("protected", "server is protected")),
+            got(&servers[2]),
+            Answer::Json(200, json!({ "action": { "id": 9 } })),
+        ];
+        let (reply, _) = reaped(false, answers).await;
+        let told: Vec<_> = reply
+            .servers
+            .iter()
+            .map(|server| (server.deleted, server.error.is_some()))
+            .collect();
+        assert_eq!(told, [(false, true), (false, true), (true, false)]);
+        assert!(
+            reply.servers[1]
+                .error
+                .as_deref()
+                .unwrap()
+                .contains("server is protected (protected)")
+        );
+    }
+
+    #[tokio::test]
+    async fn without_a_label_the_default_counts_from_creation() {
+        let mut old = server(1);
+        old["labels"].as_object_mut().unwrap().remove("expires-at");
+        old["created"] = json!((Utc::now() - TTL - GRACE).to_rfc3339());
+        let mut young = old.clone();
+        (young["id"], young["created"]) = (json!(2), json!((Utc::now() - TTL).to_rfc3339()));
+        let list = Answer::Json(200, page("servers", vec![old, young], None));
+        let (reply, _) = reaped(true, vec![list]).await;
+        assert_eq!(
+            reply
+                .servers
+                .iter()
+                .map(|server| server.server)
+                .collect::<Vec<_>>(),
+            [1]
+        );
+    }
+
+    #[tokio::test]
+    async fn hetzners_clock_decides() {
+        let list = page("servers", vec![expiring(1, -600)], None);
+        let then = "Date: Sun, 22 Nov 2020 10:00:00 GMT\r\n";
+        let (reply, lines) = reaped(false, vec![Answer::WithHeaders(200, then, list)]).await;
+        assert!(reply.servers.is_empty() && lines.is_empty());
+    }
+}

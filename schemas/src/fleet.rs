@@ -137,6 +137,7 @@ pub struct DefaultsConfig {
     pub auto_shutdown: Option<bool>,
     /// Must be empty: guests call nobody back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 0))]
     pub callback_url: Option<String>,
 }
 

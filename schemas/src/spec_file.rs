@@ -45,6 +45,11 @@ pub struct Metadata {
     pub name: Option<String>,
     /// On the server as `spec.<key>`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend(
+        "maxProperties" = 32,
+        "propertyNames" = { "pattern": "^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$", "maxLength": 58 },
+        "additionalProperties" = { "type": "string", "pattern": "^([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)?$", "maxLength": 63 },
+    ))]
     pub labels: BTreeMap<String, String>,
 }
 

@@ -28,6 +28,9 @@ impl Executor {
             }
             Ok(Deleted::Accepted { action: None }) => {
                 tracing::info!(%run, %server, "the delete was accepted; what follows it was not said");
+                let retry_at = needs.clock.now() + RETRY;
+                let message = "its delete was accepted, but no action was named that could be followed";
+                self.tell(run, move |run, _| lifecycle::delete_failed(run, message, retry_at)).await;
             }
             Ok(Deleted::Accepted { action: Some(action) }) => {
                 tracing::info!(%run, %server, action, "the delete was accepted");
@@ -59,9 +62,11 @@ impl Executor {
             }
             Ok(Some(found)) => {
                 tracing::debug!(%run, %server, status = found.status.as_str(), "it is still there");
+                self.called(run).await;
             }
             Err(error) => {
                 tracing::warn!(%run, %server, error = %crate::report(&error), "could not ask for the server");
+                self.called(run).await;
             }
         }
     }
@@ -84,8 +89,16 @@ impl Executor {
             }
             Err(error) => {
                 tracing::warn!(%run, name, error = %crate::report(&error), "could not look the server up");
+                self.called(run).await;
             }
         }
+    }
+
+    /// Remembers that a call about a run's server came back, so that the pass that follows does not
+    /// make it again on the strength of the same list.
+    pub(super) async fn called(&self, run: RunId) {
+        let now = self.0.needs.clock.now();
+        self.tell(run, move |run, _| lifecycle::called(run, now)).await;
     }
 
     /// Powers on a server that was found off.

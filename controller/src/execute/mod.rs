@@ -31,6 +31,9 @@ use crate::{
     settings::Settings, store::Store, world::{Bell, Prices},
 };
 
+/// An orphan that is still listed this long after its delete is deleted again: two lists later.
+const REAP_AGAIN: Duration = Duration::from_secs(60);
+
 /// Runs effects.
 #[derive(Clone)]
 pub struct Executor(Arc<Inner>);
@@ -103,8 +106,13 @@ impl Executor {
                         let this = self.clone();
                         self.0.tasks.spawn(async move {
                             this.reap_orphan(server, &name).await;
-                            this.lock().orphans.remove(&server);
-                            this.0.needs.bell.ring();
+                            // Until a list without it has come, plans go on asking for this. Not
+                            // one of our tasks: a shutdown need not wait for it.
+                            tokio::spawn(async move {
+                                tokio::time::sleep(REAP_AGAIN).await;
+                                this.lock().orphans.remove(&server);
+                                this.0.needs.bell.ring();
+                            });
                         });
                     }
                 }
@@ -134,6 +142,7 @@ impl Executor {
                 Effect::Relabel { run: Some(run), server, labels } => {
                     self.spawn(run, |this, guard| async move {
                         this.relabel(server, labels).await;
+                        this.called(run).await;
                         drop(guard);
                     });
                 }

@@ -19,8 +19,9 @@ use serde_json::Value;
 use tokio::sync::Mutex;
 
 use super::{
-    error::{ApiError, Code, Kind, Operation},
+    error::{ApiError, Kind},
     firewall, prices, ssh_keys,
+    table::{Code, Operation},
     transport::{Call, Endpoint, EndpointError, RateLimit, Reply, Transport},
     wire::{self, ActionState, NextPage, Odd},
 };

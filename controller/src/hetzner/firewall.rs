@@ -18,7 +18,8 @@ use serde_json::Value;
 
 use super::{
     client::{Client, hash_map},
-    error::{ApiError, Code, Kind, Operation},
+    error::{ApiError, Kind},
+    table::{Code, Operation},
     transport::{Call, Reply},
     wire::{self, string},
 };

@@ -4,7 +4,9 @@
 //! client.rs   what the controller asks for, in its own words
 //! firewall.rs, ssh_keys.rs, prices.rs   what rarely changes and is remembered for a while
 //! candidates.rs   (server type, location) pairs and how long a refused one is left alone
-//! error.rs    what a failure was, and the one table that says what to do about it
+//! error.rs    what a failure was
+//! table.rs    the one table that says what to do about it
+//! redact.rs   what is kept of other people's messages
 //! wire.rs     replies, decoded as tolerantly as is safe
 //! transport.rs   one HTTP exchange
 //! ```
@@ -20,13 +22,18 @@ pub mod client;
 pub mod error;
 mod firewall;
 mod prices;
+mod redact;
 mod ssh_keys;
+pub mod table;
+#[cfg(test)]
+pub(crate) mod tests;
 mod transport;
 mod wire;
 
 pub use candidates::CoolDowns;
 pub use client::{Client, Created, Deleted, Listed, NewServer, Scope};
-pub use error::{ApiError, Code, CreateOutcome, Disposition, Kind, Operation};
+pub use error::{ApiError, CreateOutcome, Kind};
 pub use firewall::Firewall;
+pub use table::{Code, Disposition, Operation, Pace};
 pub use transport::{DEFAULT_ENDPOINT, Endpoint, EndpointError, RateLimit};
 pub use wire::{ActionState, ActionStatus, Odd};

@@ -9,7 +9,8 @@ use serde_json::Value;
 
 use super::{
     client::Client,
-    error::{ApiError, Kind, Operation},
+    error::{ApiError, Kind},
+    table::Operation,
     transport::Call,
     wire::string,
 };

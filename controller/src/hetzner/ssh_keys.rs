@@ -17,7 +17,8 @@ use sha2::{Digest, Sha256};
 
 use super::{
     client::{Client, hash_map},
-    error::{ApiError, Code, Operation},
+    error::ApiError,
+    table::{Code, Operation},
     transport::Call,
     wire::string,
 };

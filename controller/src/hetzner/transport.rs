@@ -21,7 +21,11 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use tracing::Instrument;
 
-use super::error::{ApiError, Kind, Operation, Redactor};
+use super::{
+    error::{ApiError, Kind},
+    redact::Redactor,
+    table::Operation,
+};
 
 /// The real one.
 pub const DEFAULT_ENDPOINT: &str = "https://api.hetzner.cloud/v1";

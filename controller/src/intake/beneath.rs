@@ -157,6 +157,16 @@ impl Beneath {
         Ok((bytes, after))
     }
 
+    /// As [`Beneath::read`] on a kernel without `openat2`.
+    #[cfg(test)]
+    pub(super) fn read_by_component(&self, path: &Path, cap: usize) -> Result<Vec<u8>, ReadError> {
+        let file = self.resolve_by_component(path, OFlags::RDONLY | OFlags::NONBLOCK)?;
+        regular(&rustix::fs::fstat(&file)?)?;
+        let mut bytes = Vec::new();
+        let read = File::from(file).take(cap as u64).read_to_end(&mut bytes);
+        read.map(|_| bytes).map_err(|_| ReadError::Io(Errno::IO))
+    }
+
     /// The entries of a directory beneath, in the order of their names; at most `cap`.
     ///
     /// # Errors

@@ -20,6 +20,8 @@ mod entry;
 pub mod project;
 pub mod scan;
 pub mod socket_specs;
+#[cfg(test)]
+mod tests;
 mod tracked;
 pub mod watch;
 

@@ -96,20 +96,20 @@ impl Scanner {
     #[must_use]
     pub fn new(settings: &Settings, settled: Settled) -> Self {
         let mut roots = vec![Root {
-            path: settings.socket_specs(),
+            path: absolute(&settings.socket_specs()),
             key: settings.socket_specs().display().to_string(),
             authority: Authority::Bot,
             socket: true,
         }];
         roots.extend(settings.spec_dirs.iter().map(|dir| Root {
-            path: dir.path.clone(),
+            path: absolute(&dir.path),
             key: dir.path.display().to_string(),
             authority: dir.authority,
             socket: false,
         }));
         Self {
             roots,
-            project: Project::new(&settings.project),
+            project: Project::new(&absolute(&settings.project)),
             settled,
             files: BTreeMap::new(),
             personas: Personas::default(),
@@ -133,7 +133,7 @@ impl Scanner {
         self.files.values().map(|file| file.parsed).sum()
     }
 
-    fn scan_at(
+    pub(super) fn scan_at(
         &mut self,
         at: &Moment,
         fleet: &Fleet,
@@ -433,6 +433,12 @@ impl Strays {
             });
         }
     }
+}
+
+/// As the watcher names things: it knows no relative paths. Links stay as they are.
+pub(super) fn absolute(path: &Path) -> PathBuf {
+    // Fails only for an empty path, which no setting has.
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
 /// Hidden files and what editors leave beside a file (`x.yaml~`, `#x.yaml#`, `.x.yaml.swp`, `4913`).

@@ -91,6 +91,14 @@ impl Moment {
         }
     }
 
+    /// The same, as it would be when nothing happened for a while.
+    #[cfg(test)]
+    pub(super) fn later(mut self, by: Duration) -> Self {
+        self.instant += by;
+        self.wall += by;
+        self
+    }
+
     /// What is known of a file in this state: from a note of it, or of a directory that it is in.
     fn note(&self, path: &Path, stamp: &Stamp) -> Option<Note> {
         if self.notes.is_empty() {

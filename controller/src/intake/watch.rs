@@ -23,7 +23,7 @@ use notify::{
     event::{AccessKind, AccessMode, CreateKind, ModifyKind, RenameMode},
 };
 
-use super::tracked::Settled;
+use super::{scan::absolute, tracked::Settled};
 use crate::{settings::Settings, world::Bell};
 
 /// A scan however quiet it is: watches can be lost, and network file systems have none.
@@ -125,18 +125,15 @@ struct Areas {
 
 impl Areas {
     fn of(settings: &Settings) -> Self {
-        let mut roots = vec![settings.socket_specs()];
-        roots.extend(settings.spec_dirs.iter().map(|dir| dir.path.clone()));
-        let fleet = settings.fleet_file();
-        let others = vec![
-            settings.personas(),
-            settings.project.join("cattle/tasks"),
-            fleet.parent().unwrap_or(&settings.project).to_owned(),
-        ];
+        let mut roots = vec![absolute(&settings.socket_specs())];
+        roots.extend(settings.spec_dirs.iter().map(|dir| absolute(&dir.path)));
+        let project = absolute(&settings.project);
+        let others =
+            ["cattle/personas", "cattle/tasks", "fleet"].map(|beneath| project.join(beneath));
         Self {
             roots,
-            project: settings.project.clone(),
-            others,
+            others: others.into(),
+            project,
         }
     }
 

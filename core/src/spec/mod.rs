@@ -2,7 +2,7 @@
 //!
 //! [`parse`] turns bytes into a [`ParsedSpec`]: everything that the file itself can tell.
 //! [`ParsedSpec::complete`] adds what the fleet, the persona and a task file say and gives a
-//! [`Cattle`]. Both report every error they find, with line, column and hint. Reading files is the
+//! [`Cattle`](crate::desired::Cattle). Both report every error they find, with line, column and hint. Reading files is the
 //! caller's: it opens them beneath the project and hands over content, or why it could not.
 //!
 //! Invariant: no bytes make this panic, recurse without bound, or grow beyond a small multiple of
