@@ -90,7 +90,12 @@ pub(super) async fn apply(
     let version = spec::version(&wanted.cattle);
 
     let turn = api.writes.lock().await;
-    let world = api.handle.world();
+    let world = if query.refuse_at_limit {
+        // Whoever came just before may have taken the last place.
+        api.handle.clone().next_pass().await?
+    } else {
+        api.handle.world()
+    };
     check_name(api, peer, &world, &name).await?;
     let present = Present::look(api, &world, &name).await?;
     spec::check_if_match(headers, present.version.as_deref())?;

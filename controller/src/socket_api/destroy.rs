@@ -45,11 +45,16 @@ pub(super) async fn destroy(
     let run = resolve::run_of(api, peer, target).await?;
     let live = run.as_ref().filter(|run| run.is_live());
     let whole = target.run.is_none() || live.is_some();
+    // A run may be the caller's although its name's spec is somebody else's by now.
+    let owned = |requester: &str| whole && peer.owns(requester);
     let entry = world
         .desired
         .specs
         .get(name)
-        .filter(|entry| whole && is_there(entry));
+        .filter(|entry| is_there(entry) && owned(&entry.origin.requester.0));
+    let records = api.store.socket_specs().await?;
+    let record = records.iter().find(|record| record.cattle == *name);
+    let removable = record.map_or(whole, |record| owned(&record.requester.0));
     let mut edits = Vec::new();
     if let Some(run) = &run {
         edits.extend(end(run, peer, now));
@@ -76,7 +81,7 @@ pub(super) async fn destroy(
     let mut changed = applied.contains(&true);
     let written = {
         let (specs, name) = (Arc::clone(&api.specs), name.clone());
-        if whole {
+        if removable {
             apply::blocking(move || specs.remove(&name)).await?
         } else {
             false

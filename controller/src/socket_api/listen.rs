@@ -1,11 +1,12 @@
 //! The socket itself: where it is, who may open it, and when another one may take its place.
 
 use std::{
+    collections::HashMap,
     fs, io,
     os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt},
     path::{Path, PathBuf},
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
     time::Duration,
 };
@@ -24,6 +25,8 @@ pub const BOTS_GROUP: &str = "clf-bots";
 /// Connections at once. Each costs a file descriptor and some kilobytes; a service's usual 1,024
 /// descriptors leave room for the ledger, logs and Hetzner beside these.
 pub const MAX_CONNECTIONS: usize = 512;
+/// Connections of one user at once, so that no bot can shut out the others: twice its requests.
+pub const MAX_CONNECTIONS_PER_USER: usize = 128;
 /// After a failed `accept` (no descriptors left), before the next.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -138,13 +141,63 @@ pub fn inherited() -> io::Result<Option<UnixListener>> {
 pub(super) struct Socket {
     listener: UnixListener,
     places: Arc<Semaphore>,
+    users: Users,
 }
+
+/// Connections by uid.
+type Users = Arc<Mutex<HashMap<u32, usize>>>;
 
 impl Socket {
     pub(super) fn new(listener: UnixListener) -> Self {
         Self {
             listener,
             places: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
+            users: Users::default(),
+        }
+    }
+
+    /// The connection, unless its user has too many: then it is closed.
+    fn admit(&self, stream: UnixStream, place: OwnedSemaphorePermit) -> Option<Connection> {
+        let found = stream.peer_cred().ok();
+        let credentials = found.map(|found| Credentials {
+            uid: found.uid(),
+            gid: found.gid(),
+        });
+        let uid = credentials.map_or(u32::MAX, |credentials| credentials.uid);
+        let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = users.entry(uid).or_default();
+        if *own >= MAX_CONNECTIONS_PER_USER {
+            tracing::warn!(uid, "too many connections of one user; one more is closed");
+            return None;
+        }
+        *own += 1;
+        Some(Connection {
+            stream,
+            credentials,
+            _counted: Counted {
+                users: Arc::clone(&self.users),
+                uid,
+            },
+            _place: place,
+        })
+    }
+}
+
+/// One connection among its user's; counted back when dropped.
+#[derive(Debug)]
+struct Counted {
+    users: Users,
+    uid: u32,
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(own) = users.get_mut(&self.uid) {
+            *own -= 1;
+            if *own == 0 {
+                users.remove(&self.uid);
+            }
         }
     }
 }
@@ -154,18 +207,14 @@ impl Listener for Socket {
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (Connection, SocketAddr) {
-        let place = Arc::clone(&self.places).acquire_owned().await;
-        let place = place.expect("the semaphore is never closed");
         loop {
+            let place = Arc::clone(&self.places).acquire_owned().await;
+            let place = place.expect("the semaphore is never closed");
             match self.listener.accept().await {
                 Ok((stream, address)) => {
-                    return (
-                        Connection {
-                            stream,
-                            _place: place,
-                        },
-                        address,
-                    );
+                    if let Some(connection) = self.admit(stream, place) {
+                        return (connection, address);
+                    }
                 }
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept on the socket");
@@ -184,17 +233,15 @@ impl Listener for Socket {
 #[derive(Debug)]
 pub(super) struct Connection {
     stream: UnixStream,
+    credentials: Option<Credentials>,
+    _counted: Counted,
     _place: OwnedSemaphorePermit,
 }
 
 impl Connection {
     /// Who is at the other end, by the kernel.
     pub(super) fn credentials(&self) -> Option<Credentials> {
-        let found = self.stream.peer_cred().ok()?;
-        Some(Credentials {
-            uid: found.uid(),
-            gid: found.gid(),
-        })
+        self.credentials
     }
 }
 
@@ -281,5 +328,31 @@ mod tests {
         fs::write(&path, "precious").unwrap();
         assert!(matches!(bind(&path), Err(BindError::NotASocket(_))));
         assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
+    }
+
+    #[tokio::test]
+    async fn one_user_cannot_hold_every_connection() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("orchestrator.sock");
+        let mut socket = Socket::new(bind(&path).unwrap());
+        let mut clients = Vec::new();
+        let mut held = Vec::new();
+        for _ in 0..MAX_CONNECTIONS_PER_USER {
+            clients.push(UnixStream::connect(&path).await.unwrap());
+            held.push(socket.accept().await.0);
+        }
+        let mut refused = UnixStream::connect(&path).await.unwrap();
+        let accepting = tokio::spawn(async move {
+            let connection = socket.accept().await.0;
+            (connection, socket)
+        });
+        let mut byte = [0];
+        let read = tokio::io::AsyncReadExt::read(&mut refused, &mut byte).await;
+        assert_eq!(read.unwrap(), 0, "closed at once");
+        held.pop();
+        let _again = UnixStream::connect(&path).await.unwrap();
+        let (connection, _socket) = accepting.await.unwrap();
+        let own = rustix::process::geteuid().as_raw();
+        assert_eq!(connection.credentials().unwrap().uid, own);
     }
 }

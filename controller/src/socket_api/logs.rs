@@ -14,6 +14,7 @@ use axum::{
 use cattle_core::{ledger::Run, names::RunId};
 use cattle_schemas::{api::LogsQuery, problem::ErrorCode};
 use futures_util::stream;
+use tokio::sync::watch;
 
 use super::{
     Api, apply,
@@ -22,10 +23,11 @@ use super::{
     problem::ApiError,
     resolve,
 };
+use crate::world::Handle;
 
 /// Read and sent at a time.
 const CHUNK: usize = 64 * 1024;
-/// How often a follower looks for more: soon enough for a person to watch, and one `stat` each.
+/// How often a follower looks for more where nobody tells it: soon enough for a person to watch.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 /// `GET /v1/cattle/{name}/logs`.
@@ -63,7 +65,15 @@ pub(super) async fn get(
         (None, Some(tail)) => length.saturating_sub(tail),
         (None, None) => 0,
     };
+    let growth = if query.follow {
+        let (logs, run) = (Arc::clone(&api.logs), run.id);
+        apply::blocking(move || logs.follow(run)).await?
+    } else {
+        None
+    };
     let reader = Reader {
+        handle: api.handle.clone(),
+        growth,
         api,
         run: run.id,
         offset,
@@ -94,6 +104,8 @@ async fn length(api: &Api, run: RunId) -> Result<u64, ApiError> {
 
 struct Reader {
     api: Api,
+    handle: Handle,
+    growth: Option<watch::Receiver<u64>>,
     run: RunId,
     offset: u64,
     end: Option<u64>,
@@ -113,6 +125,10 @@ impl Reader {
                     .unwrap_or(CHUNK)
                     .min(CHUNK)
             });
+            if let Some(growth) = &mut self.growth {
+                // What grows from here on wakes us below.
+                growth.mark_unchanged();
+            }
             match self.read(want).await {
                 Err(_) => {
                     return Some((
@@ -128,11 +144,29 @@ impl Reader {
                     return Some((Ok(bytes.into()), self));
                 }
                 Ok(_) if over => return None,
-                Ok(_) => tokio::select! {
-                    () = self.api.shutdown.cancelled() => return None,
-                    () = tokio::time::sleep(LOOK_AGAIN) => {}
-                },
+                Ok(_) => self.more().await?,
             }
+        }
+    }
+
+    /// Waits until the log may have grown or its run be over; `None` when the controller stops.
+    async fn more(&mut self) -> Option<()> {
+        let growth = &mut self.growth;
+        let grown = async {
+            match growth {
+                None => tokio::time::sleep(LOOK_AGAIN).await,
+                Some(length) => {
+                    if length.changed().await.is_err() {
+                        // Deleted: there is nothing to tell any more.
+                        *growth = None;
+                    }
+                }
+            }
+        };
+        tokio::select! {
+            () = self.api.shutdown.cancelled() => None,
+            changed = self.handle.changed() => changed.ok().map(drop),
+            () = grown => Some(()),
         }
     }
 

@@ -9,6 +9,7 @@ use cattle_core::{
     spec::PersonaFiles,
 };
 use cattle_schemas::api::ReapReply;
+use tokio::sync::watch;
 
 /// The socket's own spec directory.
 pub trait SpecDir: Send + Sync + 'static {
@@ -56,6 +57,14 @@ pub trait RunLogs: Send + Sync + 'static {
     /// # Errors
     /// The file system refuses.
     fn read(&self, run: RunId, offset: u64, max: usize) -> io::Result<Vec<u8>>;
+
+    /// Its length, as it grows; `None` where nobody tells, and followers have to look.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    fn follow(&self, _run: RunId) -> io::Result<Option<watch::Receiver<u64>>> {
+        Ok(None)
+    }
 }
 
 /// A future that a port answers with.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use axum::{Json, extract::State, response::Response};
 use cattle_core::{
     action::Waiting,
+    desired::SpecEntry,
     ledger::Run,
     names::{CattleName, RunId, ServerId},
     observed::ObservedServer,
@@ -41,14 +42,16 @@ const MAX_EARLIER_RUNS: u32 = 50;
 
 /// What a pass knew, indexed for statuses.
 struct View<'a> {
+    peer: Peer,
     world: &'a World,
     waiting: BTreeMap<&'a CattleName, &'a Waiting>,
     servers: BTreeMap<ServerId, &'a ObservedServer>,
 }
 
 impl<'a> View<'a> {
-    fn new(world: &'a World) -> Self {
+    fn new(world: &'a World, peer: Peer) -> Self {
         Self {
+            peer,
             world,
             waiting: world
                 .plan
@@ -68,7 +71,8 @@ impl<'a> View<'a> {
     /// `runs` newest first.
     fn status(&self, api: &Api, name: &CattleName, runs: &[&Run]) -> CattleStatus {
         let world = self.world;
-        let entry = world.desired.specs.get(name);
+        let own = |entry: &&SpecEntry| self.peer.owns(&entry.origin.requester.0);
+        let entry = world.desired.specs.get(name).filter(own);
         let hash = entry
             .and_then(spec::valid)
             .map(|cattle| &cattle.hash)
@@ -112,7 +116,7 @@ pub(super) async fn list(
     };
     let stored = api.store.runs(filter).await?;
     let world = api.handle.world();
-    let view = View::new(&world);
+    let view = View::new(&world, peer);
     let runs = latest_runs(&world, &stored);
     let mut items: Vec<CattleStatus> = Vec::new();
     let mut names: Vec<&CattleName> = world
@@ -248,7 +252,8 @@ pub(super) async fn one(
         }
     };
     let world = api.handle.world();
-    let entry = world.desired.specs.get(&target.cattle);
+    let own = |entry: &&SpecEntry| peer.owns(&entry.origin.requester.0);
+    let entry = world.desired.specs.get(&target.cattle).filter(own);
     let version = entry
         .and_then(spec::valid)
         .map(|cattle| spec::version(cattle));
@@ -274,7 +279,7 @@ pub(super) async fn status(
     if runs.is_empty() && !has_spec {
         return pending_or_gone(api, &world, &target.cattle).await;
     }
-    Ok(View::new(&world).status(api, &target.cattle, &runs))
+    Ok(View::new(&world, *peer).status(api, &target.cattle, &runs))
 }
 
 /// A name that only its assignments remember: ended without a run.

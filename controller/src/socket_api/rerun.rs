@@ -3,7 +3,10 @@
 use std::sync::{Arc, OnceLock};
 
 use axum::{Json, body::Body, extract::State};
-use cattle_core::lifecycle::{self, ExtendError};
+use cattle_core::{
+    desired::SpecEntry,
+    lifecycle::{self, ExtendError},
+};
 use cattle_schemas::{
     Timestamp,
     api::{ExtendReply, ExtendRequest, RerunReply},
@@ -36,11 +39,8 @@ pub(super) async fn rerun(
     let now = (api.now)();
     let turn = api.writes.lock().await;
     let world = api.handle.world();
-    let entry = world
-        .desired
-        .specs
-        .get(name)
-        .filter(|entry| is_there(entry));
+    let own = |entry: &&SpecEntry| is_there(entry) && peer.owns(&entry.origin.requester.0);
+    let entry = world.desired.specs.get(name).filter(own);
     let Some(entry) = entry else {
         return Err(wrong_phase(format!(
             "`{name}` has no spec any more; apply it again"

@@ -203,6 +203,25 @@ async fn a_spec_that_would_wait_is_refused_on_request() {
 }
 
 #[tokio::test]
+async fn of_two_that_want_the_last_place_one_is_refused() {
+    let controller = Controller::new().await;
+    for name in ["a", "b"] {
+        controller
+            .put(&format!("/v1/cattle/{name}"), SPEC)
+            .await
+            .ok();
+        controller.begin(name).await;
+    }
+    let (first, second) = tokio::join!(
+        controller.put("/v1/cattle/c?refuseAtLimit=true", SPEC),
+        controller.put("/v1/cattle/d?refuseAtLimit=true", SPEC),
+    );
+    let mut answers = [first.status, second.status];
+    answers.sort_unstable();
+    assert_eq!(answers, [200, 409]);
+}
+
+#[tokio::test]
 async fn a_name_of_another_directory_is_taken() {
     let controller = Controller::new().await;
     controller.drop_file("fix", SPEC).await;

@@ -87,6 +87,39 @@ async fn a_bots_name_stays_its_own_after_its_spec_is_gone() {
 }
 
 #[tokio::test]
+async fn a_bot_whose_spec_was_taken_over_keeps_its_run_and_nothing_else() {
+    let controller = Controller::new().await;
+    controller.become_bot(1001);
+    controller.put("/v1/cattle/mine", SPEC).await.ok();
+    let run = controller.begin("mine").await;
+    controller.become_operator();
+    let spec = SPEC.replace("team: docs", "team: secret");
+    assert_eq!(
+        controller.put("/v1/cattle/mine", &spec).await.ok()["change"],
+        "configured"
+    );
+    controller.become_bot(1001);
+    controller
+        .get("/v1/cattle/mine")
+        .await
+        .problem(404, "not-found");
+    let target = format!("/v1/cattle/{run}");
+    let status = controller.get(&target).await;
+    assert!(!status.text.contains("secret"), "{}", status.text);
+    assert_eq!(status.ok()["phase"], "Running");
+    controller
+        .post(&format!("{target}/rerun"), json!({}))
+        .await
+        .problem(409, "wrong-phase");
+    let destroyed = controller.delete(&target).await.ok();
+    assert_eq!(
+        (&destroyed["changed"], &destroyed["specRemoved"]),
+        (&json!(true), &json!(false))
+    );
+    assert!(!controller.files.files.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
 async fn a_plan_tells_a_bot_nothing_of_others() {
     let controller = Controller::new().await;
     controller

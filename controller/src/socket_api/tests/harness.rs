@@ -118,7 +118,22 @@ impl Personas for OnePersona {
 
 /// Logs, in memory.
 #[derive(Default)]
-pub(super) struct Logs(pub(super) Mutex<BTreeMap<RunId, Vec<u8>>>);
+pub(super) struct Logs(
+    pub(super) Mutex<BTreeMap<RunId, Vec<u8>>>,
+    Mutex<BTreeMap<RunId, watch::Sender<u64>>>,
+);
+
+impl Logs {
+    /// Appends, and tells followers.
+    pub(super) fn append(&self, run: RunId, text: &str) {
+        let mut logs = self.0.lock().unwrap();
+        let log = logs.entry(run).or_default();
+        log.extend(text.as_bytes());
+        if let Some(growth) = self.1.lock().unwrap().get(&run) {
+            growth.send_replace(log.len() as u64);
+        }
+    }
+}
 
 impl RunLogs for Logs {
     fn length(&self, run: RunId) -> io::Result<Option<u64>> {
@@ -130,6 +145,16 @@ impl RunLogs for Logs {
         let log = logs.get(&run).map(Vec::as_slice).unwrap_or_default();
         let start = usize::try_from(offset).unwrap().min(log.len());
         Ok(log[start..(start + max).min(log.len())].to_vec())
+    }
+
+    fn follow(&self, run: RunId) -> io::Result<Option<watch::Receiver<u64>>> {
+        let mut growth = self.1.lock().unwrap();
+        Ok(Some(
+            growth
+                .entry(run)
+                .or_insert_with(|| watch::Sender::new(0))
+                .subscribe(),
+        ))
     }
 }
 

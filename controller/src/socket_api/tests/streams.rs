@@ -51,16 +51,7 @@ async fn following_a_log_ends_with_its_run() {
     let controller = Controller::new().await;
     controller.put("/v1/cattle/fix", SPEC).await.ok();
     let run = controller.begin("fix").await;
-    let log = |text: &str| {
-        controller
-            .logs
-            .0
-            .lock()
-            .unwrap()
-            .entry(run)
-            .or_default()
-            .extend(text.as_bytes());
-    };
+    let log = |text: &str| controller.logs.append(run, text);
     log("first ");
     let request = controller.request(Method::GET, "/v1/cattle/fix/logs?follow=true");
     let mut bytes = request.send().await.unwrap().bytes_stream();
