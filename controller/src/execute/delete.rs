@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use cattle_core::{labels, lifecycle, names::{RunId, ServerId}};
+use cattle_core::{
+    labels, lifecycle,
+    names::{RunId, ServerId},
+};
 
 use super::{Executor, Guard, follow::PendingDelete};
 use crate::{hetzner::Deleted, record::run_server};
@@ -32,7 +35,9 @@ impl Executor {
                 let message = "its delete was accepted, but no action was named that could be followed";
                 self.tell(run, move |run, _| lifecycle::delete_failed(run, message, retry_at)).await;
             }
-            Ok(Deleted::Accepted { action: Some(action) }) => {
+            Ok(Deleted::Accepted {
+                action: Some(action),
+            }) => {
                 tracing::info!(%run, %server, action, "the delete was accepted");
                 let pending = PendingDelete::new(run, server, action, guard);
                 if self.0.deletes.send(pending).is_err() {
@@ -44,7 +49,10 @@ impl Executor {
                 let retry_at = needs.clock.now() + wait;
                 let message = error.to_string();
                 tracing::warn!(%run, %server, error = %crate::report(&error), "the delete failed");
-                self.tell(run, move |run, _| lifecycle::delete_failed(run, &message, retry_at)).await;
+                self.tell(run, move |run, _| {
+                    lifecycle::delete_failed(run, &message, retry_at)
+                })
+                .await;
             }
         }
     }
@@ -78,14 +86,18 @@ impl Executor {
         match needs.client.find_server(name, self.default_ttl()).await {
             Ok(Some(found)) if found.labels.run == Some(run) => {
                 let server = run_server(&found);
-                self.tell(run, move |run, _| lifecycle::adopt(run, server)).await;
+                self.tell(run, move |run, _| lifecycle::adopt(run, server))
+                    .await;
             }
             Ok(found) => {
                 if let Some(other) = found {
                     tracing::warn!(%run, server = %other.id, name, "a server of this name is not this run's");
                 }
                 let now = needs.clock.now();
-                self.tell(run, move |run, _| lifecycle::lookup_missed(run, asked_at, now)).await;
+                self.tell(run, move |run, _| {
+                    lifecycle::lookup_missed(run, asked_at, now)
+                })
+                .await;
             }
             Err(error) => {
                 tracing::warn!(%run, name, error = %crate::report(&error), "could not look the server up");
@@ -106,7 +118,10 @@ impl Executor {
         let needs = &self.0.needs;
         let now = needs.clock.now();
         // Recorded first: it is done once, whatever becomes of the reply.
-        if !self.tell(run, move |run, _| lifecycle::powered_on(run, now)).await {
+        if !self
+            .tell(run, move |run, _| lifecycle::powered_on(run, now))
+            .await
+        {
             return;
         }
         if let Err(error) = needs.client.power_on(server).await {
