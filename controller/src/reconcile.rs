@@ -59,7 +59,9 @@ pub struct Reconciler {
     pub executor: Executor,
     /// Hetzner's clock.
     pub clock: Clock,
-    /// Since when guests can be heard; `None` where nobody listens.
+    /// Whether guests are listened to.
+    pub serves_guests: bool,
+    /// Since when, by Hetzner's clock, which is known from the first list on.
     pub guests_heard_since: Option<Timestamp>,
     /// Who asks for passes.
     pub bell: Bell,
@@ -126,6 +128,12 @@ impl Reconciler {
             *seen = fleet.clone();
             changed
         });
+        if self.serves_guests
+            && self.guests_heard_since.is_none()
+            && self.observed.borrow().listed_at.is_some()
+        {
+            self.guests_heard_since = Some(self.clock.now());
+        }
         let socket_specs = self.store.socket_specs().await?;
         let scan = tokio::task::block_in_place(|| {
             self.scanner.scan(&fleet, self.clock.now(), &socket_specs)
