@@ -76,6 +76,17 @@ impl Checked {
             .map_err(|error| Failure::Other(anyhow::Error::new(error)))
     }
 
+    /// What the controller says of it, with the path its author knows. Places in a document that we
+    /// made of it would mean nothing to them.
+    pub(crate) fn in_own_file(&self, diagnostic: &Diagnostic) -> Diagnostic {
+        let mut own = diagnostic.clone();
+        own.path.clone_from(&self.found.shown);
+        if self.source().is_none() {
+            (own.line, own.column) = (0, 0);
+        }
+        own
+    }
+
     /// The text that the controller's places are about.
     pub(crate) fn source(&self) -> Option<&str> {
         match self.task {

@@ -14,7 +14,7 @@ use cattle_schemas::{
     Timestamp,
     api::WaitFor,
     duration::SpecDuration,
-    status::{CattleStatus, EndReason, Phase},
+    status::{CattleStatus, EndReason, Phase, RunStatus},
 };
 use futures_util::{StreamExt as _, stream};
 
@@ -98,7 +98,8 @@ async fn wait_one(
     loop {
         let asked = Instant::now();
         let left = deadline.map_or(LONG_POLL, |at| at.saturating_duration_since(asked));
-        match client.wait(name, wait_for, left.min(LONG_POLL)).await {
+        let answer = client.wait(name, wait_for, left.min(LONG_POLL)).await;
+        match answer.map(|status| about(name, status)) {
             Ok(status) if holds(&status, wait_for) => return Ok(status),
             Ok(status) => {
                 away_since = None;
@@ -161,6 +162,31 @@ async fn tell_events(
         }
         tokio::time::sleep(RETRY_PAUSE).await;
     }
+}
+
+/// The status of what was named: after a rerun, an earlier run that was named by itself is not the
+/// cattle's latest.
+fn about(target: &str, mut status: CattleStatus) -> CattleStatus {
+    if target == status.name {
+        return status;
+    }
+    let prefix = target.to_ascii_uppercase();
+    let is_meant = |run: &RunStatus| {
+        let server = run.server.as_ref();
+        run.run.starts_with(&prefix)
+            || server.is_some_and(|server| server.name == target || server.id.to_string() == target)
+    };
+    if status.run.as_ref().is_none_or(|run| !is_meant(run))
+        && let Some(run) = status.earlier_runs.iter().find(|run| is_meant(run))
+    {
+        let run = run.clone();
+        status.phase = run.phase;
+        status.reason = run.end_reason.map(|reason| reason.to_string());
+        status.message.clone_from(&run.message);
+        status.queue_position = None;
+        status.run = Some(run);
+    }
+    status
 }
 
 /// Whether what is waited for has come to pass.

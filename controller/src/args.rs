@@ -184,13 +184,18 @@ fn spec_dir(text: &str) -> Result<SpecDir, String> {
         Some((path, "bot")) => (path, Authority::Bot),
         Some((path, "operator")) => (path, Authority::Operator),
         Some((_, role)) => {
-            return Err(format!("`{role}` is no role: write DIR, DIR:operator or DIR:bot"));
+            return Err(format!(
+                "`{role}` is no role: write DIR, DIR:operator or DIR:bot"
+            ));
         }
     };
     if path.is_empty() {
         return Err("the directory is missing".to_owned());
     }
-    Ok(SpecDir { path: path.into(), authority })
+    Ok(SpecDir {
+        path: path.into(),
+        authority,
+    })
 }
 
 #[cfg(test)]
@@ -209,7 +214,10 @@ mod tests {
     fn a_spec_directory_is_a_bots_unless_it_says_operator() {
         assert_eq!(spec_dir("/a").unwrap().authority, Authority::Bot);
         assert_eq!(spec_dir("/a:bot").unwrap().authority, Authority::Bot);
-        assert_eq!(spec_dir("/a:operator").unwrap().authority, Authority::Operator);
+        assert_eq!(
+            spec_dir("/a:operator").unwrap().authority,
+            Authority::Operator
+        );
         assert!(spec_dir("/a:root").unwrap_err().contains("no role"));
         assert!(spec_dir(":bot").is_err());
     }

@@ -38,8 +38,13 @@ impl Clock {
 
     /// Learn how far ahead a reply was dated.
     pub fn learn(&self, offset: TimeDelta) {
-        let offset = if offset.abs() <= NOISE { TimeDelta::zero() } else { offset };
-        self.offset_millis.store(offset.num_milliseconds(), Ordering::Relaxed);
+        let offset = if offset.abs() <= NOISE {
+            TimeDelta::zero()
+        } else {
+            offset
+        };
+        self.offset_millis
+            .store(offset.num_milliseconds(), Ordering::Relaxed);
     }
 }
 

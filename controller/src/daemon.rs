@@ -1,34 +1,42 @@
-//! Wires the parts together and keeps them running until told to stop.
+//! Keeps the parts running until told to stop.
 //!
 //! Start: lock the state directory, open the ledger, bind both listeners, then begin. Stop: accept
 //! nothing more, let what is in flight end for a few seconds, delete nothing.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    convert::Infallible, fs, future::Future, os::unix::fs::DirBuilderExt, path::Path, sync::Arc,
+    time::Duration,
+};
 
 use anyhow::Context;
-use cattle_core::observed::Observed;
-use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::{net::TcpListener, sync::watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    adapters::{FleetReaper, ProjectPersonas},
     clock::Clock,
-    execute::{Executor, Needs},
+    execute::Executor,
     fleet_file::FleetFile,
     guest_api::{self, GuestApi},
     hetzner::{Client, Endpoint},
-    intake::{Scanner, Watcher},
-    lister::{Lister, Pace},
+    intake::{Scanner, Settled, SocketSpecs, Watcher},
+    lister::Pace,
     logs::Logs,
-    reconcile::Reconciler,
+    parts::{Ground, Parts},
     secrets::Secrets,
     settings::Settings,
-    socket_api::{self, SocketApi},
+    socket_api::{self, SocketApi, peer::Users},
     store::{SqliteStore, StateLock, Store},
-    world::{Bell, Handle, Prices, World},
+    world::{Bell, Handle, Prices},
 };
 
-/// Effects in flight get this long at a stop: SIGTERM to exit stays under five seconds.
-const DRAIN: Duration = Duration::from_secs(3);
+/// Effects in flight get this long at a stop, after the APIs have had the same: SIGTERM to exit
+/// stays under five seconds.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// Everything else gets this long.
+const LEAVE: Duration = Duration::from_secs(4);
 
 /// Prices change by announcement, months ahead.
 const PRICES_EVERY: Duration = Duration::from_secs(6 * 3_600);
@@ -44,7 +52,260 @@ pub struct Daemon {
     /// What it sees.
     pub handle: Handle,
     stop: CancellationToken,
+    failed: CancellationToken,
     tasks: TaskTracker,
     executor: Executor,
     _lock: StateLock,
+}
+
+impl Daemon {
+    /// Ends when a part stopped that should not have.
+    pub async fn failed(&self) {
+        self.failed.cancelled().await;
+    }
+
+    /// Runs a part. One that ends before it was told to takes the controller down, so that whoever
+    /// supervises it starts it again, whole.
+    fn part<E: std::error::Error + Send + 'static>(
+        &self,
+        name: &'static str,
+        part: impl Future<Output = Result<(), E>> + Send + 'static,
+    ) {
+        let (stop, failed) = (self.stop.clone(), self.failed.clone());
+        let part = tokio::spawn(part);
+        self.tasks.spawn(async move {
+            match part.await {
+                Ok(Ok(())) if stop.is_cancelled() => return,
+                Ok(Ok(())) => tracing::error!("{name} ended"),
+                Ok(Err(error)) => tracing::error!(error = %crate::report(&error), "{name} failed"),
+                Err(panic) => tracing::error!(%panic, "{name} panicked"),
+            }
+            failed.cancel();
+        });
+    }
+
+    /// Waits until everything has stopped; effects in flight get a moment.
+    pub async fn join(self) {
+        self.stop.cancel();
+        if !self.executor.drain(DRAIN).await {
+            tracing::warn!(
+                "some calls to Hetzner were still under way; the next start settles them"
+            );
+        }
+        self.tasks.close();
+        if tokio::time::timeout(LEAVE, self.tasks.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!("some tasks did not stop in time");
+        }
+    }
+}
+
+/// Starts a controller. Everything that can be wrong with where it is to run is found here.
+///
+/// # Errors
+/// Each names what is wrong and where.
+pub async fn start(
+    settings: Settings,
+    endpoint: &Endpoint,
+    metrics: Option<PrometheusHandle>,
+    stop: CancellationToken,
+) -> anyhow::Result<Daemon> {
+    let settings = Arc::new(settings);
+    private_dir(&settings.state_dir)?;
+    private_dir(&settings.socket_specs())?;
+    let lock = StateLock::acquire(&settings.state_dir)?;
+    let settled = Settled::default();
+    let fleet_file = FleetFile::open(settings.fleet_file())?;
+    let secrets = Arc::new(secrets(&settings, endpoint)?);
+    let client = Arc::new(Client::new(endpoint)?);
+    let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&settings.ledger()).await?);
+    let logs = Logs::open(&settings.logs())?;
+    let clock = Clock::default();
+    let bell = Bell::default();
+    let socket = socket_api::bind(&settings.socket)?;
+    let guests = TcpListener::bind(settings.guest_listen)
+        .await
+        .with_context(|| format!("cannot listen for guests on {}", settings.guest_listen))?;
+    let guest_url = match &settings.guest_url {
+        Some(url) => url.clone(),
+        None => format!("http://{}", guests.local_addr()?),
+    };
+    let watcher = Watcher::start(&settings, settled.clone(), bell.clone())?;
+    let parts = Ground {
+        settings: settings.clone(),
+        store: store.clone(),
+        client: client.clone(),
+        clock: clock.clone(),
+        secrets: secrets.clone(),
+        bell: bell.clone(),
+        scanner: Scanner::new(&settings, settled),
+        fleet_file,
+        guest_url,
+        guests_heard_since: Some(clock.now()),
+        pace: Pace::default(),
+    }
+    .build();
+
+    let now = {
+        let clock = clock.clone();
+        Arc::new(move || clock.now())
+    };
+    let socket_api = SocketApi {
+        handle: parts.handle.clone(),
+        store: store.clone(),
+        specs: Arc::new(SocketSpecs::open(&settings.socket_specs())?),
+        personas: Arc::new(ProjectPersonas(settings.personas())),
+        logs: Arc::new(logs.clone()),
+        reaper: Arc::new(FleetReaper {
+            client: client.clone(),
+            fleet: parts.fleet.clone(),
+        }),
+        identify: Users::default().into_identify(),
+        now,
+        metrics,
+    };
+    let guest_api = GuestApi {
+        store: store.clone(),
+        logs: logs.clone(),
+        secrets,
+        bell: bell.clone(),
+        clock: clock.clone(),
+        fleet: parts.fleet.clone(),
+        personas: settings.personas(),
+        peer_check: settings.peer_check,
+        hetzner_is_loopback: endpoint.is_loopback(),
+    };
+    let housekeeping = Housekeeping {
+        store,
+        logs,
+        clock,
+        retention: settings.retention,
+    };
+    let daemon = Daemon {
+        handle: parts.handle.clone(),
+        stop: stop.clone(),
+        failed: CancellationToken::new(),
+        tasks: TaskTracker::new(),
+        executor: parts.executor.clone(),
+        _lock: lock,
+    };
+    let Parts {
+        reconciler,
+        lister,
+        follower,
+        prices,
+        ..
+    } = parts;
+    let ended = |stop: &CancellationToken| stop.clone().cancelled_owned();
+    daemon.part(
+        "the socket API",
+        socket_api::serve(socket, socket_api, ended(&stop)),
+    );
+    daemon.part(
+        "the guest API",
+        guest_api::serve(guests, guest_api, ended(&stop)),
+    );
+    daemon.part("the lister", fine(lister.run(stop.clone())));
+    daemon.part("the delete follower", fine(follower.run(stop.clone())));
+    daemon.part(
+        "the price reader",
+        fine(learn_prices(client, prices, bell, stop.clone())),
+    );
+    daemon.part("housekeeping", fine(housekeeping.run(stop.clone())));
+    daemon.part(
+        "the loop",
+        fine(async move {
+            // The watcher lives as long as what it wakes.
+            let _watcher = watcher;
+            reconciler.run(stop).await;
+        }),
+    );
+    Ok(daemon)
+}
+
+async fn fine(part: impl Future<Output = ()>) -> Result<(), Infallible> {
+    part.await;
+    Ok(())
+}
+
+/// What is done now and then.
+struct Housekeeping {
+    store: Arc<dyn Store>,
+    logs: Logs,
+    clock: Clock,
+    retention: Duration,
+}
+
+impl Housekeeping {
+    async fn run(self, stop: CancellationToken) {
+        loop {
+            self.forget().await;
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(FORGET_EVERY) => {}
+            }
+        }
+    }
+
+    async fn forget(&self) {
+        match self
+            .store
+            .forget_before(self.clock.now() - self.retention)
+            .await
+        {
+            Err(error) => {
+                tracing::error!(error = %crate::report(&error), "could not forget what is past its retention");
+            }
+            Ok(runs) => {
+                for run in runs {
+                    if let Err(error) = self.logs.delete(run) {
+                        tracing::warn!(%run, %error, "could not delete a log");
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Learns prices, and again now and then. Nothing waits for them but what is shown.
+async fn learn_prices(
+    client: Arc<Client>,
+    prices: watch::Sender<Arc<Prices>>,
+    bell: Bell,
+    stop: CancellationToken,
+) {
+    loop {
+        let wait = match client.prices().await {
+            Ok(learned) => {
+                prices.send_replace(Arc::new(learned));
+                bell.ring();
+                PRICES_EVERY
+            }
+            Err(error) => {
+                tracing::warn!(error = %crate::report(&error), "could not read the prices");
+                PRICES_RETRY
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+}
+
+/// The secrets, and the token, which may come from elsewhere: nothing that leaves may hold it.
+pub(crate) fn secrets(settings: &Settings, endpoint: &Endpoint) -> anyhow::Result<Secrets> {
+    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(std::path::PathBuf::from);
+    let secrets = Secrets::open(credentials.as_deref(), settings.secrets_dir.as_deref())?;
+    Ok(secrets.knowing("hcloud_token", endpoint.token.clone()))
+}
+
+pub(crate) fn private_dir(path: &Path) -> anyhow::Result<()> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .with_context(|| format!("cannot make the directory {}", path.display()))
 }

@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use cattle_core::fleet::Fleet;
+use cattle_core::{fleet::Fleet, spec};
 use cattle_schemas::problem::Diagnostic;
 
 /// The longest configuration accepted: it is written by hand.
@@ -38,7 +38,7 @@ pub enum FleetFileError {
         source: io::Error,
     },
     /// It does not validate.
-    #[error("the fleet's configuration is not valid")]
+    #[error("the fleet's configuration is not valid:{}", listed(.0))]
     Invalid(Vec<Diagnostic>),
 }
 
@@ -48,10 +48,18 @@ impl FleetFile {
     /// # Errors
     /// It cannot be read or does not validate.
     pub fn open(path: PathBuf) -> Result<Self, FleetFileError> {
-        let (stamp, bytes) = read(&path)
-            .map_err(|source| FleetFileError::Read { path: path.clone(), source })?;
-        let fleet = Fleet::load(&path.to_string_lossy(), &bytes).map_err(FleetFileError::Invalid)?;
-        Ok(Self { path, stamp: Some(stamp), good: Arc::new(fleet), broken: None })
+        let (stamp, bytes) = read(&path).map_err(|source| FleetFileError::Read {
+            path: path.clone(),
+            source,
+        })?;
+        let fleet =
+            Fleet::load(&path.to_string_lossy(), &bytes).map_err(FleetFileError::Invalid)?;
+        Ok(Self {
+            path,
+            stamp: Some(stamp),
+            good: Arc::new(fleet),
+            broken: None,
+        })
     }
 
     /// The configuration, read again if the file is another than last time.
@@ -97,13 +105,29 @@ impl FleetFile {
 
 fn first_of(diagnostics: &[Diagnostic]) -> String {
     let more = diagnostics.len().saturating_sub(1);
-    let Some(first) = diagnostics.first() else { return "not valid".to_owned() };
-    let rest = if more == 0 { String::new() } else { format!(" (and {more} more)") };
-    format!("{}:{}:{}: {}{rest}", first.path, first.line, first.column, first.message)
+    let first = diagnostics.first().map(spec::line).unwrap_or_default();
+    if more == 0 {
+        first
+    } else {
+        format!("{first} (and {more} more)")
+    }
+}
+
+fn listed(diagnostics: &[Diagnostic]) -> String {
+    diagnostics
+        .iter()
+        .map(|diagnostic| format!("\n  {}", spec::line(diagnostic)))
+        .collect()
 }
 
 fn stamp(data: &fs::Metadata) -> Stamp {
-    (data.dev(), data.ino(), data.mtime(), data.mtime_nsec(), data.size())
+    (
+        data.dev(),
+        data.ino(),
+        data.mtime(),
+        data.mtime_nsec(),
+        data.size(),
+    )
 }
 
 fn read(path: &Path) -> io::Result<(Stamp, Vec<u8>)> {

@@ -3,16 +3,32 @@
 //! Everything here is an effect around the core's decisions. A pass (see [`reconcile`]) reads the
 //! spec files, the last list of servers and the ledger, plans, guards, records and acts.
 
+mod adapters;
+pub mod args;
 pub mod clock;
+pub mod daemon;
+#[cfg(feature = "demo")]
+pub mod demo;
+pub mod execute;
+pub mod fleet_file;
 pub mod guest_api;
 pub mod hetzner;
 pub mod intake;
+pub mod lister;
 pub mod logs;
+pub mod once;
+pub mod parts;
 pub mod persona_archive;
+pub mod program;
 pub mod reap;
+pub mod reconcile;
+pub mod record;
+mod report;
 pub mod secrets;
 pub mod settings;
 pub mod socket_api;
 pub mod store;
 pub mod token;
 pub mod world;
+
+pub use report::report;

@@ -10,7 +10,11 @@ use cattle_schemas::Timestamp;
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use crate::{clock::{ALARMING, Clock}, hetzner::Client, world::Bell};
+use crate::{
+    clock::{ALARMING, Clock},
+    hetzner::{ApiError, Client},
+    world::Bell,
+};
 
 /// How far lists are apart.
 #[derive(Clone, Copy, Debug)]
@@ -23,7 +27,10 @@ pub struct Pace {
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { idle: Duration::from_secs(30), busy: Duration::from_secs(5) }
+        Self {
+            idle: Duration::from_secs(30),
+            busy: Duration::from_secs(5),
+        }
     }
 }
 
@@ -65,7 +72,7 @@ impl Lister {
                 () = stop.cancelled() => return,
                 listed = self.list() => match listed {
                     Ok(()) => failures = 0,
-                    Err(()) => failures = failures.saturating_add(1),
+                    Err(_) => failures = failures.saturating_add(1),
                 },
             }
             self.bell.ring();
@@ -80,14 +87,24 @@ impl Lister {
         }
     }
 
-    async fn list(&mut self) -> Result<(), ()> {
+    /// Lists once.
+    ///
+    /// # Errors
+    /// Why it failed; what was seen before stays.
+    pub async fn list(&mut self) -> Result<(), ApiError> {
         let asked_at = self.clock.now();
         let fleet = self.fleet.borrow().clone();
-        let listed = self.client.list_servers(&fleet.name, fleet.default_ttl).await;
+        let listed = self
+            .client
+            .list_servers(&fleet.name, fleet.default_ttl)
+            .await;
         if let Some(offset) = self.client.clock_offset() {
             self.clock.learn(offset);
             if offset.abs() > ALARMING {
-                tracing::warn!(seconds = offset.num_seconds(), "Hetzner's clock and ours differ; Hetzner's is used");
+                tracing::warn!(
+                    seconds = offset.num_seconds(),
+                    "Hetzner's clock and ours differ; Hetzner's is used"
+                );
             }
         }
         match listed {
@@ -95,7 +112,8 @@ impl Lister {
                 for odd in &listed.odd {
                     tracing::warn!(server = ?odd.id, cause = %odd.why, "a listed server does not decode");
                 }
-                self.observed.send_replace(Arc::new(seen(asked_at, listed.servers)));
+                self.observed
+                    .send_replace(Arc::new(seen(asked_at, listed.servers)));
                 Ok(())
             }
             Err(error) => {
@@ -105,23 +123,34 @@ impl Lister {
                     stale.unreachable = Some(error.to_string());
                     *observed = Arc::new(stale);
                 });
-                Err(())
+                Err(error)
             }
         }
     }
 
     fn interval(&self, failures: u32) -> Duration {
-        let wanted = if *self.soon.borrow() { self.pace.busy } else { self.pace.idle };
+        let wanted = if *self.soon.borrow() {
+            self.pace.busy
+        } else {
+            self.pace.idle
+        };
         let pages = self.observed.borrow().servers.len() / PAGE + 1;
         let fair = Duration::from_secs(SECONDS_PER_PAGE * pages as u64);
         let wait = wanted.max(fair);
         match failures {
             0 => wait,
-            n => wait.saturating_mul(2_u32.saturating_pow(n.min(6) - 1)).min(MAX_BACKOFF).max(wait),
+            n => wait
+                .saturating_mul(2_u32.saturating_pow(n.min(6) - 1))
+                .min(MAX_BACKOFF)
+                .max(wait),
         }
     }
 }
 
 fn seen(asked_at: Timestamp, servers: Vec<cattle_core::observed::ObservedServer>) -> Observed {
-    Observed { listed_at: Some(asked_at), unreachable: None, servers }
+    Observed {
+        listed_at: Some(asked_at),
+        unreachable: None,
+        servers,
+    }
 }

@@ -3,11 +3,7 @@
 use std::sync::Arc;
 
 use cattle_core::{
-    action::{Limits, Plan},
-    desired::Desired,
-    fleet::Fleet,
-    ledger::Ledger,
-    observed::Observed,
+    action::Plan, desired::Desired, fleet::Fleet, ledger::Ledger, observed::Observed,
 };
 use cattle_schemas::Timestamp;
 use tokio::sync::watch;
@@ -79,7 +75,11 @@ impl Ground {
         let (observed_sender, observed) = watch::channel(Arc::new(Observed::default()));
         let (list_soon, soon) = watch::channel(true);
         let (price_sender, prices) = watch::channel(Arc::new(Prices::default()));
-        let limits = limits(&fleet, std::collections::BTreeSet::new(), self.guests_heard_since);
+        let limits = limits(
+            &fleet,
+            std::collections::BTreeSet::new(),
+            self.guests_heard_since,
+        );
         let (worlds, seen) = watch::channel(Arc::new(World {
             pass: 0,
             at: self.clock.now(),

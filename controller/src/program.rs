@@ -9,6 +9,7 @@ use std::{
 use anyhow::Context;
 use cattle_core::desired::Authority;
 use clap::{CommandFactory, Parser};
+use metrics_exporter_prometheus::PrometheusBuilder;
 use secrecy::SecretString;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -16,11 +17,9 @@ use tracing_subscriber::{EnvFilter, fmt::writer::BoxMakeWriter};
 
 use crate::{
     args::{Cli, Command, HetznerArgs, LogFormat, PeerCheckArg, ReapArgs, RunArgs},
-    clock::Clock,
     daemon,
-    hetzner::{Client, Endpoint},
-    once,
-    reap::{self, Scope},
+    hetzner::{Client, Endpoint, Scope},
+    once, reap,
     secrets::Secrets,
     settings::{PeerCheck, Settings, SpecDir},
 };
@@ -33,7 +32,11 @@ pub fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             // Nowhere else to complain when standard error is gone.
-            let _ = writeln!(std::io::stderr(), "clf-orchestrator: {}", crate::report(&*error));
+            let _ = writeln!(
+                std::io::stderr(),
+                "clf-orchestrator: {}",
+                crate::report(&*error)
+            );
             ExitCode::FAILURE
         }
     }
@@ -66,7 +69,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             log_to(cli.log_format, BoxMakeWriter::new(std::io::stderr));
             runtime()?.block_on(async {
                 let (settings, endpoint) = understand(run)?;
-                once::run(settings, endpoint, dry_run).await
+                once::run(settings, &endpoint, dry_run).await
             })
         }
         Command::Reap(args) => {
@@ -87,7 +90,10 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 pub(crate) fn log_to(format: LogFormat, writer: BoxMakeWriter) {
     let filter = EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| EnvFilter::new("warn,cattle_controller=info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_ansi(false);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(writer)
+        .with_ansi(false);
     // A second call (in tests) keeps the first subscriber.
     let _ = match format {
         LogFormat::Text => builder.try_init(),
@@ -100,7 +106,10 @@ async fn daemon(args: RunArgs) -> anyhow::Result<ExitCode> {
     let stop = CancellationToken::new();
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
-    let daemon = daemon::start(settings, endpoint, stop.clone()).await?;
+    let metrics = PrometheusBuilder::new()
+        .install_recorder()
+        .context("cannot record metrics")?;
+    let daemon = daemon::start(settings, &endpoint, Some(metrics), stop.clone()).await?;
     // Not under systemd there is nobody to tell.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     tracing::info!("ready");
@@ -118,7 +127,7 @@ async fn daemon(args: RunArgs) -> anyhow::Result<ExitCode> {
 
 async fn reap(args: ReapArgs) -> anyhow::Result<ExitCode> {
     let secrets = secrets(args.secrets_dir.as_deref())?;
-    let client = Client::new(endpoint(&args.hetzner, &secrets)?, Clock::default())?;
+    let client = Client::new(&endpoint(&args.hetzner, &secrets)?)?;
     let scope = match args.fleet {
         Some(fleet) => Scope::Fleet(fleet),
         None => Scope::AllFleets,
@@ -134,14 +143,22 @@ async fn reap(args: ReapArgs) -> anyhow::Result<ExitCode> {
                 (None, true) => "deleted".to_owned(),
                 (None, false) => "would be deleted".to_owned(),
             };
-            writeln!(out, "{} {} expired {}: {what}", server.server, server.name, server.expired_at)?;
+            writeln!(
+                out,
+                "{} {} expired {}: {what}",
+                server.server, server.name, server.expired_at
+            )?;
         }
         if reply.servers.is_empty() {
             writeln!(out, "nothing is past its expiry")?;
         }
     }
     let failed = reply.servers.iter().any(|server| server.error.is_some());
-    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if failed {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
 fn understand(args: RunArgs) -> anyhow::Result<(Settings, Endpoint)> {
@@ -153,14 +170,22 @@ fn understand(args: RunArgs) -> anyhow::Result<(Settings, Endpoint)> {
     };
     let mut spec_dirs = Vec::new();
     for dir in args.specs {
-        spec_dirs.push(SpecDir { path: std::path::absolute(&dir.path)?, ..dir });
+        spec_dirs.push(SpecDir {
+            path: std::path::absolute(&dir.path)?,
+            ..dir
+        });
     }
     if spec_dirs.is_empty() {
-        spec_dirs.push(SpecDir { path: project.join("cattle/specs"), authority: Authority::Bot });
+        spec_dirs.push(SpecDir {
+            path: project.join("cattle/specs"),
+            authority: Authority::Bot,
+        });
     }
     let endpoint = endpoint(&args.hetzner, &secrets(args.secrets_dir.as_deref())?)?;
     let settings = Settings {
-        socket: args.socket.unwrap_or_else(|| state_dir.join("orchestrator.sock")),
+        socket: args
+            .socket
+            .unwrap_or_else(|| state_dir.join("orchestrator.sock")),
         project,
         state_dir,
         spec_dirs,
@@ -189,7 +214,10 @@ fn endpoint(args: &HetznerArgs, secrets: &Secrets) -> anyhow::Result<Endpoint> {
             "no Hetzner token: set HCLOUD_TOKEN, or put it into the secret file `hcloud_token`",
         )?,
     };
-    Ok(Endpoint { url: args.endpoint.clone(), token })
+    Ok(Endpoint {
+        url: args.endpoint.clone(),
+        token,
+    })
 }
 
 fn print_json(value: &serde_json::Value) -> anyhow::Result<()> {

@@ -67,6 +67,16 @@ pub struct Reconciler {
     pub worlds: watch::Sender<Arc<World>>,
 }
 
+/// What a pass would do, and what names it.
+pub struct Preview {
+    /// The plan.
+    pub plan: Plan,
+    /// What should be.
+    pub desired: Arc<Desired>,
+    /// What was.
+    pub ledger: Arc<Ledger>,
+}
+
 /// What a round looks at.
 struct Seen {
     desired: Arc<Desired>,
@@ -110,7 +120,7 @@ impl Reconciler {
     /// The ledger did not answer.
     #[tracing::instrument(skip_all)]
     pub async fn pass(&mut self) -> Result<Option<Timestamp>, StoreError> {
-        let fleet = self.fleet.current();
+        let fleet = tokio::task::block_in_place(|| self.fleet.current());
         self.fleet_seen.send_if_modified(|seen| {
             let changed = !Arc::ptr_eq(seen, &fleet);
             *seen = fleet.clone();
@@ -128,15 +138,45 @@ impl Reconciler {
             }
             (seen, plan) = self.decide(&fleet, &desired).await?;
         }
-        self.list_soon.send_if_modified(|soon| std::mem::replace(soon, plan.list_soon) != plan.list_soon);
+        self.list_soon
+            .send_if_modified(|soon| std::mem::replace(soon, plan.list_soon) != plan.list_soon);
         let rescan = scan.rescan_in.map(|wait| seen.now + wait);
         let wake = [plan.next_wake, rescan].into_iter().flatten().min();
         self.publish(fleet, seen, plan);
         Ok(wake)
     }
 
+    /// What a pass would do now. Changes nothing.
+    ///
+    /// # Errors
+    /// The ledger did not answer.
+    pub async fn preview(&mut self) -> Result<Preview, StoreError> {
+        let fleet = self.fleet_seen.borrow().clone();
+        let socket_specs = self.store.socket_specs().await?;
+        let desired = loop {
+            let now = self.clock.now();
+            let scan =
+                tokio::task::block_in_place(|| self.scanner.scan(&fleet, now, &socket_specs));
+            match scan.rescan_in {
+                // A file that is just being written; without a watcher a second look tells.
+                Some(wait) => tokio::time::sleep(wait).await,
+                None => break Arc::new(scan.desired),
+            }
+        };
+        let (seen, plan) = self.decide(&fleet, &desired).await?;
+        Ok(Preview {
+            plan,
+            desired,
+            ledger: seen.ledger,
+        })
+    }
+
     /// Looks, plans and guards; changes nothing.
-    async fn decide(&self, fleet: &Fleet, desired: &Arc<Desired>) -> Result<(Seen, Plan), StoreError> {
+    async fn decide(
+        &self,
+        fleet: &Fleet,
+        desired: &Arc<Desired>,
+    ) -> Result<(Seen, Plan), StoreError> {
         // In this order: what ends while we look is still in flight, and what is created while we
         // look is in the ledger though not in the list.
         let in_flight = self.executor.in_flight();
@@ -144,7 +184,11 @@ impl Reconciler {
         let now = self.clock.now();
         let wanted = wanted(desired);
         let mut ledger = self.store.ledger(wanted, now - CREATES_WINDOW).await?;
-        for run in observed.servers.iter().filter_map(|server| server.labels.run) {
+        for run in observed
+            .servers
+            .iter()
+            .filter_map(|server| server.labels.run)
+        {
             if !ledger.runs.contains_key(&run)
                 && let Some(known) = self.store.run(run).await?
             {
@@ -180,7 +224,8 @@ impl Reconciler {
         for action in &plan.actions {
             tracing::debug!(%action, "planned");
         }
-        let mut records = match record(&plan.actions, &seen.observed, seen.limits.max_ttl, seen.now) {
+        let mut records = match record(&plan.actions, &seen.observed, seen.limits.max_ttl, seen.now)
+        {
             Ok(records) => records,
             Err(error) => {
                 tracing::error!(%error, "no randomness for ids and tokens; nothing is started");

@@ -90,7 +90,8 @@ impl Records {
     /// The effects that may follow, given which edits applied.
     #[must_use]
     pub fn effects(self, applied: &[bool]) -> Vec<Effect> {
-        let allowed = |edit: Option<usize>| edit.is_none_or(|index| applied.get(index) == Some(&true));
+        let allowed =
+            |edit: Option<usize>| edit.is_none_or(|index| applied.get(index) == Some(&true));
         self.effects
             .into_iter()
             .filter_map(|(edit, effect)| allowed(edit).then_some(effect))
@@ -124,7 +125,8 @@ pub fn run_edit(
         id,
         edit: Box::new(move |run, assignment| {
             let told = transition(run, assignment.as_mut());
-            told.applied.then(|| events(&told, run.cattle.as_str(), Some(run.id)))
+            told.applied
+                .then(|| events(&told, run.cattle.as_str(), Some(run.id)))
         }),
     }
 }
@@ -167,8 +169,11 @@ pub fn record(
     max_ttl: Duration,
     now: Timestamp,
 ) -> Result<Records, getrandom::Error> {
-    let servers: BTreeMap<ServerId, &ObservedServer> =
-        observed.servers.iter().map(|server| (server.id, server)).collect();
+    let servers: BTreeMap<ServerId, &ObservedServer> = observed
+        .servers
+        .iter()
+        .map(|server| (server.id, server))
+        .collect();
     let mut records = Records::default();
     for action in actions {
         add(&mut records, action, &servers, max_ttl, now)?;
@@ -184,7 +189,11 @@ fn add(
     now: Timestamp,
 ) -> Result<(), getrandom::Error> {
     match action.clone() {
-        Action::Enqueue { cattle, hash, requester } => {
+        Action::Enqueue {
+            cattle,
+            hash,
+            requester,
+        } => {
             let name = cattle.to_string();
             records.edit(Edit::Assignment {
                 cattle,
@@ -198,7 +207,12 @@ fn add(
                 }),
             });
         }
-        Action::Close { cattle, hash, reason, message } => {
+        Action::Close {
+            cattle,
+            hash,
+            reason,
+            message,
+        } => {
             let name = cattle.to_string();
             records.edit(Edit::Assignment {
                 cattle,
@@ -213,7 +227,10 @@ fn add(
             let id = draw_run(now)?;
             let (run, told) = lifecycle::begin(id, &cattle, &origin, max_ttl, now);
             let events = events(&told, cattle.name.as_str(), Some(id));
-            let intent = records.edit(Edit::InsertRun { run: Box::new(run), events });
+            let intent = records.edit(Edit::InsertRun {
+                run: Box::new(run),
+                events,
+            });
             create(records, intent, id, 1)?;
         }
         Action::Retry { run } => {
@@ -227,7 +244,14 @@ fn add(
                 records.run(run, move |run, _| lifecycle::adopt(run, server));
             }
         }
-        Action::AdoptUnknown { cattle, origin, run, server, created, expires_at } => {
+        Action::AdoptUnknown {
+            cattle,
+            origin,
+            run,
+            server,
+            created,
+            expires_at,
+        } => {
             if let Some(server) = servers.get(&server) {
                 let (run, told) = lifecycle::adopt_unknown(
                     run,
@@ -239,26 +263,62 @@ fn add(
                     now,
                 );
                 let events = events(&told, cattle.name.as_str(), Some(run.id));
-                records.edit(Edit::InsertRun { run: Box::new(run), events });
+                records.edit(Edit::InsertRun {
+                    run: Box::new(run),
+                    events,
+                });
             }
         }
         Action::MarkBooted { run } => {
             records.run(run, move |run, _| lifecycle::mark_booted(run, now));
         }
-        Action::Update { run, ttl, expires_at, on_failure, labels } => {
+        Action::Update {
+            run,
+            ttl,
+            expires_at,
+            on_failure,
+            labels,
+        } => {
             records.run(run, move |run, _| {
-                lifecycle::update(run, ttl, expires_at, on_failure, labels)
+                lifecycle::update(run, ttl, expires_at, on_failure, &labels)
             });
         }
-        Action::Relabel { run, server, labels } => {
-            records.effect(Effect::Relabel { run, server, labels });
+        Action::Relabel {
+            run,
+            server,
+            labels,
+        } => {
+            records.effect(Effect::Relabel {
+                run,
+                server,
+                labels,
+            });
         }
-        Action::Stop { run, reason, message } => {
-            records.run(run, move |run, _| lifecycle::stop(run, reason, &message, now));
+        Action::Stop {
+            run,
+            reason,
+            message,
+        } => {
+            records.run(run, move |run, _| {
+                lifecycle::stop(run, reason, &message, now)
+            });
         }
-        Action::End { run, reason, message, hold_until, unless_env_handed_out } => {
-            let ending = Ending { reason, message, hold_until, unless_env_handed_out };
-            records.run(run, move |run, assignment| lifecycle::end(run, assignment, &ending, now));
+        Action::End {
+            run,
+            reason,
+            message,
+            hold_until,
+            unless_env_handed_out,
+        } => {
+            let ending = Ending {
+                reason,
+                message,
+                hold_until,
+                unless_env_handed_out,
+            };
+            records.run(run, move |run, assignment| {
+                lifecycle::end(run, assignment, &ending, now)
+            });
         }
         Action::Release { run, message } => {
             records.run(run, move |run, _| lifecycle::release(run, &message));
@@ -270,7 +330,11 @@ fn add(
         }
         Action::Lookup { run, name } => records.effect(Effect::Lookup { run, name }),
         Action::PowerOn { run, server } => records.effect(Effect::PowerOn { run, server }),
-        Action::ReapOrphan { server, name, expired_at: _ } => {
+        Action::ReapOrphan {
+            server,
+            name,
+            expired_at: _,
+        } => {
             records.effect(Effect::ReapOrphan { server, name });
         }
     }
@@ -294,7 +358,9 @@ fn create(
         peer: None,
         voided: false,
     }));
-    records.effects.push((Some(intent), Effect::Create { run, token }));
+    records
+        .effects
+        .push((Some(intent), Effect::Create { run, token }));
     Ok(())
 }
 

@@ -137,7 +137,11 @@ impl Handle {
     }
 
     async fn wait_beyond(&mut self, pass: u64) -> Result<Arc<World>, Stopped> {
-        let world = self.worlds.wait_for(|world| world.pass > pass).await.map_err(|_| Stopped)?;
+        let world = self
+            .worlds
+            .wait_for(|world| world.pass > pass)
+            .await
+            .map_err(|_| Stopped)?;
         Ok(world.clone())
     }
 }

@@ -129,6 +129,71 @@ pub fn encode(set: &LabelSet<'_>) -> BTreeMap<String, String> {
     labels
 }
 
+impl<'a> LabelSet<'a> {
+    /// What belongs onto the server of this run now.
+    #[must_use]
+    pub fn of_run(
+        run: &'a Run,
+        fleet: &'a FleetName,
+        fleet_labels: &'a BTreeMap<String, String>,
+    ) -> Self {
+        Self {
+            fleet,
+            run: run.id,
+            cattle: &run.cattle,
+            persona: &run.spec.persona,
+            task_id: &run.spec.task.task_id,
+            created_at: run.posted_at,
+            expires_at: run.expires_at,
+            hash: &run.hash,
+            spec_labels: &run.spec.labels,
+            fleet_labels,
+        }
+    }
+
+    /// Whether these labels are on a server already, so that there is nothing to correct. Each pass
+    /// asks this for each server, so it builds nothing.
+    #[must_use]
+    pub fn is_on(&self, actual: &BTreeMap<String, String>) -> bool {
+        let has = |name: &str, value: &str| actual.get(name).is_some_and(|text| text == value);
+        let seconds = |name: &str| actual.get(name).and_then(|text| unix_seconds(text));
+        let run = actual.get(key::RUN).and_then(|text| text.parse().ok());
+        let slugged = || match actual.get(key::TASK_ID) {
+            Some(text) if text == self.task_id => is_segment(text),
+            Some(text) => *text == slug(self.task_id),
+            None => false,
+        };
+        let spec_labels = || {
+            actual
+                .range(SPEC_PREFIX.to_owned()..)
+                .map_while(|(name, value)| Some((name.strip_prefix(SPEC_PREFIX)?, value)))
+                .eq(self
+                    .spec_labels
+                    .iter()
+                    .map(|(name, value)| (name.as_str(), value)))
+        };
+        let fleet_labels = || {
+            self.fleet_labels
+                .iter()
+                .filter(|(name, _)| !RESERVED.contains(&name.as_str()))
+                .all(|(name, value)| has(name, value))
+        };
+        has(key::MANAGED_BY, MANAGED_BY)
+            && has(key::CATTLE, "true")
+            && has(key::FLEET, self.fleet.as_str())
+            && has(key::CATTLE_NAME, self.cattle.as_str())
+            && has(key::PERSONA, self.persona.as_str())
+            && has(key::SPEC_HASH, self.hash.as_str())
+            && run == Some(self.run)
+            && seconds(key::CREATED_AT).is_some()
+            && seconds(key::EXPIRES_AT).map(|at| at.timestamp())
+                == Some(self.expires_at.timestamp())
+            && slugged()
+            && spec_labels()
+            && fleet_labels()
+    }
+}
+
 /// The labels that a run's server should have now.
 #[must_use]
 pub fn of_run(
@@ -136,18 +201,7 @@ pub fn of_run(
     fleet: &FleetName,
     fleet_labels: &BTreeMap<String, String>,
 ) -> BTreeMap<String, String> {
-    encode(&LabelSet {
-        fleet,
-        run: run.id,
-        cattle: &run.cattle,
-        persona: &run.spec.persona,
-        task_id: &run.spec.task.task_id,
-        created_at: run.posted_at,
-        expires_at: run.expires_at,
-        hash: &run.hash,
-        spec_labels: &run.spec.labels,
-        fleet_labels,
-    })
+    encode(&LabelSet::of_run(run, fleet, fleet_labels))
 }
 
 /// Reads a server's labels. `created` and `default_ttl` give the expiry where the label does not.

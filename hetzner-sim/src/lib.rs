@@ -4,6 +4,23 @@
 //! time. [`Sim`] puts it behind HTTP with the real clock, and can run a real process inside each
 //! server. The official clients work against it unchanged.
 //!
+//! ```
+//! use chrono::{TimeDelta, Utc};
+//! use hetzner_sim::{Config, Request, World};
+//! use serde_json::json;
+//!
+//! let now = Utc::now();
+//! let mut world = World::new(Config::default().create_ms(1_000).boot_ms(9_000), now);
+//! let order = json!({"name": "web", "server_type": "cx23", "image": "debian-12"});
+//! let reply = world.call(now, &Request::new("POST", "/v1/servers").json(&order));
+//! assert_eq!(reply.status, 201);
+//!
+//! let later = now + TimeDelta::seconds(10);
+//! let list = world.call(later, &Request::new("GET", "/v1/servers?name=web"));
+//! assert_eq!(list.value()["servers"][0]["status"], "running");
+//! assert_eq!(world.cost().total.to_string(), "0.0096");
+//! ```
+//!
 //! Invariant: this crate knows nothing of its clients and shares no code with them. A field that
 //! a client misreads fails here, instead of agreeing with itself.
 

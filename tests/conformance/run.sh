@@ -1,7 +1,7 @@
 #!/bin/sh
-# Runs Hetzner's own clients against the simulator. Needs PyPI once, and Python 3.12 or newer
-# (PYTHON names another): on older ones pip finds only an Ansible collection from before
-# Hetzner removed datacenters, and its test is skipped.
+# Runs Hetzner's own clients against the simulator: the Python client always, the Ansible
+# collection where there is Python 3.12 or newer, the hcloud CLI where it is installed.
+# Needs PyPI the first time. PYTHON names another interpreter.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 workspace=$(cd "$here/../.." && pwd)
@@ -9,7 +9,13 @@ target=${CARGO_TARGET_DIR:-$workspace/target}
 venv=$target/conformance
 
 cargo build --quiet --manifest-path "$workspace/Cargo.toml" -p hetzner-sim
-[ -x "$venv/bin/python" ] || "${PYTHON:-python3}" -m venv "$venv"
+if ! [ -x "$venv/bin/pip" ]; then
+    for python in ${PYTHON:-python3.14 python3.13 python3.12 python3}; do
+        # A name on the PATH may be a mere stand-in for an interpreter that is not there.
+        if "$python" -c 'import venv, ensurepip' >/dev/null 2>&1; then break; fi
+    done
+    "$python" -m venv "$venv"
+fi
 "$venv/bin/pip" install --quiet --disable-pip-version-check -r "$here/requirements.txt"
 HETZNER_SIM=$target/debug/hetzner-sim PYTHONDONTWRITEBYTECODE=1 \
     exec "$venv/bin/python" -m pytest -p no:cacheprovider "$here" "$@"

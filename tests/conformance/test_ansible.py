@@ -1,5 +1,6 @@
 """Hetzner's Ansible collection, unchanged, against the simulator."""
 
+import importlib.util
 import json
 import os
 import pathlib
@@ -12,18 +13,12 @@ from conftest import TOKEN
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA me"
 
 
-def collection_version():
-    import ansible_collections
-
-    root = pathlib.Path(next(iter(ansible_collections.__path__)))
-    manifest = json.loads((root / "hetzner/hcloud/MANIFEST.json").read_text())
-    return manifest["collection_info"]["version"]
-
-
-@pytest.mark.skipif(
-    int(collection_version().split(".")[0]) < 6,
-    reason="the collection is from before datacenters were removed from the API",
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("ansible_collections") is None,
+    reason="Hetzner's collection of today needs Python 3.12",
 )
+
+
 def test_a_playbook_makes_changes_and_removes_a_server(sim, tmp_path):
     here = pathlib.Path(__file__).parent
     extra = {

@@ -275,6 +275,7 @@ def test_refusals_have_the_codes_of_the_api(sim, client):
     assert error.message == "image has incompatible architecture"
     error = refused(create, client, location=Location(name="ash"))
     assert error.message == "unsupported location for server type"
+    sim.control("PUT", "/timing", {"createMs": 60_000})
     create(client)
     error = refused(create, client)
     assert (error.code, error.details) == ("uniqueness_error", {})

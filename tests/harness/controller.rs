@@ -32,7 +32,11 @@ impl Controller {
     /// Starts one.
     #[must_use]
     pub fn spawn(project: &Project, sim: &Sim, args: &[&str]) -> Self {
-        let log = fs::OpenOptions::new().create(true).append(true).open(project.log()).unwrap();
+        let log = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(project.log())
+            .unwrap();
         let child = Command::new(binary("clf-orchestrator"))
             .args(["run", "--project"])
             .arg(project.path())
@@ -67,7 +71,11 @@ impl Controller {
     /// SIGTERM; answers how it ended and after how many seconds.
     pub fn terminate(&mut self) -> (ExitStatus, f64) {
         let began = Instant::now();
-        kill_process(Pid::from_raw(self.child.id().cast_signed()).unwrap(), Signal::TERM).unwrap();
+        kill_process(
+            Pid::from_raw(self.child.id().cast_signed()).unwrap(),
+            Signal::TERM,
+        )
+        .unwrap();
         let status = self.child.wait().unwrap();
         (status, began.elapsed().as_secs_f64())
     }
@@ -86,7 +94,9 @@ pub fn files_beneath(dir: &Path) -> Vec<std::path::PathBuf> {
     let mut found = Vec::new();
     let mut todo = vec![dir.to_path_buf()];
     while let Some(dir) = todo.pop() {
-        let Ok(entries) = fs::read_dir(&dir) else { continue };
+        let Ok(entries) = fs::read_dir(&dir) else {
+            continue;
+        };
         for entry in entries.flatten() {
             let kind = entry.file_type().unwrap();
             if kind.is_dir() {

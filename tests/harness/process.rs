@@ -24,7 +24,11 @@ pub fn binary(name: &str) -> PathBuf {
         dir.pop();
     }
     let path = dir.join(name);
-    assert!(path.exists(), "{} is not built: run `cargo test --workspace`", path.display());
+    assert!(
+        path.exists(),
+        "{} is not built: run `cargo test --workspace`",
+        path.display()
+    );
     path
 }
 
@@ -44,7 +48,11 @@ pub fn eventually_within<T>(
         if let Some(value) = condition() {
             return value;
         }
-        assert!(Instant::now() < deadline, "waited {} s in vain: {what}", patience.as_secs());
+        assert!(
+            Instant::now() < deadline,
+            "waited {} s in vain: {what}",
+            patience.as_secs()
+        );
         thread::sleep(GAP);
     }
 }

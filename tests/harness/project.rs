@@ -49,9 +49,23 @@ impl Project {
     /// The example project without its specs, room for 50 servers.
     #[must_use]
     pub fn new() -> Self {
-        let project = Self { dir: tempfile::Builder::new().prefix("cattle-e2e-").tempdir().unwrap() };
-        for dir in [project.specs(), project.guests(), project.secrets(), project.ran()] {
-            fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).unwrap();
+        let project = Self {
+            dir: tempfile::Builder::new()
+                .prefix("cattle-e2e-")
+                .tempdir()
+                .unwrap(),
+        };
+        for dir in [
+            project.specs(),
+            project.guests(),
+            project.secrets(),
+            project.ran(),
+        ] {
+            fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(dir)
+                .unwrap();
         }
         for (path, bytes) in example::FILES {
             if !path.starts_with("cattle/specs/") {
@@ -62,7 +76,11 @@ impl Project {
         }
         fs::write(project.secrets().join("zai_api_key"), MODEL_KEY).unwrap();
         let runner = project.dir.path().join("runner.sh");
-        fs::write(&runner, RUNNER.replace("@RAN@", &project.ran().to_string_lossy())).unwrap();
+        fs::write(
+            &runner,
+            RUNNER.replace("@RAN@", &project.ran().to_string_lossy()),
+        )
+        .unwrap();
         fs::set_permissions(&runner, fs::Permissions::from_mode(0o700)).unwrap();
         let runners = json!({
             "schemaVersion": 1,
@@ -175,8 +193,15 @@ impl Project {
     /// `clawdlets cattle describe NAME -o json`; `None` while there is no such cattle.
     #[must_use]
     pub fn describe(&self, name: &str) -> Option<Value> {
-        let output = cli(self, "clawdlets", &["cattle", "describe", name, "-o", "json"]);
-        output.status.success().then(|| serde_json::from_slice(&output.stdout).unwrap())
+        let output = cli(
+            self,
+            "clawdlets",
+            &["cattle", "describe", name, "-o", "json"],
+        );
+        output
+            .status
+            .success()
+            .then(|| serde_json::from_slice(&output.stdout).unwrap())
     }
 
     /// Waits until a cattle's status has a value at a JSON pointer.
@@ -185,11 +210,15 @@ impl Project {
         let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             eventually(&format!("{name}: {pointer} is {wanted}"), || {
                 last = self.describe(name);
-                last.clone().filter(|status| status.pointer(pointer) == Some(wanted))
+                last.clone()
+                    .filter(|status| status.pointer(pointer) == Some(wanted))
             })
         }));
         found.unwrap_or_else(|_| {
-            panic!("{name}: {pointer} never was {wanted}; last seen: {last:#?}\nlog:\n{}", self.log_tail())
+            panic!(
+                "{name}: {pointer} never was {wanted}; last seen: {last:#?}\nlog:\n{}",
+                self.log_tail()
+            )
         })
     }
 
@@ -198,7 +227,10 @@ impl Project {
     pub fn log_tail(&self) -> String {
         let text = fs::read(self.log()).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
-        let lines: Vec<&str> = text.lines().filter(|line| line.contains("cattle_controller")).collect();
+        let lines: Vec<&str> = text
+            .lines()
+            .filter(|line| line.contains("cattle_controller"))
+            .collect();
         lines[lines.len().saturating_sub(40)..].join("\n")
     }
 

@@ -43,12 +43,28 @@ impl Sim {
             command.arg("--guest-root").arg(project.guests());
         }
         command.args(&options.args);
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
         let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let url = line.trim().strip_prefix("listening on ").unwrap_or_else(|| panic!("the simulator said {line:?}"));
-        let http = reqwest::blocking::Client::builder().no_proxy().build().unwrap();
-        Self { child, url: url.to_owned(), http }
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        let url = line
+            .trim()
+            .strip_prefix("listening on ")
+            .unwrap_or_else(|| panic!("the simulator said {line:?}"));
+        let http = reqwest::blocking::Client::builder()
+            .no_proxy()
+            .build()
+            .unwrap();
+        Self {
+            child,
+            url: url.to_owned(),
+            http,
+        }
     }
 
     /// The API's base URL.
@@ -61,7 +77,10 @@ impl Sim {
     pub fn call(&self, method: &str, path: &str, body: Option<&Value>) -> Value {
         let base = self.url.strip_suffix("/v1").unwrap();
         let method = method.parse().unwrap();
-        let mut request = self.http.request(method, format!("{base}{path}")).bearer_auth(TOKEN);
+        let mut request = self
+            .http
+            .request(method, format!("{base}{path}"))
+            .bearer_auth(TOKEN);
         if let Some(body) = body {
             request = request.json(body);
         }
@@ -69,7 +88,11 @@ impl Sim {
         let status = reply.status();
         let text = reply.text().unwrap();
         assert!(status.is_success(), "{path}: {status} {text}");
-        if text.is_empty() { Value::Null } else { serde_json::from_str(&text).unwrap() }
+        if text.is_empty() {
+            Value::Null
+        } else {
+            serde_json::from_str(&text).unwrap()
+        }
     }
 
     /// Everything it knows: servers that are there and that were.
@@ -78,16 +101,16 @@ impl Sim {
         self.call("GET", "/_sim/state", None)
     }
 
-    /// All servers ever made.
-    #[must_use]
-    pub fn servers(&self) -> Vec<Value> {
-        self.state()["servers"].as_array().unwrap().clone()
-    }
-
     /// Servers that exist and bill.
     #[must_use]
     pub fn living(&self) -> Vec<Value> {
-        self.servers().into_iter().filter(|server| server["deletedAt"].is_null()).collect()
+        self.state()["servers"].as_array().unwrap().clone()
+    }
+
+    /// Servers that are gone.
+    #[must_use]
+    pub fn deleted(&self) -> Vec<Value> {
+        self.state()["deletedServers"].as_array().unwrap().clone()
     }
 }
 

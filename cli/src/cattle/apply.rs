@@ -212,11 +212,7 @@ fn tell_refused(ctx: &Context, file: &Checked, failure: &Failure) {
     if let Failure::Problem(problem) = failure {
         let mut problem = problem.clone();
         for error in &mut problem.errors {
-            error.path.clone_from(&file.found.shown);
-            if file.source().is_none() {
-                // The places are those of the document we made of it.
-                (error.line, error.column) = (0, 0);
-            }
+            *error = file.in_own_file(error);
         }
         ctx.out.diagnostics(&problem.errors, file.source());
         problem.errors.clear();

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 use cattle_schemas::{
     Timestamp,
     api::{PlanReply, PlanRequest},
+    problem::Diagnostic,
 };
 
 use crate::{
@@ -12,7 +13,7 @@ use crate::{
     context::Context,
     exit::{Exit, Failure},
     output::{Output, Row, Table, View, until},
-    spec_files,
+    spec_files::{self, Checked},
 };
 
 /// Shown beneath the help.
@@ -31,7 +32,28 @@ pub(crate) struct Plan {
 
 struct Shown {
     reply: PlanReply,
+    /// By name.
+    sent: BTreeMap<String, Checked>,
     now: Timestamp,
+}
+
+impl Shown {
+    /// The file of ours that a diagnostic is about: the controller knows it as `<name>.yaml`.
+    fn file_of(&self, diagnostic: &Diagnostic) -> Option<&Checked> {
+        self.sent.get(diagnostic.path.strip_suffix(".yaml")?)
+    }
+
+    fn tell_diagnostics(&self, out: &Output) {
+        for diagnostic in &self.reply.diagnostics {
+            match self.file_of(diagnostic) {
+                Some(file) => {
+                    let own = file.in_own_file(diagnostic);
+                    out.diagnostics(&[own], file.source());
+                }
+                None => out.diagnostics(std::slice::from_ref(diagnostic), None),
+            }
+        }
+    }
 }
 
 impl serde::Serialize for Shown {
@@ -44,24 +66,33 @@ impl Plan {
     pub(super) async fn run(self, ctx: &Context) -> Result<Exit, Failure> {
         let found = spec_files::find(ctx, &self.files)?.files;
         let mut files = BTreeMap::new();
+        let mut sent = BTreeMap::new();
         for file in spec_files::check_all(ctx, found)? {
             let text = match file.body()? {
                 SpecBody::Json(text) => text,
                 SpecBody::AsWritten(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
             };
             files.insert(file.name().to_owned(), text);
+            sent.insert(file.name().to_owned(), file);
         }
         let reply = ctx.client()?.plan(&PlanRequest { files }).await?;
         let now = ctx.now();
-        ctx.out.show(&Shown { reply, now })?;
-        Ok(Exit::Done)
+        let shown = Shown { reply, sent, now };
+        ctx.out.show(&shown)?;
+        // What is wrong elsewhere is told, but only what was asked about fails.
+        let refused = |diagnostic: &Diagnostic| shown.file_of(diagnostic).is_some();
+        Ok(if shown.reply.diagnostics.iter().any(refused) {
+            Exit::Error
+        } else {
+            Exit::Done
+        })
     }
 }
 
 impl View for Shown {
     fn table(&self, out: &Output, wide: bool) -> Result<(), Failure> {
         let reply = &self.reply;
-        out.diagnostics(&reply.diagnostics, None);
+        self.tell_diagnostics(out);
         if reply.actions.is_empty() {
             out.line("nothing to do")?;
         } else {

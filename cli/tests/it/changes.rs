@@ -187,3 +187,29 @@ fn what_bots_may_not_do_is_said_to_be_for_operators() {
     hint: operators are root, the controller's own user and members of group `clf-operators`
     ");
 }
+
+#[test]
+fn a_plan_with_a_file_that_is_refused_fails_and_shows_it() {
+    let fake = Fake::start().file("specs/rex.yaml", SPEC).on(
+        "POST /v1/plan",
+        json!({"actions": [], "waiting": [], "diagnostics": [
+            {"path": "rex.yaml", "line": 4, "column": 12, "message": "persona `rex`: there is none"},
+            {"path": "cattle/specs/other.yaml", "line": 1, "column": 1, "message": "not YAML"}
+        ]}),
+    );
+    assert_snapshot!(fake.clawdlets(&["cattle", "plan", "-f", "specs"]), @r"
+    exit: 1
+    --- stdout ---
+    nothing to do
+    --- stderr ---
+    error: persona `rex`: there is none
+     --> specs/rex.yaml:4:12
+      |
+    4 |   persona: rex
+      |            ^^^
+
+    error: not YAML
+    --> cattle/specs/other.yaml:1:1
+    ");
+    assert_eq!(fake.clawdlets(&["cattle", "plan"]).code, 0);
+}

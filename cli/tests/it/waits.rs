@@ -132,3 +132,17 @@ fn a_controller_that_is_away_for_a_moment_ends_no_wait() {
     rex: Succeeded (completed) after 12m, 0.0060 EUR
     ");
 }
+
+#[test]
+fn a_run_that_was_named_is_waited_for_although_another_has_begun() {
+    let mut status = pending("rex");
+    status["earlierRuns"] = json!([ended("rex", "Failed", "task-failed")["run"]]);
+    let fake = Fake::start().on("GET /v1/cattle/01jd3kz", status);
+    assert_snapshot!(fake.clawdlets(&["cattle", "wait", "01jd3kz"]), @r"
+    exit: 4
+    --- stdout ---
+    rex Failed (task-failed)
+    --- stderr ---
+    rex: Failed (task-failed) after 12m, 0.0060 EUR
+    ");
+}

@@ -27,7 +27,9 @@ const DEADLINE: Duration = Duration::from_secs(120);
 pub async fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     let began = Instant::now();
     let stop = CancellationToken::new();
-    let mut stage = Stage::set(stop.clone()).await.context("cannot set up the demo")?;
+    let mut stage = Stage::set(stop.clone())
+        .await
+        .context("cannot set up the demo")?;
     if !args.json {
         report::opening(&stage);
     }
@@ -44,9 +46,12 @@ pub async fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     let outcome = match finished {
         Ok(outcome) => outcome?,
         Err(_) => {
-            let log = stage.log_tail();
+            let log = stage.log_end();
             stage.strike().await;
-            anyhow::bail!("the demo did not end within {} s; the controller's log ends:\n{log}", DEADLINE.as_secs());
+            anyhow::bail!(
+                "the demo did not end within {} s; the controller's log ends:\n{log}",
+                DEADLINE.as_secs()
+            );
         }
     };
     let ended = report::Ended::collect(&stage, outcome, began.elapsed()).await?;
@@ -57,11 +62,17 @@ pub async fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     }
     if args.keep {
         report::keep(&stage);
-        tokio::signal::ctrl_c().await.context("cannot wait for Ctrl-C")?;
+        tokio::signal::ctrl_c()
+            .await
+            .context("cannot wait for Ctrl-C")?;
     }
     let clean = ended.is_clean();
     stage.strike().await;
-    Ok(if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if clean {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 /// Looks at the cattle with every pass until all are over and their servers gone.

@@ -27,7 +27,7 @@ const QUIET_PREFIX: &str = "batch-";
 struct Json {
     cattle: Vec<JsonCattle>,
     servers_left: usize,
-    servers_created: usize,
+    servers_created: u64,
     api_calls: u64,
     seconds: f64,
 }
@@ -48,7 +48,7 @@ struct JsonCattle {
 pub(super) struct Ended {
     cattle: Vec<EndedCattle>,
     servers_left: usize,
-    servers_created: usize,
+    servers_created: u64,
     max_servers_at_once: u64,
     calls: Calls,
     cost: String,
@@ -81,11 +81,15 @@ impl Ended {
         for status in items {
             let log = stage.log_tail(&status.name, LOG_TAIL_BYTES).await?;
             let result = stage.result(&status.name).await?;
-            cattle.push(EndedCattle { status, log, result });
+            cattle.push(EndedCattle {
+                status,
+                log,
+                result,
+            });
         }
         let state = stage.sim().snapshot();
-        let servers = state["servers"].as_array().cloned().unwrap_or_default();
-        let left = servers.iter().filter(|server| server["deletedAt"].is_null()).count();
+        let left = state["servers"].as_array().map_or(0, Vec::len);
+        let cost = stage.cost();
         let mut calls = Calls::default();
         for call in stage.sim().calls() {
             calls.total += 1;
@@ -99,10 +103,13 @@ impl Ended {
         Ok(Self {
             cattle,
             servers_left: left,
-            servers_created: servers.len(),
+            servers_created: cost.servers_created,
             max_servers_at_once: state["maxServersAtOnce"].as_u64().unwrap_or(0),
             calls,
-            cost: stage.cost(),
+            cost: format!(
+                "{} {} for {} started hours",
+                cost.total, cost.currency, cost.started_hours
+            ),
             elapsed,
         })
     }
@@ -137,7 +144,12 @@ impl Ended {
 
     /// For people.
     pub(super) fn print(&self) {
-        print(&format!("\n{}\n{}{}", self.table(), self.logs(), self.summary()));
+        print(&format!(
+            "\n{}\n{}{}",
+            self.table(),
+            self.logs(),
+            self.summary()
+        ));
     }
 
     fn table(&self) -> Table {
@@ -147,18 +159,25 @@ impl Ended {
             "NAME", "PHASE", "END", "CREATE", "BOOT", "TASK", "DELETE", "TOTAL", "COST",
         ]);
         for cattle in &self.cattle {
-            let Some(run) = &cattle.status.run else { continue };
+            let Some(run) = &cattle.status.run else {
+                continue;
+            };
             let times = Times::of(run);
             table.add_row([
                 cattle.status.name.clone(),
                 cattle.status.phase.to_string(),
-                run.end_reason.map(|reason| reason.to_string()).unwrap_or_default(),
+                run.end_reason
+                    .map(|reason| reason.to_string())
+                    .unwrap_or_default(),
                 times.create,
                 times.boot,
                 times.task,
                 times.delete,
                 times.total,
-                run.cost.as_ref().map(|cost| format!("{} {}", cost.amount, cost.currency)).unwrap_or_default(),
+                run.cost
+                    .as_ref()
+                    .map(|cost| format!("{} {}", cost.amount, cost.currency))
+                    .unwrap_or_default(),
             ]);
         }
         table

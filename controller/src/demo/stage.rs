@@ -4,23 +4,24 @@ use std::{
     fs, io,
     os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
 use anyhow::Context;
 use cattle_core::{desired::Authority, example};
-use cattle_schemas::{
-    api::CattleList,
-    status::CattleStatus,
-};
+use cattle_schemas::{api::CattleList, status::CattleStatus};
 use hetzner_sim::{Config, Guests, Sim};
 use secrecy::SecretString;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
 use crate::{
+    args::LogFormat,
     daemon::{self, Daemon},
     hetzner::Endpoint,
+    program::log_to,
     settings::{PeerCheck, Settings, SpecDir},
 };
 
@@ -29,6 +30,9 @@ const TOKEN: &str = "demo-token";
 
 /// What the demo's agents get as a model key. Not one.
 const MODEL_KEY: &str = "demo-not-a-real-key";
+
+/// The controller's log, beneath the demo's directory.
+const LOG: &str = "controller.log";
 
 /// How much of the controller's log an error shows.
 const LOG_TAIL_LINES: usize = 30;
@@ -46,7 +50,11 @@ pub(super) struct Stage {
 impl Stage {
     /// Sets everything up and drops the spec files in.
     pub(super) async fn set(stop: CancellationToken) -> anyhow::Result<Self> {
-        let dir = tempfile::Builder::new().prefix("clawdlets-demo-").tempdir()?;
+        let dir = tempfile::Builder::new()
+            .prefix("clawdlets-demo-")
+            .tempdir()?;
+        let log = Arc::new(fs::File::create(dir.path().join(LOG))?);
+        log_to(LogFormat::Text, BoxMakeWriter::new(log));
         let project = dir.path().join("project");
         write_all(&project, example::FILES)?;
         let staging = dir.path().join("scenarios");
@@ -78,7 +86,10 @@ impl Stage {
         .await?;
         let settings = Settings {
             state_dir: project.join(".clawdlets/cattle"),
-            spec_dirs: vec![SpecDir { path: specs.clone(), authority: Authority::Operator }],
+            spec_dirs: vec![SpecDir {
+                path: specs.clone(),
+                authority: Authority::Operator,
+            }],
             secrets_dir: Some(secrets),
             socket: project.join(".clawdlets/cattle/orchestrator.sock"),
             guest_listen: ([127, 0, 0, 1], 0).into(),
@@ -87,12 +98,25 @@ impl Stage {
             peer_check: PeerCheck::Off,
             project,
         };
-        let endpoint = Endpoint { url: sim.url(), token: SecretString::from(TOKEN) };
+        let endpoint = Endpoint {
+            url: sim.url(),
+            token: SecretString::from(TOKEN),
+        };
         let socket = settings.socket.clone();
-        let daemon = daemon::start(settings, endpoint, stop.clone()).await?;
-        let client = reqwest::Client::builder().no_proxy().unix_socket(socket).build()?;
+        let daemon = daemon::start(settings, &endpoint, None, stop.clone()).await?;
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .unix_socket(socket)
+            .build()?;
         let expected = drop_specs(&staging, &specs)?;
-        Ok(Self { dir, sim, daemon: Some(daemon), client, expected, stop })
+        Ok(Self {
+            dir,
+            sim,
+            daemon: Some(daemon),
+            client,
+            expected,
+            stop,
+        })
     }
 
     pub(super) fn root(&self) -> &Path {
@@ -108,7 +132,9 @@ impl Stage {
     }
 
     pub(super) fn socket(&self) -> PathBuf {
-        self.dir.path().join("project/.clawdlets/cattle/orchestrator.sock")
+        self.dir
+            .path()
+            .join("project/.clawdlets/cattle/orchestrator.sock")
     }
 
     /// What `clawdlets cattle list --all` sees.
@@ -127,7 +153,14 @@ impl Stage {
     /// The end of a cattle's log.
     pub(super) async fn log_tail(&self, name: &str, bytes: u64) -> anyhow::Result<String> {
         let url = format!("http://localhost/v1/cattle/{name}/logs?tailBytes={bytes}");
-        let body = self.client.get(url).send().await?.error_for_status()?.bytes().await?;
+        let body = self
+            .client
+            .get(url)
+            .send()
+            .await?
+            .error_for_status()?
+            .bytes()
+            .await?;
         Ok(String::from_utf8_lossy(&body).into_owned())
     }
 
@@ -140,6 +173,24 @@ impl Stage {
         }
         let reply: cattle_schemas::api::ResultReply = reply.json().await?;
         Ok(reply.result.filter(|value| !value.is_null()))
+    }
+
+    /// The runner that stands for an agent, as the demo shows it.
+    pub(super) fn runner_text(&self) -> String {
+        let script = self.dir.path().join("scenarios").join(RUNNER);
+        fs::read_to_string(script).unwrap_or_default()
+    }
+
+    /// What the imitation's meter says.
+    pub(super) fn cost(&self) -> hetzner_sim::Cost {
+        self.sim.cost()
+    }
+
+    /// The end of the controller's log.
+    pub(super) fn log_end(&self) -> String {
+        let text = fs::read_to_string(self.dir.path().join(LOG)).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(LOG_TAIL_LINES)..].join("\n")
     }
 
     /// Waits for the next pass.
@@ -172,7 +223,10 @@ fn write_all(root: &Path, files: &[(&str, &[u8])]) -> io::Result<()> {
 }
 
 fn private_dir(path: &Path) -> io::Result<()> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
 }
 
 fn make_executable(staging: &Path) -> io::Result<()> {
@@ -207,7 +261,10 @@ fn drop_specs(staging: &Path, specs: &Path) -> anyhow::Result<usize> {
     for entry in fs::read_dir(staging)? {
         let entry = entry?;
         let name = entry.file_name();
-        if Path::new(&name).extension().is_some_and(|extension| extension == "yaml") {
+        if Path::new(&name)
+            .extension()
+            .is_some_and(|extension| extension == "yaml")
+        {
             fs::rename(entry.path(), specs.join(&name))?;
             dropped += 1;
         }

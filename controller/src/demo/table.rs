@@ -17,7 +17,10 @@ pub(super) struct LiveTable {
 enum Mode {
     Silent,
     Lines,
-    Table { bars: MultiProgress, rows: BTreeMap<String, ProgressBar> },
+    Table {
+        bars: MultiProgress,
+        rows: BTreeMap<String, ProgressBar>,
+    },
 }
 
 impl LiveTable {
@@ -30,7 +33,10 @@ impl LiveTable {
                 rows: BTreeMap::new(),
             },
         };
-        Self { mode, phases: BTreeMap::new() }
+        Self {
+            mode,
+            phases: BTreeMap::new(),
+        }
     }
 
     /// Shows how things are now.
@@ -49,7 +55,8 @@ impl LiveTable {
                     let bar = rows.entry(item.name.clone()).or_insert_with(|| {
                         let bar = bars.add(ProgressBar::new_spinner());
                         bar.set_style(
-                            ProgressStyle::with_template("{msg}").expect("the template is constant"),
+                            ProgressStyle::with_template("{msg}")
+                                .expect("the template is constant"),
                         );
                         bar
                     });
@@ -71,9 +78,15 @@ impl LiveTable {
 }
 
 fn row(item: &CattleStatus) -> String {
-    let server = item.run.as_ref().and_then(|run| run.server.as_ref()).map_or_else(String::new, |server| server.id.to_string());
+    let server = item
+        .run
+        .as_ref()
+        .and_then(|run| run.server.as_ref())
+        .map_or_else(String::new, |server| server.id.to_string());
     let why = item.reason.as_deref().unwrap_or("");
-    format!("{:<14} {:<13} {:<12} {why}", item.name, item.phase, server).trim_end().to_owned()
+    format!("{:<14} {:<13} {:<12} {why}", item.name, item.phase, server)
+        .trim_end()
+        .to_owned()
 }
 
 #[cfg(test)]
@@ -83,10 +96,9 @@ mod tests {
 
     #[test]
     fn a_row_has_name_phase_and_reason() {
-        let item: CattleStatus = serde_json::from_str(
-            r#"{"name":"hello","phase":"Pending","reason":"max-instances"}"#,
-        )
-        .unwrap();
+        let item: CattleStatus =
+            serde_json::from_str(r#"{"name":"hello","phase":"Pending","reason":"max-instances"}"#)
+                .unwrap();
         insta::assert_snapshot!(row(&item), @"hello          Pending                    max-instances");
     }
 }

@@ -34,18 +34,22 @@ impl Executor {
             }
         };
         if !recorded.is_live() {
-            self.refused(run, "it was over before its server was made".to_owned(), None).await;
+            let message = "it was over before its server was made".to_owned();
+            self.refused(run, PendingReason::Queued, message, None)
+                .await;
             return;
         }
         let new = match prepare::new_server(&self.0.needs, &recorded, token).await {
             Ok(new) => new,
             Err(prepare::Unprepared::Hetzner(error)) => {
                 let wait = error.retry_in().unwrap_or(MENDED_BY_THEN);
-                self.refused(run, error.to_string(), Some(wait)).await;
+                self.refused(run, reason_of(&error), error.to_string(), Some(wait))
+                    .await;
                 return;
             }
             Err(prepare::Unprepared::Refused(message)) => {
-                self.refused(run, message, Some(MENDED_BY_THEN)).await;
+                self.refused(run, PendingReason::Config, message, Some(MENDED_BY_THEN))
+                    .await;
                 return;
             }
         };
@@ -60,6 +64,7 @@ impl Executor {
         let candidates = self.candidates(placement);
         let mut refusals = Vec::new();
         let mut wait = None;
+        let mut reason = PendingReason::OutOfStock;
         for (server_type, location) in candidates {
             let new = NewServer {
                 server_type: server_type.clone(),
@@ -69,13 +74,17 @@ impl Executor {
             let error = match needs.client.create_server(&new, default_ttl).await {
                 Ok(created) => {
                     let server = RunServer {
-                        hourly_price: needs.prices.borrow().hourly_with_ipv4(&server_type, &location),
+                        hourly_price: needs
+                            .prices
+                            .borrow()
+                            .hourly_with_ipv4(&server_type, &location),
                         server_type: Some(server_type),
                         location: Some(location),
                         ..run_server(&created.server)
                     };
                     tracing::info!(server = %server.id, name = %server.name, "created");
-                    self.tell(run, move |run, _| lifecycle::accept_create(run, server)).await;
+                    self.tell(run, move |run, _| lifecycle::accept_create(run, server))
+                        .await;
                     return;
                 }
                 Err(error) => error,
@@ -84,30 +93,39 @@ impl Executor {
             match error.outcome() {
                 CreateOutcome::NextCandidate { cool_down } => {
                     let now = needs.clock.now();
-                    self.cool_downs().cool(&server_type, &location, now, cool_down);
+                    self.cool_downs()
+                        .cool(&server_type, &location, now, cool_down);
                     refusals.push(format!("{server_type} in {location}: {error}"));
                 }
                 CreateOutcome::MayExist => return self.may_exist(run, &error).await,
                 CreateOutcome::Uniqueness => return self.lookup(run, &new.name).await,
                 CreateOutcome::Refused { retry_in } => {
+                    reason = reason_of(&error);
                     refusals.push(error.to_string());
                     wait = Some(retry_in);
                     break;
                 }
-                CreateOutcome::Pending { reason, message, retry_in } => {
-                    refusals.push(format!("{reason}: {message}"));
+                CreateOutcome::Pending {
+                    reason: why,
+                    message,
+                    retry_in,
+                } => {
+                    reason = why;
+                    refusals.push(message);
                     wait = Some(retry_in);
                     break;
                 }
             }
         }
-        let wait = wait.or_else(|| self.until_a_candidate_thaws(placement)).unwrap_or(MENDED_BY_THEN);
+        let wait = wait
+            .or_else(|| self.until_a_candidate_thaws(placement))
+            .unwrap_or(MENDED_BY_THEN);
         let message = if refusals.is_empty() {
-            format!("{}: every candidate was refused lately", PendingReason::OutOfStock)
+            "every candidate was refused lately".to_owned()
         } else {
             refusals.join("; ")
         };
-        self.refused(run, message, Some(wait)).await;
+        self.refused(run, reason, message, Some(wait)).await;
     }
 
     /// The pairs to try now, in the spec's order; refused ones are left alone for a while.
@@ -127,13 +145,34 @@ impl Executor {
 
     async fn may_exist(&self, run: RunId, error: &ApiError) {
         let message = error.to_string();
-        self.tell(run, move |run, _| lifecycle::lost_reply(run, &message, None)).await;
+        self.tell(run, move |run, _| {
+            lifecycle::lost_reply(run, &message, None)
+        })
+        .await;
     }
 
-    async fn refused(&self, run: RunId, message: String, wait: Option<Duration>) {
+    async fn refused(
+        &self,
+        run: RunId,
+        reason: PendingReason,
+        message: String,
+        wait: Option<Duration>,
+    ) {
         let now = self.0.needs.clock.now();
         let retry_at = wait.map(|wait| now + wait);
         tracing::warn!(%run, cause = %message, "no server was made");
-        self.tell(run, move |run, _| lifecycle::refuse_create(run, &message, retry_at, now)).await;
+        self.tell(run, move |run, _| {
+            lifecycle::refuse_create(run, reason, &message, retry_at, now)
+        })
+        .await;
+    }
+}
+
+/// What a cattle waits for after this failure.
+fn reason_of(error: &ApiError) -> PendingReason {
+    match error.outcome() {
+        CreateOutcome::Pending { reason, .. } => reason,
+        _ if error.is_unreachable() => PendingReason::HetznerUnreachable,
+        _ => PendingReason::Backoff,
     }
 }

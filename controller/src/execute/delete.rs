@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use cattle_core::{labels, lifecycle, names::{RunId, ServerId}};
+use cattle_core::{
+    labels, lifecycle,
+    names::{RunId, ServerId},
+};
 
 use super::{Executor, Guard, follow::PendingDelete};
 use crate::{hetzner::Deleted, record::run_server};
@@ -28,8 +31,13 @@ impl Executor {
             }
             Ok(Deleted::Accepted { action: None }) => {
                 tracing::info!(%run, %server, "the delete was accepted; what follows it was not said");
+                let retry_at = needs.clock.now() + RETRY;
+                let message = "its delete was accepted, but no action was named that could be followed";
+                self.tell(run, move |run, _| lifecycle::delete_failed(run, message, retry_at)).await;
             }
-            Ok(Deleted::Accepted { action: Some(action) }) => {
+            Ok(Deleted::Accepted {
+                action: Some(action),
+            }) => {
                 tracing::info!(%run, %server, action, "the delete was accepted");
                 let pending = PendingDelete::new(run, server, action, guard);
                 if self.0.deletes.send(pending).is_err() {
@@ -41,7 +49,10 @@ impl Executor {
                 let retry_at = needs.clock.now() + wait;
                 let message = error.to_string();
                 tracing::warn!(%run, %server, error = %crate::report(&error), "the delete failed");
-                self.tell(run, move |run, _| lifecycle::delete_failed(run, &message, retry_at)).await;
+                self.tell(run, move |run, _| {
+                    lifecycle::delete_failed(run, &message, retry_at)
+                })
+                .await;
             }
         }
     }
@@ -59,9 +70,11 @@ impl Executor {
             }
             Ok(Some(found)) => {
                 tracing::debug!(%run, %server, status = found.status.as_str(), "it is still there");
+                self.called(run).await;
             }
             Err(error) => {
                 tracing::warn!(%run, %server, error = %crate::report(&error), "could not ask for the server");
+                self.called(run).await;
             }
         }
     }
@@ -73,19 +86,31 @@ impl Executor {
         match needs.client.find_server(name, self.default_ttl()).await {
             Ok(Some(found)) if found.labels.run == Some(run) => {
                 let server = run_server(&found);
-                self.tell(run, move |run, _| lifecycle::adopt(run, server)).await;
+                self.tell(run, move |run, _| lifecycle::adopt(run, server))
+                    .await;
             }
             Ok(found) => {
                 if let Some(other) = found {
                     tracing::warn!(%run, server = %other.id, name, "a server of this name is not this run's");
                 }
                 let now = needs.clock.now();
-                self.tell(run, move |run, _| lifecycle::lookup_missed(run, asked_at, now)).await;
+                self.tell(run, move |run, _| {
+                    lifecycle::lookup_missed(run, asked_at, now)
+                })
+                .await;
             }
             Err(error) => {
                 tracing::warn!(%run, name, error = %crate::report(&error), "could not look the server up");
+                self.called(run).await;
             }
         }
+    }
+
+    /// Remembers that a call about a run's server came back, so that the pass that follows does not
+    /// make it again on the strength of the same list.
+    pub(super) async fn called(&self, run: RunId) {
+        let now = self.0.needs.clock.now();
+        self.tell(run, move |run, _| lifecycle::called(run, now)).await;
     }
 
     /// Powers on a server that was found off.
@@ -93,7 +118,10 @@ impl Executor {
         let needs = &self.0.needs;
         let now = needs.clock.now();
         // Recorded first: it is done once, whatever becomes of the reply.
-        if !self.tell(run, move |run, _| lifecycle::powered_on(run, now)).await {
+        if !self
+            .tell(run, move |run, _| lifecycle::powered_on(run, now))
+            .await
+        {
             return;
         }
         if let Err(error) = needs.client.power_on(server).await {

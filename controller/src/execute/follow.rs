@@ -35,7 +35,13 @@ pub(crate) struct PendingDelete {
 
 impl PendingDelete {
     pub(super) fn new(run: RunId, server: ServerId, action: u64, guard: Guard) -> Self {
-        Self { run, server, action, since: Instant::now(), _guard: guard }
+        Self {
+            run,
+            server,
+            action,
+            since: Instant::now(),
+            _guard: guard,
+        }
     }
 }
 
@@ -51,7 +57,11 @@ impl DeleteFollower {
         executor: Executor,
         arriving: mpsc::UnboundedReceiver<PendingDelete>,
     ) -> Self {
-        Self { executor, arriving, pending: Vec::new() }
+        Self {
+            executor,
+            arriving,
+            pending: Vec::new(),
+        }
     }
 
     /// Follows until told to stop.
@@ -114,7 +124,9 @@ impl DeleteFollower {
                         })
                         .await;
                 }
-                Some(ActionStatus::Running | ActionStatus::Unknown) | None if pending.since.elapsed() < GIVE_UP => {
+                Some(ActionStatus::Running | ActionStatus::Unknown) | None
+                    if pending.since.elapsed() < GIVE_UP =>
+                {
                     still.push(pending);
                 }
                 Some(ActionStatus::Running | ActionStatus::Unknown) | None => {

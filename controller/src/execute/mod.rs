@@ -27,9 +27,17 @@ use tokio_util::task::TaskTracker;
 
 pub use self::follow::DeleteFollower;
 use crate::{
-    clock::Clock, hetzner::{Client, CoolDowns}, record::{Effect, run_edit}, secrets::Secrets,
-    settings::Settings, store::Store, world::{Bell, Prices},
+    clock::Clock,
+    hetzner::{Client, CoolDowns},
+    record::{Effect, run_edit},
+    secrets::Secrets,
+    settings::Settings,
+    store::Store,
+    world::{Bell, Prices},
 };
+
+/// An orphan that is still listed this long after its delete is deleted again: two lists later.
+const REAP_AGAIN: Duration = Duration::from_secs(60);
 
 /// Runs effects.
 #[derive(Clone)]
@@ -103,14 +111,25 @@ impl Executor {
                         let this = self.clone();
                         self.0.tasks.spawn(async move {
                             this.reap_orphan(server, &name).await;
-                            this.lock().orphans.remove(&server);
-                            this.0.needs.bell.ring();
+                            // Until a list without it has come, plans go on asking for this. Not
+                            // one of our tasks: a shutdown need not wait for it.
+                            tokio::spawn(async move {
+                                tokio::time::sleep(REAP_AGAIN).await;
+                                this.lock().orphans.remove(&server);
+                                this.0.needs.bell.ring();
+                            });
                         });
                     }
                 }
-                Effect::Relabel { run: None, server, labels } => {
+                Effect::Relabel {
+                    run: None,
+                    server,
+                    labels,
+                } => {
                     let this = self.clone();
-                    self.0.tasks.spawn(async move { this.relabel(server, labels).await });
+                    self.0
+                        .tasks
+                        .spawn(async move { this.relabel(server, labels).await });
                 }
                 Effect::Create { run, token } => self.spawn(run, |this, guard| async move {
                     this.create(run, &token).await;
@@ -131,9 +150,14 @@ impl Executor {
                     this.power_on(run, server).await;
                     drop(guard);
                 }),
-                Effect::Relabel { run: Some(run), server, labels } => {
+                Effect::Relabel {
+                    run: Some(run),
+                    server,
+                    labels,
+                } => {
                     self.spawn(run, |this, guard| async move {
                         this.relabel(server, labels).await;
+                        this.called(run).await;
                         drop(guard);
                     });
                 }
@@ -144,7 +168,9 @@ impl Executor {
     /// Waits until nothing is under way any more, at most so long. Answers whether that is so.
     pub async fn drain(&self, at_most: Duration) -> bool {
         self.0.tasks.close();
-        let drained = tokio::time::timeout(at_most, self.0.tasks.wait()).await.is_ok();
+        let drained = tokio::time::timeout(at_most, self.0.tasks.wait())
+            .await
+            .is_ok();
         self.0.tasks.reopen();
         drained
     }
@@ -159,16 +185,25 @@ impl Executor {
 
     fn guard(&self, run: RunId) -> Guard {
         *self.lock().runs.entry(run).or_default() += 1;
-        Guard { executor: self.clone(), run }
+        Guard {
+            executor: self.clone(),
+            run,
+        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, InFlight> {
         // The data is a set of ids: a panic elsewhere cannot have left it half-changed.
-        self.0.in_flight.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0
+            .in_flight
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn cool_downs(&self) -> std::sync::MutexGuard<'_, CoolDowns> {
-        self.0.cool_downs.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0
+            .cool_downs
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Applies one transition to a run. A ledger that fails is logged: the effect's result is
@@ -179,7 +214,12 @@ impl Executor {
         transition: impl FnOnce(&mut Run, Option<&mut Assignment>) -> Transition + Send + 'static,
     ) -> bool {
         let now = self.0.needs.clock.now();
-        let commit = self.0.needs.store.commit(vec![run_edit(run, transition)], now).await;
+        let commit = self
+            .0
+            .needs
+            .store
+            .commit(vec![run_edit(run, transition)], now)
+            .await;
         match commit {
             Ok(applied) => applied == [true],
             Err(error) => {

@@ -65,10 +65,16 @@ fn user_data(needs: &Needs, run: &Run, token: &SecretString) -> Result<String, S
         expires_at: run.expires_at,
         auto_shutdown: run.spec.auto_shutdown,
     };
-    let known = needs.secrets.all_values().map_err(|error| crate::report(&error))?;
+    let known = needs
+        .secrets
+        .all_values()
+        .map_err(|error| crate::report(&error))?;
     let secrets: Vec<Secret<'_>> = known
         .iter()
-        .map(|(name, value)| Secret { name, value: value.expose_secret() })
+        .map(|(name, value)| Secret {
+            name,
+            value: value.expose_secret(),
+        })
         .collect();
     let input = Input {
         task: &run.spec.task,

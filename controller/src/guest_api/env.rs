@@ -43,6 +43,9 @@ const MAX_KEY_CHARS: usize = 128;
 /// The secret behind `withGithubToken`.
 const GITHUB_TOKEN_SECRET: &str = "github_token";
 
+/// Variables by name; the values are secrets.
+type Env = BTreeMap<String, String>;
+
 pub(super) async fn get(
     State(desk): State<Arc<Desk>>,
     Extension(peer): Extension<Peer>,
@@ -83,14 +86,14 @@ async fn hand_out(desk: &Arc<Desk>, caller: Caller, key: [u8; 32]) -> Answer<Jso
     refuse_if_spent_by_another(desk, &bootstrap, &run, key, &peer).await?;
 
     // Everything that can fail comes first: what fails has not spent the token.
-    let fleet = desk.fleet.borrow().clone();
-    let env = match env(&fleet, &desk.secrets, &run) {
-        Ok(env) => env,
-        Err(message) => return Err(not_ready(desk, &run, message).await),
-    };
-    let persona_digest = match archive_digest(desk, &run).await {
-        Ok(digest) => digest,
-        Err(message) => return Err(not_ready(desk, &run, message).await),
+    let (env, persona_digest) = match prepare(desk, &run).await {
+        Ok(prepared) => prepared,
+        Err(message) => {
+            desk.alert(&run, format!("its guest waits for its env: {message}"))
+                .await;
+            let detail = "the env of this run cannot be put together yet";
+            return Err(Refusal::new(ErrorCode::Unavailable, detail));
+        }
     };
     let (session, digest) = token::draw().map_err(|error| {
         tracing::error!(%error, "no randomness for a session token");
@@ -195,8 +198,25 @@ async fn lost(desk: &Desk, bootstrap: &TokenRecord, key: [u8; 32], peer: &str) -
     Ok(Refusal::new(ErrorCode::Unavailable, "the same call is being answered").after(1))
 }
 
+/// What the reply is made of, or what an operator must mend. The files are read off the loop.
+async fn prepare(desk: &Arc<Desk>, run: &Run) -> Result<(Env, Option<String>), String> {
+    let fleet = desk.fleet.borrow().clone();
+    let (desk, run) = (desk.clone(), run.clone());
+    let prepared = tokio::task::spawn_blocking(move || {
+        let env = env(&fleet, &desk.secrets, &run)?;
+        let archive = desk
+            .archives
+            .announce(run.id, &run.spec.persona, &desk.secrets)
+            .map_err(|error| error.to_string())?;
+        Ok((env, archive.map(|archive| archive.digest.clone())))
+    });
+    prepared
+        .await
+        .unwrap_or_else(|error| Err(format!("a defect: {error}")))
+}
+
 /// The env of a run, or what an operator must mend.
-fn env(fleet: &Fleet, secrets: &Secrets, run: &Run) -> Result<BTreeMap<String, String>, String> {
+fn env(fleet: &Fleet, secrets: &Secrets, run: &Run) -> Result<Env, String> {
     let model = &run.spec.model;
     let (name, variables) = fleet.model_secret(model).ok_or_else(|| {
         let provider = model.split_once('/').map_or(model.as_str(), |(provider, _)| provider);
@@ -207,7 +227,7 @@ fn env(fleet: &Fleet, secrets: &Secrets, run: &Run) -> Result<BTreeMap<String, S
         secrets.read(name).map_err(|error| error.to_string())
     };
     let value = read(name.as_str())?;
-    let mut env: BTreeMap<String, String> = variables
+    let mut env: Env = variables
         .into_iter()
         .map(|variable| (variable, value.expose_secret().to_owned()))
         .collect();
@@ -222,20 +242,4 @@ fn env(fleet: &Fleet, secrets: &Secrets, run: &Run) -> Result<BTreeMap<String, S
         );
     }
     Ok(env)
-}
-
-async fn archive_digest(desk: &Arc<Desk>, run: &Run) -> Result<Option<String>, String> {
-    super::persona::archive(desk, run, true)
-        .await
-        .map(|archive| archive.map(|archive| archive.digest.clone()))
-}
-
-/// The operator is told what to mend; the guest comes again.
-async fn not_ready(desk: &Desk, run: &Run, message: String) -> Refusal {
-    desk.alert(run, format!("its guest waits for its env: {message}"))
-        .await;
-    Refusal::new(
-        ErrorCode::Unavailable,
-        "the env of this run cannot be put together yet",
-    )
 }

@@ -22,7 +22,7 @@ pub(super) async fn get(
     headers: HeaderMap,
 ) -> Answer<([(HeaderName, &'static str); 1], Bytes)> {
     let caller = auth::session(&desk, &headers, peer).await?;
-    match archive(&desk, &caller.run, false).await {
+    match archive(&desk, &caller.run).await {
         Ok(Some(archive)) => Ok(([(CONTENT_TYPE, "application/x-tar")], archive.bytes.clone())),
         Ok(None) => Err(Refusal::new(
             ErrorCode::NotFound,
@@ -38,24 +38,14 @@ pub(super) async fn get(
     }
 }
 
-/// Built anew where `fresh`, else what was announced. Errors are for operators.
-pub(super) async fn archive(
-    desk: &Arc<Desk>,
-    run: &Run,
-    fresh: bool,
-) -> Result<Option<Arc<Archive>>, String> {
-    let (id, persona) = (run.id, run.spec.persona.clone());
-    let desk = desk.clone();
-    let built = tokio::task::spawn_blocking(move || {
-        if fresh {
-            desk.archives.announce(id, &persona, &desk.secrets)
-        } else {
-            desk.archives.of_run(id, &persona, &desk.secrets)
-        }
+/// What was announced. Errors are for operators.
+async fn archive(desk: &Arc<Desk>, run: &Run) -> Result<Option<Arc<Archive>>, String> {
+    let (id, persona, desk) = (run.id, run.spec.persona.clone(), desk.clone());
+    let read = tokio::task::spawn_blocking(move || {
+        desk.archives
+            .of_run(id, &persona, &desk.secrets)
+            .map_err(|error| error.to_string())
     });
-    match built.await {
-        Ok(Ok(archive)) => Ok(archive),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(error) => Err(format!("the persona's archive could not be built: {error}")),
-    }
+    read.await
+        .unwrap_or_else(|error| Err(format!("a defect: {error}")))
 }

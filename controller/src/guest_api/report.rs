@@ -41,14 +41,16 @@ pub(super) async fn post(
     let span = tracing::info_span!("report", cattle = %caller.run.cattle, run = %caller.run.id);
     async {
         match report {
-            Said::Ready => ready(&desk, &caller).await,
+            Said::Ready => ready(&desk, &caller).await?,
             Said::Heartbeat => {
                 desk.pulse.beat(caller.run.id, desk.clock.now());
-                Ok(())
+                return Ok(reply(&caller.run, desk.clock.now()));
             }
-            Said::Finished(outcome) => finished(&desk, &caller, *outcome).await,
-        }?;
-        answer(&desk, &caller).await
+            Said::Finished(outcome) => finished(&desk, &caller, *outcome).await?,
+        }
+        // With the run as it is after what was said.
+        let run = desk.store.run(caller.run.id).await?.filter(Run::is_live);
+        Ok(reply(&run.ok_or_else(Refusal::gone)?, desk.clock.now()))
     }
     .instrument(span)
     .await
@@ -124,14 +126,11 @@ async fn finished(desk: &Desk, caller: &Caller, outcome: Outcome) -> Answer<()> 
     Ok(())
 }
 
-/// Answers with the run as it is after what was said.
-async fn answer(desk: &Desk, caller: &Caller) -> Answer<Json<ReportReply>> {
-    let run = desk.store.run(caller.run.id).await?.filter(Run::is_live);
-    let run = run.ok_or_else(Refusal::gone)?;
-    Ok(Json(ReportReply {
-        stop: stop(&run, desk.clock.now()),
+fn reply(run: &Run, now: Timestamp) -> Json<ReportReply> {
+    Json(ReportReply {
+        stop: stop(run, now),
         expires_at: run.expires_at,
-    }))
+    })
 }
 
 fn stop(run: &Run, now: Timestamp) -> Option<Stop> {

@@ -54,6 +54,14 @@ pub struct Endpoint {
     pub token: SecretString,
 }
 
+impl Endpoint {
+    /// Whether it is on this machine: then it is an imitation.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        reqwest::Url::parse(&self.url).is_ok_and(|url| on_loopback(&url))
+    }
+}
+
 impl fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Endpoint")
@@ -386,12 +394,7 @@ fn checked_base(text: &str) -> Result<String, EndpointError> {
     {
         return Err(EndpointError::NotABase);
     }
-    let host = url.host_str().unwrap_or_default();
-    let address = host
-        .trim_start_matches('[')
-        .trim_end_matches(']')
-        .parse::<IpAddr>();
-    let loopback = host == "localhost" || address.is_ok_and(|address| address.is_loopback());
+    let loopback = on_loopback(&url);
     match url.scheme() {
         "https" => {}
         "http" if loopback => {}
@@ -402,6 +405,15 @@ fn checked_base(text: &str) -> Result<String, EndpointError> {
         }
     }
     Ok(url.as_str().trim_end_matches('/').to_owned())
+}
+
+fn on_loopback(url: &reqwest::Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let address = host
+        .trim_start_matches('[')
+        .trim_end_matches(']')
+        .parse::<IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {

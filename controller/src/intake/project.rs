@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    beneath::{Beneath, EntryKind, ReadError},
+    beneath::{Beneath, ReadError},
     tracked::{Look, Moment, Tracked},
 };
 use cattle_core::{
@@ -20,26 +20,10 @@ use cattle_core::{
 const PERSONAS: &str = "cattle/personas";
 const SOUL: &str = "SOUL.md";
 const CONFIG: &str = "config.json";
-/// Files that `skills/` and `memory/` of a persona may hold together.
-pub const MAX_ARCHIVE_FILES: usize = 2_000;
-/// What they may weigh together: every guest fetches them over the tailnet before it works.
-pub const MAX_ARCHIVE_BYTES: usize = 32 * 1024 * 1024;
-/// Directories in each other beneath `skills/` or `memory/`.
-const MAX_ARCHIVE_DEPTH: usize = 16;
-
 /// A project.
 #[derive(Clone, Debug)]
 pub struct Project {
     root: PathBuf,
-}
-
-/// One file of a persona's archive.
-#[derive(Clone, PartialEq, Eq)]
-pub struct ArchiveFile {
-    /// Beneath the persona: `skills/…` or `memory/…`.
-    pub path: PathBuf,
-    /// Its content.
-    pub bytes: Vec<u8>,
 }
 
 impl Project {
@@ -106,78 +90,14 @@ pub fn persona(personas: &Path, name: &PersonaName) -> Result<PersonaFiles, Stri
     )
 }
 
-/// The files in `skills/` and `memory/` of a persona beneath `personas`, in the order of their
-/// paths.
-///
-/// # Errors
-/// One cannot be read, is a link or no regular file, or they are too many or too large.
-pub fn archive(personas: &Path, name: &PersonaName) -> Result<Vec<ArchiveFile>, String> {
-    let root = open_personas(personas)?;
-    let mut files = Vec::new();
-    let mut left = MAX_ARCHIVE_BYTES;
-    for part in ["memory", "skills"] {
-        let directory = Path::new(name.as_str()).join(part);
-        collect(&root, name, &directory, 0, &mut left, &mut files)?;
+impl crate::socket_api::ports::Personas for Project {
+    fn read(&self, name: &PersonaName) -> Result<PersonaFiles, String> {
+        persona(&self.personas(), name)
     }
-    Ok(files)
 }
 
 fn open_personas(personas: &Path) -> Result<Beneath, String> {
     Beneath::open(personas).map_err(|error| format!("the directory of personas: {error}"))
-}
-
-fn collect(
-    root: &Beneath,
-    name: &PersonaName,
-    directory: &Path,
-    depth: usize,
-    left: &mut usize,
-    files: &mut Vec<ArchiveFile>,
-) -> Result<(), String> {
-    let shown = |path: &Path| cattle_core::untrusted::escape(&path.to_string_lossy()).into_owned();
-    if depth > MAX_ARCHIVE_DEPTH {
-        return Err(format!(
-            "`{}` is more than {MAX_ARCHIVE_DEPTH} directories deep",
-            shown(directory)
-        ));
-    }
-    let entries = match root.list(directory, MAX_ARCHIVE_FILES) {
-        // A persona need have neither.
-        Err(ReadError::Missing) if depth == 0 => return Ok(()),
-        entries => entries.map_err(|error| format!("`{}`: {error}", shown(directory)))?,
-    };
-    for entry in entries {
-        let path = directory.join(&entry.name);
-        match entry.kind {
-            EntryKind::Directory => collect(root, name, &path, depth + 1, left, files)?,
-            EntryKind::File => {
-                let (bytes, _) = root.read(&path, *left).map_err(|error| match error {
-                    ReadError::TooLong { .. } => {
-                        format!(
-                            "skills and memory are larger than {MAX_ARCHIVE_BYTES} bytes together"
-                        )
-                    }
-                    error => format!("`{}`: {error}", shown(&path)),
-                })?;
-                if files.len() >= MAX_ARCHIVE_FILES {
-                    return Err(format!(
-                        "skills and memory are more than {MAX_ARCHIVE_FILES} files"
-                    ));
-                }
-                *left -= bytes.len();
-                let path = path.strip_prefix(name.as_str()).unwrap_or(&path).to_owned();
-                files.push(ArchiveFile { path, bytes });
-            }
-            EntryKind::Link => {
-                return Err(format!(
-                    "`{}` is a link; copy the file instead",
-                    shown(&path)
-                ));
-            }
-            EntryKind::Other => return Err(format!("`{}` is not a regular file", shown(&path))),
-        }
-    }
-    Ok(())
 }
 
 fn persona_files(

@@ -5,7 +5,8 @@ use cattle_schemas::{Timestamp, guest::Outcome, spec_file::OnFailure, status::En
 use super::{Pass, Wish, describe::span};
 use crate::{
     action::Action,
-    expiry, labels,
+    expiry,
+    labels::{self, LabelSet},
     ledger::{CreateState, Run},
     lifecycle::{deadlines, ended_in_words, unstarted_reason},
     observed::{ObservedServer, ServerState},
@@ -261,8 +262,11 @@ pub(super) fn relabel(pass: &mut Pass<'_>, run: &Run, server: &ObservedServer) {
     if stale || pass.in_flight(run) || server.status == ServerState::Deleting {
         return;
     }
-    let wanted = labels::of_run(run, &pass.limits.fleet, &pass.limits.fleet_labels);
-    if let Some(labels) = labels::correction(&server.labels.raw, &wanted) {
+    let wanted = LabelSet::of_run(run, &pass.limits.fleet, &pass.limits.fleet_labels);
+    if wanted.is_on(&server.labels.raw) {
+        return;
+    }
+    if let Some(labels) = labels::correction(&server.labels.raw, &labels::encode(&wanted)) {
         pass.sections.servers.push(Action::Relabel {
             run: Some(run.id),
             server: server.id,

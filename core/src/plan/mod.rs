@@ -162,7 +162,10 @@ impl<'a> Pass<'a> {
             starts,
         } = self.sections;
         Plan {
-            actions: [ledger, ends, servers, deletes, starts].concat(),
+            actions: [ledger, ends, servers, deletes, starts]
+                .into_iter()
+                .flatten()
+                .collect(),
             waiting: self.waiting,
             next_wake: self.wake,
             list_soon: self.list_soon,

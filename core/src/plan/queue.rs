@@ -38,7 +38,9 @@ pub(super) fn assignments(pass: &mut Pass<'_>) {
         match &entry.state {
             SpecState::Absent { .. } => {}
             SpecState::Broken(diagnostics) => {
-                if !pass.view.live.contains_key(name) {
+                // A live run goes on; one that has no server yet is pending.
+                let run = pass.view.live.get(name);
+                if run.is_none_or(|run| run.is_refused()) {
                     let place = diagnostics.first().map_or_else(String::new, |d| {
                         format!(" ({}:{}: {})", d.path, d.line, d.message)
                     });
@@ -144,7 +146,6 @@ fn candidate<'a>(
         None => enqueue(pass, origin, cattle),
     }
     if let Some(message) = previous_run(pass, &cattle.name) {
-        pass.list_soon = true;
         wait(pass, &cattle.name, PendingReason::PreviousRun, message);
         return None;
     }

@@ -276,6 +276,30 @@ proptest! {
     }
 
     #[test]
+    fn whether_labels_are_on_a_server_is_known_without_writing_them(
+        spec_labels in label_map(),
+        fleet_labels in label_map(),
+        task_id in text(),
+        other in btree_map("spec\\.[a-z]{1,3}|run|task-id|expires-at|fleet|x", "[a-z0-9]{0,4}", 0..2),
+        removed in 0..20_usize,
+    ) {
+        let mut world = World::booting();
+        let run = world.rex();
+        run.spec.labels = spec_labels;
+        run.spec.task.task_id = task_id;
+        let run = run.clone();
+        let set = labels::LabelSet::of_run(&run, &world.limits.fleet, &fleet_labels);
+        let wanted = labels::encode(&set);
+        prop_assert!(set.is_on(&wanted));
+        let mut actual = wanted.clone();
+        if let Some(name) = wanted.keys().nth(removed) {
+            actual.remove(name);
+        }
+        actual.extend(other);
+        prop_assert_eq!(set.is_on(&actual), labels::correction(&actual, &wanted).is_none());
+    }
+
+    #[test]
     fn no_labels_panic(raw in btree_map(text(), text(), 0..8), expiry in text()) {
         let mut raw = raw;
         raw.insert("expires-at".to_owned(), expiry);

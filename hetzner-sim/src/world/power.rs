@@ -100,7 +100,7 @@ impl World {
         if let Some(status) = status {
             server.status = status;
         }
-        if twist.fate() == Fate::StaysOff {
+        if deed == Deed::StartServer && twist.fate() == Fate::StaysOff {
             server.fate = Fate::StaysOff;
         }
         Ok(Answer::created(json!({"action": self.action_json(action)})))

@@ -106,6 +106,7 @@ impl Yard {
         .unwrap();
         fs::write(base.join("project/cattle/personas/rex/config.json"), "{}").unwrap();
         let settled = Settled::default();
+        settled.complete(&base.join("project/cattle/personas"));
         let scanner = Scanner::new(&settings, settled.clone());
         Self {
             directory,

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::super::{
     beneath::{Beneath, EntryKind, ReadError, join, read_beneath},
-    project::{archive, persona},
+    project::persona,
 };
 
 fn tree() -> tempfile::TempDir {
@@ -115,56 +115,20 @@ proptest! {
     }
 }
 
-fn personas() -> tempfile::TempDir {
-    let directory = tempfile::tempdir().unwrap();
-    let rex = directory.path().join("rex");
-    fs::create_dir_all(rex.join("skills/bisect")).unwrap();
-    fs::create_dir_all(rex.join("memory")).unwrap();
+#[test]
+fn a_persona_is_its_soul_and_perhaps_its_configuration() {
+    let personas = tempfile::tempdir().unwrap();
+    let rex = personas.path().join("rex");
+    fs::create_dir_all(&rex).unwrap();
+    let read = || persona(personas.path(), &"rex".parse().unwrap());
+    assert_eq!(
+        read(),
+        Err("`cattle/personas/rex/SOUL.md` does not exist".to_owned())
+    );
     fs::write(rex.join("SOUL.md"), "You are rex.").unwrap();
-    fs::write(rex.join("skills/bisect/SKILL.md"), "halve").unwrap();
-    fs::write(rex.join("memory/a.md"), "remember").unwrap();
-    directory
-}
-
-#[test]
-fn a_personas_archive_holds_its_skills_and_memory_in_order() {
-    let personas = personas();
-    let name = "rex".parse().unwrap();
-    let files = archive(personas.path(), &name).unwrap();
-    let paths: Vec<_> = files
-        .iter()
-        .map(|file| file.path.to_str().unwrap())
-        .collect();
-    assert_eq!(paths, ["memory/a.md", "skills/bisect/SKILL.md"]);
-    assert_eq!(files[1].bytes, b"halve");
-    assert_eq!(
-        persona(personas.path(), &name).unwrap().soul,
-        "You are rex."
-    );
-    fs::remove_dir_all(personas.path().join("rex/memory")).unwrap();
-    assert_eq!(archive(personas.path(), &name).unwrap().len(), 1);
-}
-
-#[test]
-fn an_archive_with_a_link_is_refused() {
-    let personas = personas();
-    symlink("/etc/passwd", personas.path().join("rex/skills/x")).unwrap();
-    let why = archive(personas.path(), &"rex".parse().unwrap())
-        .err()
-        .unwrap();
-    assert_eq!(why, "`rex/skills/x` is a link; copy the file instead");
-}
-
-#[test]
-fn an_archive_too_large_for_every_guest_is_refused() {
-    let personas = personas();
-    let large = fs::File::create(personas.path().join("rex/skills/model.bin")).unwrap();
-    large.set_len(33 * 1024 * 1024).unwrap();
-    let why = archive(personas.path(), &"rex".parse().unwrap())
-        .err()
-        .unwrap();
-    assert_eq!(
-        why,
-        "skills and memory are larger than 33554432 bytes together"
-    );
+    assert_eq!(read().unwrap().soul, "You are rex.");
+    fs::write(rex.join("config.json"), "{ hunter2").unwrap();
+    let why = read().unwrap_err();
+    assert!(why.starts_with("config.json is not JSON"), "{why}");
+    assert!(!why.contains("hunter2"), "{why}");
 }

@@ -45,6 +45,24 @@ fn digest(what: &str, bytes: Vec<u8>) -> Result<[u8; 32], StoreError> {
     })
 }
 
+/// Runs that are not settled, and the latest of each wanted name.
+pub(super) const RUNS_OF_A_PLAN: &str =
+    "SELECT record FROM runs WHERE ended_at IS NULL OR gone_at IS NULL
+         UNION ALL
+         SELECT record FROM runs
+         WHERE id IN (SELECT max(runs.id) FROM json_each(?) AS wanted
+                      JOIN runs ON runs.cattle = wanted.value GROUP BY runs.cattle)
+           AND ended_at IS NOT NULL AND gone_at IS NOT NULL";
+
+/// Assignments by wanted (name, hash), and those not ended.
+pub(super) const ASSIGNMENTS_OF_A_PLAN: &str =
+    "SELECT assignments.cattle, assignments.hash, assignments.record
+         FROM json_each(?) AS wanted
+         JOIN assignments ON assignments.cattle = wanted.value ->> 0
+                         AND assignments.hash = wanted.value ->> 1
+         UNION ALL
+         SELECT cattle, hash, record FROM assignments WHERE open = 1";
+
 pub(super) async fn ledger(
     on: &mut SqliteConnection,
     wanted: Vec<(CattleName, SpecHash)>,
@@ -53,18 +71,11 @@ pub(super) async fn ledger(
     const OPERATION: &str = "read what a plan needs";
     let mut ledger = Ledger::default();
     let names: BTreeSet<&str> = wanted.iter().map(|(cattle, _)| cattle.as_str()).collect();
-    let runs: Vec<String> = sqlx::query_scalar(
-        "SELECT record FROM runs WHERE ended_at IS NULL OR gone_at IS NULL
-         UNION ALL
-         SELECT record FROM runs
-         WHERE id IN (SELECT max(runs.id) FROM json_each(?) AS wanted
-                      JOIN runs ON runs.cattle = wanted.value GROUP BY runs.cattle)
-           AND ended_at IS NOT NULL AND gone_at IS NOT NULL",
-    )
-    .bind(encode(&names)?)
-    .fetch_all(&mut *on)
-    .await
-    .map_err(database(OPERATION))?;
+    let runs: Vec<String> = sqlx::query_scalar(RUNS_OF_A_PLAN)
+        .bind(encode(&names)?)
+        .fetch_all(&mut *on)
+        .await
+        .map_err(database(OPERATION))?;
     for record in runs {
         let run: Run = decode("run", &record)?;
         ledger.runs.insert(run.id, run);
@@ -80,18 +91,11 @@ pub(super) async fn ledger(
             .values()
             .map(|run| (run.cattle.to_string(), run.hash.to_string())),
     );
-    let assignments = sqlx::query(
-        "SELECT assignments.cattle, assignments.hash, assignments.record
-         FROM json_each(?) AS wanted
-         JOIN assignments ON assignments.cattle = wanted.value ->> 0
-                         AND assignments.hash = wanted.value ->> 1
-         UNION ALL
-         SELECT cattle, hash, record FROM assignments WHERE open = 1",
-    )
-    .bind(encode(&keys)?)
-    .fetch_all(&mut *on)
-    .await
-    .map_err(database(OPERATION))?;
+    let assignments = sqlx::query(ASSIGNMENTS_OF_A_PLAN)
+        .bind(encode(&keys)?)
+        .fetch_all(&mut *on)
+        .await
+        .map_err(database(OPERATION))?;
     for row in assignments {
         let cattle = word("assignment", column(&row, 0)?)?;
         let (hash, assignment) = assignment_row(&row, 1)?;

@@ -194,3 +194,35 @@ async fn an_edit_that_panics_leaves_the_ledger_usable() {
     let edits = vec![end(run_id(1), EndReason::Destroyed, start())];
     assert_eq!(store.commit(edits, start()).await.unwrap(), [true]);
 }
+
+/// A pass must not get slower with every run there ever was.
+#[tokio::test]
+async fn what_every_pass_asks_is_found_by_index() {
+    let home = Home::new();
+    let store = home.open().await.unwrap();
+    let mut connection = store.inner.readers.acquire().await.unwrap();
+    for sql in [
+        super::read::RUNS_OF_A_PLAN,
+        super::read::ASSIGNMENTS_OF_A_PLAN,
+    ] {
+        let plan: Vec<(i64, i64, i64, String)> =
+            sqlx::query_as(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")))
+                .bind("[]")
+                .fetch_all(&mut *connection)
+                .await
+                .unwrap();
+        let steps: Vec<String> = plan.into_iter().map(|(.., step)| step).collect();
+        for table in ["runs", "assignments"] {
+            let whole = |step: &&String| {
+                step.starts_with(&format!("SCAN {table}")) && !step.contains("INDEX")
+            };
+            assert_eq!(steps.iter().find(whole), None, "{steps:#?}");
+        }
+        assert!(
+            steps
+                .iter()
+                .any(|step| step.contains("unsettled") || step.contains("open")),
+            "{steps:#?}"
+        );
+    }
+}

@@ -1,0 +1,116 @@
+//! `clf-orchestrator once`: one list, one pass, and an end to every call it makes.
+//!
+//! Guests are not served, so none is called silent. With `--dry-run` nothing is changed: the plan is
+//! made from a list and from the ledger as it stands, and printed.
+
+use std::{io::Write, process::ExitCode, sync::Arc, time::Duration};
+
+use anyhow::Context;
+use cattle_core::{plan::to_api, spec};
+use cattle_schemas::api::PlanReply;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    clock::Clock,
+    daemon::{private_dir, secrets},
+    fleet_file::FleetFile,
+    hetzner::{Client, Endpoint},
+    intake::{Scanner, Settled},
+    lister::Pace,
+    parts::Ground,
+    settings::Settings,
+    store::{MemoryStore, SqliteStore, StateLock, Store},
+    world::Bell,
+};
+
+/// Calls to Hetzner end within a minute each; a create tries several candidates.
+const DRAIN: Duration = Duration::from_secs(300);
+
+/// Runs one pass.
+///
+/// # Errors
+/// Each names what is wrong and where.
+pub async fn run(
+    settings: Settings,
+    endpoint: &Endpoint,
+    dry_run: bool,
+) -> anyhow::Result<ExitCode> {
+    let settings = Arc::new(settings);
+    let (store, _lock) = ledger(&settings, dry_run).await?;
+    let settled = Settled::default();
+    let parts = Ground {
+        settings: settings.clone(),
+        store,
+        client: Arc::new(Client::new(endpoint)?),
+        clock: Clock::default(),
+        secrets: Arc::new(secrets(&settings, endpoint)?),
+        bell: Bell::default(),
+        scanner: Scanner::new(&settings, settled),
+        fleet_file: FleetFile::open(settings.fleet_file())?,
+        guest_url: settings
+            .guest_url
+            .clone()
+            .unwrap_or_else(|| format!("http://{}", settings.guest_listen)),
+        guests_heard_since: None,
+        pace: Pace::default(),
+    }
+    .build();
+    let (mut reconciler, mut lister) = (parts.reconciler, parts.lister);
+    lister.list().await.context("cannot list the servers")?;
+    let preview = reconciler.preview().await?;
+    print(&to_api(&preview.plan, &preview.desired, &preview.ledger))?;
+    if dry_run {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let stop = CancellationToken::new();
+    let follower = tokio::spawn(parts.follower.run(stop.clone()));
+    reconciler.pass().await?;
+    let drained = parts.executor.drain(DRAIN).await;
+    stop.cancel();
+    follower.await?;
+    anyhow::ensure!(
+        drained,
+        "some calls to Hetzner did not end within {} s",
+        DRAIN.as_secs()
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The ledger, locked unless nothing is to be changed.
+async fn ledger(
+    settings: &Settings,
+    dry_run: bool,
+) -> anyhow::Result<(Arc<dyn Store>, Option<StateLock>)> {
+    if dry_run && !settings.ledger().exists() {
+        return Ok((Arc::new(MemoryStore::new()), None));
+    }
+    let lock = if dry_run {
+        None
+    } else {
+        private_dir(&settings.state_dir)?;
+        private_dir(&settings.socket_specs())?;
+        Some(StateLock::acquire(&settings.state_dir)?)
+    };
+    Ok((Arc::new(SqliteStore::open(&settings.ledger()).await?), lock))
+}
+
+fn print(reply: &PlanReply) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    for action in &reply.actions {
+        writeln!(out, "{} {}", action.verb, action.message)?;
+    }
+    for wait in &reply.waiting {
+        writeln!(
+            out,
+            "wait {}: {} ({})",
+            wait.cattle, wait.message, wait.reason
+        )?;
+    }
+    for diagnostic in &reply.diagnostics {
+        writeln!(out, "error {}", spec::line(diagnostic))?;
+    }
+    if reply.actions.is_empty() && reply.waiting.is_empty() {
+        writeln!(out, "nothing to do")?;
+    }
+    Ok(())
+}

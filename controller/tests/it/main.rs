@@ -1,0 +1,5 @@
+//! The controller's parts against what they speak to.
+
+#![allow(clippy::unwrap_used)]
+
+mod hetzner;
