@@ -1,6 +1,9 @@
 //! `logs`: what a run wrote, as it is or made safe to look at.
 
-use std::collections::VecDeque;
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 
 use cattle_schemas::api::LogsQuery;
 use futures_util::StreamExt as _;
@@ -25,6 +28,13 @@ prints the bytes as they are, and never to a terminal.";
 
 /// The longest tail kept in memory while a log is read, in bytes.
 const MAX_TAIL_BYTES: usize = 64 * 1024 * 1024;
+
+/// The name of the reply's header that says whose log it is.
+const RUN_HEADER: &str = "clf-run";
+/// How long a controller may be away while its log is followed: a restart takes seconds.
+const MAX_AWAY: Duration = Duration::from_secs(60);
+/// Between two tries to reach it.
+const RETRY_PAUSE: Duration = Duration::from_millis(500);
 
 /// `logs`
 #[derive(Debug, clap::Args)]
@@ -93,7 +103,7 @@ impl LogArgs {
             query.follow = false;
             let mut tail = Tail::new(lines);
             let mut length = 0_u64;
-            each_chunk(ctx, target, &query, |chunk| {
+            each_chunk(ctx, target, &mut query, |chunk| {
                 length += chunk.len() as u64;
                 tail.push(chunk);
                 Ok(())
@@ -106,18 +116,62 @@ impl LogArgs {
             query.follow = true;
             query.offset = Some(length);
         }
-        each_chunk(ctx, target, &query, |chunk| printer.push(chunk)).await?;
+        if self.follow {
+            follow(ctx, target, query, &mut printer).await?;
+        } else {
+            each_chunk(ctx, target, &mut query, |chunk| printer.push(chunk)).await?;
+        }
         printer.finish()
     }
 }
 
+/// Until the run is over, through restarts of the controller. A stream that ends may have been cut
+/// by one; only when there is nothing after it, the run is over.
+async fn follow(
+    ctx: &Context,
+    target: &str,
+    mut query: LogsQuery,
+    printer: &mut Printer<'_>,
+) -> Result<(), Failure> {
+    let mut offset = query.offset.unwrap_or(0);
+    let mut away_since: Option<Instant> = None;
+    loop {
+        query.offset = Some(offset);
+        let before = offset;
+        let ended = each_chunk(ctx, target, &mut query, |chunk| {
+            offset += chunk.len() as u64;
+            printer.push(chunk)
+        })
+        .await;
+        match ended {
+            Ok(()) if offset == before => return Ok(()),
+            Ok(()) => away_since = None,
+            Err(failure) if failure.is_away() => {
+                let since = *away_since.get_or_insert_with(Instant::now);
+                // Before the first byte nobody was away: there never was a controller.
+                if query.run.is_none() || since.elapsed() >= MAX_AWAY {
+                    return Err(failure);
+                }
+                tokio::time::sleep(RETRY_PAUSE).await;
+            }
+            Err(failure) => return Err(failure),
+        }
+    }
+}
+
+/// Hands on each piece of one reply. The query then names the run that answered, so that the next
+/// one cannot be about another.
 async fn each_chunk(
     ctx: &Context,
     target: &str,
-    query: &LogsQuery,
+    query: &mut LogsQuery,
     mut take: impl FnMut(&[u8]) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let response = ctx.client()?.logs(target, query).await?;
+    let run = response.headers().get(RUN_HEADER);
+    if let Some(run) = run.and_then(|run| run.to_str().ok()) {
+        query.run = Some(run.to_owned());
+    }
     let mut chunks = response.bytes_stream();
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk.map_err(|source| TransportError::Broken {

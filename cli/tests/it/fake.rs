@@ -216,7 +216,11 @@ async fn respond(reply: Reply) -> Response<Body> {
                 .into_iter()
                 .map(|chunk| Ok::<_, std::io::Error>(Bytes::from_static(chunk)));
             let body = Body::from_stream(futures_util::stream::iter(chunks));
-            whole(200, "text/plain", body)
+            let mut response = whole(200, "text/plain", body);
+            response
+                .headers_mut()
+                .insert("clf-run", RUN.parse().unwrap());
+            response
         }
         Reply::Events(events) => {
             use futures_util::StreamExt as _;

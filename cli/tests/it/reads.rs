@@ -187,7 +187,8 @@ fn a_tail_is_the_last_lines_and_following_goes_on_from_there() {
             "GET /v1/cattle/rex/logs",
             Reply::Chunks(vec![b"one\ntwo\nth", b"ree\n"]),
         )
-        .on("GET /v1/cattle/rex/logs", Reply::Chunks(vec![b"four\n"]));
+        .on("GET /v1/cattle/rex/logs", Reply::Chunks(vec![b"four\n"]))
+        .on("GET /v1/cattle/rex/logs", Reply::Chunks(vec![]));
     assert_snapshot!(fake.clawdlets(&["cattle", "logs", "rex", "--tail", "2", "--follow"]), @r"
     exit: 0
     --- stdout ---
@@ -198,7 +199,8 @@ fn a_tail_is_the_last_lines_and_following_goes_on_from_there() {
     ");
     assert_snapshot!(fake.lines(), @r"
     GET /v1/cattle/rex/logs
-    GET /v1/cattle/rex/logs?offset=14&follow=true
+    GET /v1/cattle/rex/logs?run=01JD3KZ6W8Q4T2N7V5X9Y1B3CD&offset=14&follow=true
+    GET /v1/cattle/rex/logs?run=01JD3KZ6W8Q4T2N7V5X9Y1B3CD&offset=19&follow=true
     ");
 }
 
@@ -221,4 +223,26 @@ fn a_reader_that_leaves_is_no_error() {
     let output = child.wait_with_output().unwrap();
     assert_eq!((first.as_str(), output.status.code()), ("line\n", Some(0)));
     assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
+}
+
+#[test]
+fn a_followed_log_goes_on_after_the_controller_was_away() {
+    let fake = Fake::start()
+        .on("GET /v1/cattle/rex/logs", Reply::Chunks(vec![b"one\n"]))
+        .on("GET /v1/cattle/rex/logs", Reply::Cut)
+        .on("GET /v1/cattle/rex/logs", Reply::Chunks(vec![b"two\n"]))
+        .on("GET /v1/cattle/rex/logs", Reply::Chunks(vec![]));
+    let run = fake.clawdlets(&["cattle", "logs", "rex", "--follow"]);
+    assert_eq!((run.code, run.stdout.as_str()), (0, "one\ntwo\n"), "{run}");
+    let offsets: Vec<String> = fake
+        .lines()
+        .lines()
+        .map(|line| {
+            line.split("offset=")
+                .nth(1)
+                .unwrap()
+                .replace("&follow=true", "")
+        })
+        .collect();
+    assert_eq!(offsets, ["0", "4", "4", "8"]);
 }

@@ -269,3 +269,29 @@ fn a_crowd_is_done_within_its_limit() {
             .any(|server| server.id > ServerId(1000))
     );
 }
+
+#[test]
+fn a_refusal_after_a_lost_reply_frees_no_slot() {
+    let mut model = Model::new(1);
+    let drop = |cattle| Event::Drop {
+        cattle,
+        hash: 1,
+        ttl: 7200,
+    };
+    happen(&mut model, &drop(0));
+    model.list();
+    // Queued; its server is made, but nobody hears of it.
+    model.pass(|| Fate::ReplyLost);
+    assert_eq!(model.count(), 1);
+    model.world.now += secs(5);
+    model.pass(|| Fate::Refused);
+    happen(&mut model, &drop(1));
+    model.pass(|| Fate::Works);
+    assert_eq!(
+        model.count(),
+        1,
+        "the second cattle waits for the first one's server"
+    );
+    rest(&mut model);
+    model.check_rest();
+}
