@@ -9,29 +9,24 @@ use std::{
 };
 
 use anyhow::Context;
-use cattle_core::fleet::Fleet;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::{net::TcpListener, sync::watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    adapters::{FleetReaper, ProjectPersonas},
     clock::Clock,
     execute::Executor,
     fleet_file::FleetFile,
     guest_api::{self, GuestApi},
-    hetzner::{Client, Endpoint, Scope},
-    intake::{Project, Scanner, Settled, SocketSpecs, Watcher},
+    hetzner::{Client, Endpoint},
+    intake::{Scanner, Settled, SocketSpecs, Watcher},
     lister::Pace,
     logs::Logs,
     parts::{Ground, Parts},
-    reap,
     secrets::Secrets,
     settings::Settings,
-    socket_api::{
-        self, SocketApi,
-        peer::Users,
-        ports::{PortFuture, Reaper},
-    },
+    socket_api::{self, SocketApi, peer::Users},
     store::{SqliteStore, StateLock, Store},
     world::{Bell, Handle, Prices},
 };
@@ -161,7 +156,7 @@ pub async fn start(
         handle: parts.handle.clone(),
         store: store.clone(),
         specs: Arc::new(SocketSpecs::open(&settings.socket_specs())?),
-        personas: Arc::new(Project::new(&settings.project)),
+        personas: Arc::new(ProjectPersonas(settings.personas())),
         logs: Arc::new(logs.clone()),
         reaper: Arc::new(FleetReaper {
             client: client.clone(),
@@ -313,27 +308,4 @@ pub(crate) fn private_dir(path: &Path) -> anyhow::Result<()> {
         .mode(0o700)
         .create(path)
         .with_context(|| format!("cannot make the directory {}", path.display()))
-}
-
-/// Reaps the controller's own fleet.
-struct FleetReaper {
-    /// Hetzner.
-    client: Arc<Client>,
-    /// Which fleet.
-    fleet: watch::Receiver<Arc<Fleet>>,
-}
-
-impl Reaper for FleetReaper {
-    fn reap(
-        &self,
-        dry_run: bool,
-    ) -> PortFuture<'_, Result<cattle_schemas::api::ReapReply, String>> {
-        Box::pin(async move {
-            let fleet = self.fleet.borrow().clone();
-            let scope = Scope::Fleet(fleet.name.clone());
-            reap::reap(&self.client, &scope, fleet.default_ttl, dry_run)
-                .await
-                .map_err(|error| crate::report(&error))
-        })
-    }
 }

@@ -257,16 +257,6 @@ impl Logs {
     }
 }
 
-impl crate::socket_api::ports::RunLogs for Logs {
-    fn length(&self, run: RunId) -> io::Result<Option<u64>> {
-        Self::length(self, run)
-    }
-
-    fn read(&self, run: RunId, offset: u64, max: usize) -> io::Result<Vec<u8>> {
-        Self::read(self, run, offset, max)
-    }
-}
-
 fn at(length: u64) -> Stored {
     Stored {
         next_offset: length,

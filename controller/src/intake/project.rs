@@ -90,12 +90,6 @@ pub fn persona(personas: &Path, name: &PersonaName) -> Result<PersonaFiles, Stri
     )
 }
 
-impl crate::socket_api::ports::Personas for Project {
-    fn read(&self, name: &PersonaName) -> Result<PersonaFiles, String> {
-        persona(&self.personas(), name)
-    }
-}
-
 fn open_personas(personas: &Path) -> Result<Beneath, String> {
     Beneath::open(personas).map_err(|error| format!("the directory of personas: {error}"))
 }

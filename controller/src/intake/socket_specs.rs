@@ -13,8 +13,6 @@ use std::{
 use cattle_core::names::CattleName;
 use cattle_schemas::api::MAX_SPEC_BYTES;
 
-use crate::socket_api::ports::SpecDir;
-
 /// The directory.
 #[derive(Clone, Debug)]
 pub struct SocketSpecs {
@@ -110,24 +108,6 @@ impl SocketSpecs {
             }
         }
         Ok(())
-    }
-}
-
-impl SpecDir for SocketSpecs {
-    fn write(&self, name: &CattleName, bytes: &[u8]) -> io::Result<()> {
-        Self::write(self, name, bytes)
-    }
-
-    fn remove(&self, name: &CattleName) -> io::Result<bool> {
-        Self::remove(self, name)
-    }
-
-    fn read(&self, name: &CattleName) -> io::Result<Option<Vec<u8>>> {
-        Self::read(self, name)
-    }
-
-    fn path(&self, name: &CattleName) -> PathBuf {
-        Self::path(self, name)
     }
 }
 
