@@ -14,7 +14,7 @@ use crate::{
     hetzner::Client,
     intake::Scanner,
     lister::{Lister, Pace},
-    reconcile::{Reconciler, limits},
+    reconcile::Reconciler,
     secrets::Secrets,
     settings::Settings,
     store::Store,
@@ -74,7 +74,7 @@ impl Ground {
         let (observed_sender, observed) = watch::channel(Arc::new(Observed::default()));
         let (list_soon, soon) = watch::channel(true);
         let (price_sender, prices) = watch::channel(Arc::new(Prices::default()));
-        let limits = limits(&fleet, std::collections::BTreeSet::new(), None);
+        let limits = fleet.limits();
         let (worlds, seen) = watch::channel(Arc::new(World {
             pass: 0,
             at: self.clock.now(),
