@@ -98,6 +98,21 @@ pub enum ArchiveError {
     },
 }
 
+/// Whether a persona's archive could leave as its files are now. Blocks on the file system.
+///
+/// # Errors
+/// As [`PersonaArchives::announce`] would fail.
+pub fn check(
+    personas: &Path,
+    persona: &PersonaName,
+    secrets: &Secrets,
+) -> Result<(), ArchiveError> {
+    match build(&personas.join(persona.as_str()), persona)? {
+        Some(bytes) => search(&bytes, persona, secrets),
+        None => Ok(()),
+    }
+}
+
 /// The archives of a project's personas.
 pub struct PersonaArchives {
     personas: PathBuf,

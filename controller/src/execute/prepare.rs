@@ -1,6 +1,7 @@
 //! What a create needs before it can be posted: labels, `user_data`, firewall, SSH keys.
 
 use cattle_core::{
+    fleet::Fleet,
     labels,
     ledger::Run,
     user_data::{self, Input, Secret},
@@ -10,8 +11,10 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::Needs;
 use crate::{
+    guest_api::check_env,
     hetzner::{ApiError, NewServer},
     intake::project,
+    persona_archive,
 };
 
 /// Why a create cannot be posted.
@@ -29,7 +32,12 @@ pub(super) async fn new_server(
     token: &SecretString,
 ) -> Result<NewServer, Unprepared> {
     let fleet = needs.fleet.borrow().clone();
-    let user_data = user_data(needs, run, token).map_err(Unprepared::Refused)?;
+    // Files, read off the loop.
+    let user_data = tokio::task::block_in_place(|| {
+        can_serve(needs, &fleet, run)?;
+        user_data(needs, run, token)
+    })
+    .map_err(Unprepared::Refused)?;
     let firewall = needs
         .client
         .ensure_firewall(&fleet.name, &fleet.labels)
@@ -50,6 +58,18 @@ pub(super) async fn new_server(
         ssh_keys,
         firewall,
     })
+}
+
+/// Whether the guest would get what it asks for first. It could not be known at the spec's own
+/// check: secrets and personas change without it. Each boot that waits in vain is an hour paid.
+fn can_serve(needs: &Needs, fleet: &Fleet, run: &Run) -> Result<(), String> {
+    check_env(fleet, &needs.secrets, run)?;
+    persona_archive::check(
+        &needs.settings.personas(),
+        &run.spec.persona,
+        &needs.secrets,
+    )
+    .map_err(|error| crate::report(&error))
 }
 
 fn user_data(needs: &Needs, run: &Run, token: &SecretString) -> Result<String, String> {

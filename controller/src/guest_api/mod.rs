@@ -34,6 +34,7 @@ use cattle_schemas::{
 };
 use tokio::{net::TcpListener, sync::watch};
 
+pub(crate) use self::env::check as check_env;
 use self::{auth::Peers, problem::Refusal, pulse::Pulse, rate::Rates};
 use crate::{
     clock::Clock,
