@@ -35,6 +35,9 @@ pub async fn run(
     endpoint: &Endpoint,
     dry_run: bool,
 ) -> anyhow::Result<ExitCode> {
+    if !dry_run {
+        settings.check_guests(endpoint)?;
+    }
     let settings = Arc::new(settings);
     let (store, _lock) = ledger(&settings, dry_run).await?;
     let settled = Settled::default();
