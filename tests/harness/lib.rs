@@ -11,5 +11,5 @@ mod sim;
 
 pub use controller::{Controller, files_beneath};
 pub use process::{binary, cli, eventually, eventually_within};
-pub use project::Project;
-pub use sim::{Sim, SimOptions};
+pub use project::{MODEL_KEY, Project};
+pub use sim::{Sim, SimOptions, TOKEN};

@@ -4,6 +4,7 @@ use std::{
     fs,
     os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU8, Ordering},
 };
 
 use cattle_core::example;
@@ -37,7 +38,11 @@ esac
 #[derive(Debug)]
 pub struct Project {
     dir: TempDir,
+    /// Tells this project's guest API from those of the tests beside it.
+    number: u8,
 }
+
+static PROJECTS: AtomicU8 = AtomicU8::new(1);
 
 impl Default for Project {
     fn default() -> Self {
@@ -52,8 +57,11 @@ impl Project {
         let project = Self {
             dir: tempfile::Builder::new()
                 .prefix("cattle-e2e-")
+                // For a look at what a failed test left behind.
+                .disable_cleanup(std::env::var_os("E2E_KEEP").is_some())
                 .tempdir()
                 .unwrap(),
+            number: PROJECTS.fetch_add(1, Ordering::Relaxed),
         };
         for dir in [
             project.specs(),
@@ -89,7 +97,8 @@ impl Project {
         fs::write(project.runners(), runners.to_string()).unwrap();
         project.configure(|fleet| {
             fleet["cattle"]["hetzner"]["maxInstances"] = json!(50);
-            fleet["cattle"]["limits"]["createsPerHour"] = json!(10_000);
+            fleet["cattle"]["limits"]["createsPerHour"] = json!(3_600);
+            fleet["cattle"].as_object_mut().unwrap().remove("budget");
         });
         project
     }
@@ -132,6 +141,15 @@ impl Project {
     #[must_use]
     pub fn log(&self) -> PathBuf {
         self.dir.path().join("controller.log")
+    }
+
+    /// Where guests reach the controller: the same through all its lives, because guests are told
+    /// once. An address of its own instead of a free port, which another test could take between
+    /// two lives.
+    #[must_use]
+    pub fn guest_listen(&self) -> String {
+        let [.., high, low] = std::process::id().to_be_bytes();
+        format!("127.{high}.{low}.{}:18337", self.number)
     }
 
     /// The secrets.
@@ -229,7 +247,7 @@ impl Project {
         let text = String::from_utf8_lossy(&text);
         let lines: Vec<&str> = text
             .lines()
-            .filter(|line| line.contains("cattle_controller"))
+            .filter(|line| line.contains("cattle_controller") || !line.contains(" TRACE "))
             .collect();
         lines[lines.len().saturating_sub(40)..].join("\n")
     }

@@ -35,6 +35,7 @@ impl Sim {
     pub fn start(project: &Project, options: &SimOptions) -> Self {
         let mut command = Command::new(binary("hetzner-sim"));
         command.args(["--listen", "127.0.0.1:0", "--token", TOKEN]);
+        command.args(["--rate-limit", "100000"]);
         command.args(["--create-ms", "50", "--boot-ms", "50", "--delete-ms", "50"]);
         if !options.without_guests {
             command.args(["--guests", "process", "--guest-command"]);
