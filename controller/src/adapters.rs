@@ -52,6 +52,10 @@ impl RunLogs for Logs {
     fn read(&self, run: RunId, offset: u64, max: usize) -> io::Result<Vec<u8>> {
         Self::read(self, run, offset, max)
     }
+
+    fn follow(&self, run: RunId) -> io::Result<Option<watch::Receiver<u64>>> {
+        Self::follow(self, run).map(Some)
+    }
 }
 
 /// Reaps the controller's own fleet.

@@ -143,7 +143,7 @@ pub async fn start(
         scanner: Scanner::new(&settings, settled),
         fleet_file,
         guest_url,
-        guests_heard_since: Some(clock.now()),
+        serves_guests: true,
         pace: Pace::default(),
     }
     .build();

@@ -51,7 +51,7 @@ pub async fn run(
             .guest_url
             .clone()
             .unwrap_or_else(|| format!("http://{}", settings.guest_listen)),
-        guests_heard_since: None,
+        serves_guests: false,
         pace: Pace::default(),
     }
     .build();

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use cattle_core::{
     action::Plan, desired::Desired, fleet::Fleet, ledger::Ledger, observed::Observed,
 };
-use cattle_schemas::Timestamp;
 use tokio::sync::watch;
 
 use crate::{
@@ -15,7 +14,7 @@ use crate::{
     hetzner::Client,
     intake::Scanner,
     lister::{Lister, Pace},
-    reconcile::{Reconciler, limits},
+    reconcile::Reconciler,
     secrets::Secrets,
     settings::Settings,
     store::Store,
@@ -60,8 +59,8 @@ pub struct Ground {
     pub fleet_file: FleetFile,
     /// The URL of the guest API as guests see it.
     pub guest_url: String,
-    /// Since when guests can be heard; `None` where nobody listens.
-    pub guests_heard_since: Option<Timestamp>,
+    /// Whether guests are listened to.
+    pub serves_guests: bool,
     /// How far lists are apart.
     pub pace: Pace,
 }
@@ -75,11 +74,7 @@ impl Ground {
         let (observed_sender, observed) = watch::channel(Arc::new(Observed::default()));
         let (list_soon, soon) = watch::channel(true);
         let (price_sender, prices) = watch::channel(Arc::new(Prices::default()));
-        let limits = limits(
-            &fleet,
-            std::collections::BTreeSet::new(),
-            self.guests_heard_since,
-        );
+        let limits = fleet.limits();
         let (worlds, seen) = watch::channel(Arc::new(World {
             pass: 0,
             at: self.clock.now(),
@@ -123,7 +118,8 @@ impl Ground {
             prices,
             executor: executor.clone(),
             clock: self.clock,
-            guests_heard_since: self.guests_heard_since,
+            serves_guests: self.serves_guests,
+            guests_heard_since: None,
             bell: self.bell,
             worlds,
         };

@@ -3,7 +3,7 @@
 //! A pass never waits for Hetzner. Lists and effects run beside it and ring the bell; what a pass
 //! reads is always a little old, and every step is made so that this does no harm.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use cattle_core::{
     action::{Limits, Plan},
@@ -59,7 +59,9 @@ pub struct Reconciler {
     pub executor: Executor,
     /// Hetzner's clock.
     pub clock: Clock,
-    /// Since when guests can be heard; `None` where nobody listens.
+    /// Whether guests are listened to.
+    pub serves_guests: bool,
+    /// Since when, by Hetzner's clock, which is known from the first list on.
     pub guests_heard_since: Option<Timestamp>,
     /// Who asks for passes.
     pub bell: Bell,
@@ -126,6 +128,12 @@ impl Reconciler {
             *seen = fleet.clone();
             changed
         });
+        if self.serves_guests
+            && self.guests_heard_since.is_none()
+            && self.observed.borrow().listed_at.is_some()
+        {
+            self.guests_heard_since = Some(self.clock.now());
+        }
         let socket_specs = self.store.socket_specs().await?;
         let scan = tokio::task::block_in_place(|| {
             self.scanner.scan(&fleet, self.clock.now(), &socket_specs)
@@ -195,7 +203,11 @@ impl Reconciler {
                 ledger.runs.insert(run, known);
             }
         }
-        let limits = limits(fleet, in_flight, self.guests_heard_since);
+        let limits = Limits {
+            in_flight,
+            guests_heard_since: self.guests_heard_since,
+            ..fleet.limits()
+        };
         let planned = plan(desired, &observed, &ledger, &limits, now);
         let inputs = guard::Inputs {
             desired,
@@ -224,8 +236,14 @@ impl Reconciler {
         for action in &plan.actions {
             tracing::debug!(%action, "planned");
         }
-        let mut records = match record(&plan.actions, &seen.observed, seen.limits.max_ttl, seen.now)
-        {
+        let records = record(
+            &plan.actions,
+            &seen.observed,
+            &seen.ledger,
+            seen.limits.max_ttl,
+            seen.now,
+        );
+        let mut records = match records {
             Ok(records) => records,
             Err(error) => {
                 tracing::error!(%error, "no randomness for ids and tokens; nothing is started");
@@ -277,27 +295,4 @@ fn wanted(desired: &Desired) -> Vec<(CattleName, SpecHash)> {
             SpecState::Broken(_) | SpecState::Absent { .. } => None,
         })
         .collect()
-}
-
-/// What bounds a plan.
-#[must_use]
-pub fn limits(
-    fleet: &Fleet,
-    in_flight: BTreeSet<cattle_core::names::RunId>,
-    guests_heard_since: Option<Timestamp>,
-) -> Limits {
-    Limits {
-        enabled: fleet.enabled,
-        max_instances: fleet.max_instances,
-        live_runs_per_requester: fleet.limits.live_runs_per_requester,
-        creates_per_hour: fleet.limits.creates_per_hour,
-        max_ttl: fleet.limits.max_ttl,
-        default_ttl: fleet.default_ttl,
-        starts_paused: None,
-        ends_paused: None,
-        in_flight,
-        guests_heard_since,
-        fleet_labels: fleet.labels.clone(),
-        fleet: fleet.name.clone(),
-    }
 }

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use cattle_core::{
     action::Action,
-    ledger::{Assignment, Run, RunServer},
+    ledger::{Assignment, Ledger, Run, RunServer},
     lifecycle::{self, Ending, Transition},
     names::{RunId, ServerId},
     observed::{Observed, ObservedServer},
@@ -166,6 +166,7 @@ pub fn run_server(server: &ObservedServer) -> RunServer {
 pub fn record(
     actions: &[Action],
     observed: &Observed,
+    ledger: &Ledger,
     max_ttl: Duration,
     now: Timestamp,
 ) -> Result<Records, getrandom::Error> {
@@ -176,7 +177,7 @@ pub fn record(
         .collect();
     let mut records = Records::default();
     for action in actions {
-        add(&mut records, action, &servers, max_ttl, now)?;
+        add(&mut records, action, &servers, ledger, max_ttl, now)?;
     }
     Ok(records)
 }
@@ -185,6 +186,7 @@ fn add(
     records: &mut Records,
     action: &Action,
     servers: &BTreeMap<ServerId, &ObservedServer>,
+    ledger: &Ledger,
     max_ttl: Duration,
     now: Timestamp,
 ) -> Result<(), getrandom::Error> {
@@ -234,9 +236,9 @@ fn add(
             create(records, intent, id, 1)?;
         }
         Action::Retry { run } => {
-            // The number of the attempt only tells tokens apart for people; the ledger's is exact.
+            let attempt = ledger.runs.get(&run).map_or(1, |run| run.attempt + 1);
             let intent = records.run(run, move |run, _| lifecycle::retry(run, max_ttl, now));
-            create(records, intent, run, 0)?;
+            create(records, intent, run, attempt)?;
         }
         Action::Adopt { run, server } => {
             if let Some(server) = servers.get(&server) {

@@ -5,6 +5,7 @@ use std::{fmt::Write as _, io::Write as _, time::Duration};
 use cattle_core::untrusted::escape;
 use cattle_schemas::{
     Timestamp,
+    event::{Event, EventReason},
     status::{CattleStatus, EndReason, RunStatus},
 };
 use comfy_table::{Table, presets};
@@ -57,6 +58,7 @@ pub(super) struct Ended {
 
 struct EndedCattle {
     status: CattleStatus,
+    events: Vec<Event>,
     log: String,
     result: Option<serde_json::Value>,
 }
@@ -81,8 +83,10 @@ impl Ended {
         for status in items {
             let log = stage.log_tail(&status.name, LOG_TAIL_BYTES).await?;
             let result = stage.result(&status.name).await?;
+            let events = stage.events(&status.name).await?;
             cattle.push(EndedCattle {
                 status,
+                events,
                 log,
                 result,
             });
@@ -156,23 +160,31 @@ impl Ended {
         let mut table = Table::new();
         table.load_preset(presets::NOTHING);
         table.set_header([
-            "NAME", "PHASE", "END", "CREATE", "BOOT", "TASK", "DELETE", "TOTAL", "COST",
+            "NAME",
+            "PHASE",
+            "END",
+            "PROVISIONING",
+            "BOOTING",
+            "RUNNING",
+            "FINISHING",
+            "TOTAL",
+            "COST",
         ]);
         for cattle in &self.cattle {
             let Some(run) = &cattle.status.run else {
                 continue;
             };
-            let times = Times::of(run);
+            let times = Times::of(run, &cattle.events);
             table.add_row([
                 cattle.status.name.clone(),
                 cattle.status.phase.to_string(),
                 run.end_reason
                     .map(|reason| reason.to_string())
                     .unwrap_or_default(),
-                times.create,
-                times.boot,
-                times.task,
-                times.delete,
+                times.provisioning,
+                times.booting,
+                times.running,
+                times.finishing,
                 times.total,
                 run.cost
                     .as_ref()
@@ -190,6 +202,7 @@ impl Ended {
                 continue;
             }
             let _ = writeln!(text, "\n{}", cattle.status.name);
+            let _ = writeln!(text, "  life:   {}", cattle.life());
             if let Some(message) = &cattle.status.message {
                 let _ = writeln!(text, "  end:    {}", escape(message));
             }
@@ -229,6 +242,25 @@ impl EndedCattle {
         self.status.run.as_ref()?.end_reason
     }
 
+    /// What happened, and after how many seconds.
+    fn life(&self) -> String {
+        let Some(first) = self.events.first() else {
+            return String::new();
+        };
+        let steps: Vec<String> = self
+            .events
+            .iter()
+            .map(|event| {
+                format!(
+                    "{} {:.1}",
+                    event.reason.as_str(),
+                    seconds(first.time, event.time)
+                )
+            })
+            .collect();
+        steps.join(", ")
+    }
+
     fn json(&self) -> JsonCattle {
         let run = self.status.run.as_ref();
         let seconds = run.and_then(|run| Some(seconds(run.created_at, run.gone_at?)));
@@ -245,26 +277,31 @@ impl EndedCattle {
 
 /// The phases of a run, with how long each took.
 struct Times {
-    create: String,
-    boot: String,
-    task: String,
-    delete: String,
+    provisioning: String,
+    booting: String,
+    running: String,
+    finishing: String,
     total: String,
 }
 
 impl Times {
-    fn of(run: &RunStatus) -> Self {
+    fn of(run: &RunStatus, events: &[Event]) -> Self {
+        let at = |reason| {
+            events
+                .iter()
+                .find(|event| event.reason == reason)
+                .map(|event| event.time)
+        };
         let span = |from: Option<Timestamp>, to: Option<Timestamp>| match (from, to) {
             (Some(from), Some(to)) => format!("{:.1}s", seconds(from, to)),
             _ => "-".to_owned(),
         };
-        // A guest may report in before a list shows its server running.
-        let booted = run.booted_at.into_iter().chain(run.started_at).min();
+        let created = at(EventReason::Created);
         Self {
-            create: span(Some(run.created_at), booted),
-            boot: span(booted, run.started_at),
-            task: span(run.started_at, run.ended_at),
-            delete: span(run.ended_at, run.gone_at),
+            provisioning: span(Some(run.created_at), created),
+            booting: span(created, run.started_at),
+            running: span(run.started_at, run.ended_at),
+            finishing: span(run.ended_at, run.gone_at),
             total: span(Some(run.created_at), run.gone_at),
         }
     }

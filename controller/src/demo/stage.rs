@@ -10,7 +10,11 @@ use std::{
 
 use anyhow::Context;
 use cattle_core::{desired::Authority, example};
-use cattle_schemas::{api::CattleList, status::CattleStatus};
+use cattle_schemas::{
+    api::{CattleList, EventList},
+    event::Event,
+    status::CattleStatus,
+};
 use hetzner_sim::{Config, Guests, Sim};
 use secrecy::SecretString;
 use tempfile::TempDir;
@@ -162,6 +166,14 @@ impl Stage {
             .bytes()
             .await?;
         Ok(String::from_utf8_lossy(&body).into_owned())
+    }
+
+    /// What happened to a cattle.
+    pub(super) async fn events(&self, name: &str) -> anyhow::Result<Vec<Event>> {
+        let url = format!("http://localhost/v1/cattle/{name}/events");
+        let reply = self.client.get(url).send().await?.error_for_status()?;
+        let list: EventList = reply.json().await?;
+        Ok(list.items)
     }
 
     /// A cattle's result, if it left one.

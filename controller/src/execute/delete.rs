@@ -32,8 +32,12 @@ impl Executor {
             Ok(Deleted::Accepted { action: None }) => {
                 tracing::info!(%run, %server, "the delete was accepted; what follows it was not said");
                 let retry_at = needs.clock.now() + RETRY;
-                let message = "its delete was accepted, but no action was named that could be followed";
-                self.tell(run, move |run, _| lifecycle::delete_failed(run, message, retry_at)).await;
+                let message =
+                    "its delete was accepted, but no action was named that could be followed";
+                self.tell(run, move |run, _| {
+                    lifecycle::delete_failed(run, message, retry_at)
+                })
+                .await;
             }
             Ok(Deleted::Accepted {
                 action: Some(action),
@@ -110,7 +114,8 @@ impl Executor {
     /// make it again on the strength of the same list.
     pub(super) async fn called(&self, run: RunId) {
         let now = self.0.needs.clock.now();
-        self.tell(run, move |run, _| lifecycle::called(run, now)).await;
+        self.tell(run, move |run, _| lifecycle::called(run, now))
+            .await;
     }
 
     /// Powers on a server that was found off.

@@ -207,7 +207,7 @@ async fn prepare(desk: &Arc<Desk>, run: &Run) -> Result<(Env, Option<String>), S
         let archive = desk
             .archives
             .announce(run.id, &run.spec.persona, &desk.secrets)
-            .map_err(|error| error.to_string())?;
+            .map_err(|error| crate::report(&error))?;
         Ok((env, archive.map(|archive| archive.digest.clone())))
     });
     prepared
@@ -224,7 +224,7 @@ fn env(fleet: &Fleet, secrets: &Secrets, run: &Run) -> Result<Env, String> {
         format!("missing modelSecrets entry for {provider}; set `fleet.modelSecrets.{provider}` in fleet/clawdlets.json")
     })?;
     let read = |name: &str| -> Result<SecretString, String> {
-        secrets.read(name).map_err(|error| error.to_string())
+        secrets.read(name).map_err(|error| crate::report(&error))
     };
     let value = read(name.as_str())?;
     let mut env: Env = variables

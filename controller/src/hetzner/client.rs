@@ -13,14 +13,16 @@ use cattle_core::{
 };
 use cattle_schemas::Timestamp;
 use chrono::{TimeDelta, Utc};
-use hcloud::models::{CreateServerRequest, CreateServerRequestFirewalls, ReplaceServerRequest};
+use hcloud::models::ReplaceServerRequest;
 use reqwest::Method;
 use serde_json::Value;
 use tokio::sync::Mutex;
 
 use super::{
     error::{ApiError, Kind},
-    firewall, prices, ssh_keys,
+    firewall, prices,
+    servers::{Created, Deleted, Listed, NewServer, Scope, hash_map, request},
+    ssh_keys,
     table::{Code, Operation},
     transport::{Call, Endpoint, EndpointError, RateLimit, Reply, Transport},
     wire::{self, ActionState, NextPage, Odd},
@@ -47,87 +49,6 @@ pub(super) struct Memory {
     pub(super) firewalls: Mutex<firewall::Remembered>,
     pub(super) ssh_keys: Mutex<ssh_keys::Remembered>,
     pub(super) prices: Mutex<prices::Remembered>,
-}
-
-/// Whose servers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Scope {
-    /// One fleet's.
-    Fleet(FleetName),
-    /// Everything that clawdlets made in the project: for the reaper alone.
-    AllFleets,
-}
-
-impl Scope {
-    fn selector(&self) -> String {
-        match self {
-            Self::Fleet(fleet) => labels::selector(fleet),
-            Self::AllFleets => labels::selector_of_all_fleets(),
-        }
-    }
-
-    /// Whether a server with these labels is in it, and nobody else's.
-    #[must_use]
-    pub fn contains(&self, raw: &BTreeMap<String, String>) -> bool {
-        match self {
-            Self::Fleet(fleet) => labels::is_ours(raw, fleet),
-            Self::AllFleets => labels::is_cattle(raw),
-        }
-    }
-}
-
-/// All servers of a scope.
-#[derive(Clone, Debug)]
-pub struct Listed {
-    /// Each, decoded; what another tool has marked is left out.
-    pub servers: Vec<ObservedServer>,
-    /// What could not be decoded. These exist and bill.
-    pub odd: Vec<Odd>,
-    /// Hetzner's clock when it answered the first page.
-    pub asked_at_hetzner: Option<Timestamp>,
-}
-
-/// A server to create.
-#[derive(Clone)]
-pub struct NewServer {
-    /// [`cattle_core::names::server_name`] of the run: what makes a repeated create harmless.
-    pub name: String,
-    /// Server type.
-    pub server_type: String,
-    /// Location.
-    pub location: String,
-    /// Image id or name.
-    pub image: String,
-    /// All labels.
-    pub labels: BTreeMap<String, String>,
-    /// At most 32,768 bytes; holds the bootstrap token, so this type has no `Debug`.
-    pub user_data: String,
-    /// Names of SSH keys at Hetzner. Never empty, else Hetzner e-mails a root password.
-    pub ssh_keys: Vec<String>,
-    /// The fleet's firewall.
-    pub firewall: u64,
-}
-
-/// An accepted create.
-#[derive(Clone, Debug)]
-pub struct Created {
-    /// As Hetzner described it, or where it did not, as it was asked for.
-    pub server: ObservedServer,
-    /// `create_server`, and what follows it (`start_server`, …), to be looked up with
-    /// [`Client::actions`].
-    pub actions: Vec<u64>,
-}
-
-/// An accepted delete.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Deleted {
-    /// It is being deleted.
-    Accepted {
-        /// `delete_server`, whose success proves that the server is gone.
-        action: Option<u64>,
-    },
-    /// Hetzner knows no such server.
-    AlreadyGone,
 }
 
 impl Client {
@@ -507,28 +428,4 @@ impl Client {
 /// Hetzner's own word that there is no such thing; a gateway's 404 is none.
 pub(super) fn is_not_found(error: &ApiError) -> bool {
     error.status == Some(404) && error.code() == Some(Code::NotFound)
-}
-
-/// The request models have hash maps.
-pub(super) fn hash_map(
-    labels: &BTreeMap<String, String>,
-) -> std::collections::HashMap<String, String> {
-    labels
-        .iter()
-        .map(|(key, value)| (key.clone(), value.clone()))
-        .collect()
-}
-
-fn request(new: &NewServer) -> CreateServerRequest {
-    // Firewall ids are at most 2^53 − 1.
-    let firewall = i64::try_from(new.firewall).unwrap_or(i64::MAX);
-    CreateServerRequest {
-        labels: Some(hash_map(&new.labels)),
-        location: Some(new.location.clone()),
-        ssh_keys: (!new.ssh_keys.is_empty()).then(|| new.ssh_keys.clone()),
-        firewalls: Some(vec![CreateServerRequestFirewalls::new(firewall)]),
-        user_data: Some(new.user_data.clone()),
-        start_after_create: Some(true),
-        ..CreateServerRequest::new(new.image.clone(), new.name.clone(), new.server_type.clone())
-    }
 }

@@ -17,8 +17,9 @@ use reqwest::Method;
 use serde_json::Value;
 
 use super::{
-    client::{Client, hash_map},
+    client::Client,
     error::{ApiError, Kind},
+    servers::hash_map,
     table::{Code, Operation},
     transport::{Call, Reply},
     wire::{self, string},

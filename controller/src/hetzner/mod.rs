@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! client.rs   what the controller asks for, in its own words
+//! servers.rs  servers as they are asked for and got
 //! firewall.rs, ssh_keys.rs, prices.rs   what rarely changes and is remembered for a while
 //! candidates.rs   (server type, location) pairs and how long a refused one is left alone
 //! error.rs    what a failure was
@@ -23,6 +24,7 @@ pub mod error;
 mod firewall;
 mod prices;
 mod redact;
+mod servers;
 mod ssh_keys;
 pub mod table;
 #[cfg(test)]
@@ -31,9 +33,10 @@ mod transport;
 mod wire;
 
 pub use candidates::CoolDowns;
-pub use client::{Client, Created, Deleted, Listed, NewServer, Scope};
+pub use client::Client;
 pub use error::{ApiError, CreateOutcome, Kind};
 pub use firewall::Firewall;
+pub use servers::{Created, Deleted, Listed, NewServer, Scope};
 pub use table::{Code, Disposition, Operation, Pace};
 pub use transport::{DEFAULT_ENDPOINT, Endpoint, EndpointError, RateLimit};
 pub use wire::{ActionState, ActionStatus, Odd};

@@ -16,8 +16,9 @@ use reqwest::Method;
 use sha2::{Digest, Sha256};
 
 use super::{
-    client::{Client, hash_map},
+    client::Client,
     error::ApiError,
+    servers::hash_map,
     table::{Code, Operation},
     transport::Call,
     wire::string,

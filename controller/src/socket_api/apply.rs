@@ -96,8 +96,9 @@ pub(super) async fn apply(
     } else {
         api.handle.world()
     };
-    check_name(api, peer, &world, &name).await?;
-    let present = Present::look(api, &world, &name).await?;
+    let records = api.store.socket_specs().await?;
+    check_name(api, peer, &world, &name, &records).await?;
+    let present = Present::look(api, &world, &name, records).await?;
     spec::check_if_match(headers, present.version.as_deref())?;
     if query.create_only && (present.there || present.run.as_ref().is_some_and(Run::is_live)) {
         return Err(taken(&name, "is there already"));
@@ -195,13 +196,13 @@ struct Present {
 impl Present {
     /// The file itself goes before what the last pass saw of it: another `PUT` may just have
     /// written it.
-    async fn look(api: &Api, world: &World, name: &CattleName) -> Result<Self, ApiError> {
-        let record = api
-            .store
-            .socket_specs()
-            .await?
-            .into_iter()
-            .find(|spec| spec.cattle == *name);
+    async fn look(
+        api: &Api,
+        world: &World,
+        name: &CattleName,
+        records: Vec<SocketSpec>,
+    ) -> Result<Self, ApiError> {
+        let record = records.into_iter().find(|spec| spec.cattle == *name);
         let bytes = {
             let (specs, name) = (Arc::clone(&api.specs), name.clone());
             blocking(move || specs.read(&name)).await?
@@ -266,6 +267,7 @@ pub(super) async fn check_name(
     peer: &Peer,
     world: &World,
     name: &CattleName,
+    records: &[SocketSpec],
 ) -> Result<(), ApiError> {
     let elsewhere = |entry: &&SpecEntry| is_there(entry) && !entry.origin.from_socket;
     if let Some(entry) = world.desired.specs.get(name).filter(elsewhere) {
@@ -281,12 +283,7 @@ pub(super) async fn check_name(
     if peer.is_operator() {
         return Ok(());
     }
-    let record = api
-        .store
-        .socket_specs()
-        .await?
-        .into_iter()
-        .find(|spec| spec.cattle == *name);
+    let record = records.iter().find(|spec| spec.cattle == *name);
     let run = resolve::latest(api, name).await?;
     let assignments = api.store.assignments(name.clone()).await?;
     let own = record.is_none_or(|record| peer.owns(&record.requester.0))

@@ -34,6 +34,7 @@ pub(super) async fn post(
         return Err(ApiError::new(ErrorCode::TooLarge, detail));
     }
     let world = api.handle.world();
+    let records = api.store.socket_specs().await?;
     let mut overlay = Overlay::of(&world);
     // What cannot be applied is said of each file, and the rest is planned.
     let mut refused = Vec::new();
@@ -45,7 +46,7 @@ pub(super) async fn post(
                 continue;
             }
         };
-        if let Err(error) = apply::check_name(&api, &peer, &world, &name).await {
+        if let Err(error) = apply::check_name(&api, &peer, &world, &name, &records).await {
             refused.push(whole_file(name.as_str(), error.problem().detail.clone()));
             continue;
         }

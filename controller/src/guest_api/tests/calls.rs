@@ -388,3 +388,25 @@ async fn wrong_tokens_are_soon_not_looked_up_any_more() {
         "another address is not affected"
     );
 }
+
+#[tokio::test]
+async fn a_header_without_end_is_cut_off() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    let ranch = Ranch::open(Arc::new(MemoryStore::new())).await;
+    let mut socket = tokio::net::TcpStream::connect(ranch.address())
+        .await
+        .unwrap();
+    let flood = format!("GET /healthz HTTP/1.1\r\nX: {}", "x".repeat(64 * 1024));
+    // The other end may close while we still write.
+    let _ = socket.write_all(flood.as_bytes()).await;
+    let mut answer = Vec::new();
+    let _ = socket.read_to_end(&mut answer).await;
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(
+        answer.is_empty() || answer.starts_with("HTTP/1.1 431"),
+        "{answer}"
+    );
+    let guest = ranch.start("rex", 1).await;
+    assert_eq!(guest.session().await.len(), 64, "others are served");
+}

@@ -141,6 +141,12 @@ async fn the_same_caller_many_times_at_once_ends_with_one_valid_session(ranch: R
 async fn the_first_report_closes_the_window(ranch: Ranch) {
     let guest = ranch.start("rex", 1).await;
     let session = guest.started().await;
+    let tokens = ranch.store.tokens(guest.run).await.unwrap();
+    assert_eq!(
+        tokens.iter().filter(|token| !token.voided).count(),
+        1,
+        "the session alone"
+    );
     assert_eq!(status(guest.env(KEY).await).await, 403);
     assert_eq!(
         guest

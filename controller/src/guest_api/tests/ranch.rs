@@ -116,6 +116,10 @@ impl Ranch {
         self.served.take().unwrap().await.unwrap().unwrap();
     }
 
+    pub(super) fn address(&self) -> &str {
+        self.base.trim_start_matches("http://")
+    }
+
     pub(super) fn secret(&self, name: &str) -> std::path::PathBuf {
         self.dir.path().join("secrets").join(name)
     }
