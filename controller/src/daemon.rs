@@ -25,7 +25,7 @@ use crate::{
     logs::Logs,
     parts::{Ground, Parts},
     secrets::Secrets,
-    settings::Settings,
+    settings::{PeerCheck, Settings},
     socket_api::{self, SocketApi, peer::Users},
     store::{SqliteStore, StateLock, Store},
     world::{Bell, Handle, Prices},
@@ -113,7 +113,7 @@ pub async fn start(
     metrics: Option<PrometheusHandle>,
     stop: CancellationToken,
 ) -> anyhow::Result<Daemon> {
-    settings.check_guests(endpoint)?;
+    refuse_strangers(&settings, endpoint)?;
     let settings = Arc::new(settings);
     private_dir(&settings.state_dir)?;
     private_dir(&settings.socket_specs())?;
@@ -310,6 +310,25 @@ pub(crate) fn secrets(settings: &Settings, endpoint: &Endpoint) -> anyhow::Resul
     let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(std::path::PathBuf::from);
     let secrets = Secrets::open(credentials.as_deref(), settings.secrets_dir.as_deref())?;
     Ok(secrets.knowing("hcloud_token", endpoint.token.clone()))
+}
+
+/// Without a peer check a guest is whoever reaches the port; and a real server could not reach it.
+pub(crate) fn refuse_strangers(settings: &Settings, endpoint: &Endpoint) -> anyhow::Result<()> {
+    match settings.peer_check {
+        PeerCheck::Off => {
+            anyhow::ensure!(
+                endpoint.is_loopback(),
+                "`--peer-check off` is for trying things out: the Hetzner endpoint must be on loopback, not {}",
+                endpoint.url
+            );
+            anyhow::ensure!(
+                settings.guest_listen.ip().is_loopback(),
+                "`--peer-check off` is for trying things out: `--guest-listen` must be on loopback, not {}",
+                settings.guest_listen
+            );
+            Ok(())
+        }
+    }
 }
 
 pub(crate) fn private_dir(path: &Path) -> anyhow::Result<()> {

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock::Clock,
-    daemon::{private_dir, secrets},
+    daemon::{private_dir, refuse_strangers, secrets},
     fleet_file::FleetFile,
     hetzner::{Client, Endpoint},
     intake::{Scanner, Settled},
@@ -35,9 +35,7 @@ pub async fn run(
     endpoint: &Endpoint,
     dry_run: bool,
 ) -> anyhow::Result<ExitCode> {
-    if !dry_run {
-        settings.check_guests(endpoint)?;
-    }
+    refuse_strangers(&settings, endpoint)?;
     let settings = Arc::new(settings);
     let (store, _lock) = ledger(&settings, dry_run).await?;
     let settled = Settled::default();
@@ -100,7 +98,10 @@ async fn ledger(
 fn print(reply: &PlanReply) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     for action in &reply.actions {
-        writeln!(out, "{} {}", action.verb, action.message)?;
+        match &action.cattle {
+            Some(cattle) => writeln!(out, "{} {cattle}: {}", action.verb, action.message)?,
+            None => writeln!(out, "{} {}", action.verb, action.message)?,
+        }
     }
     for wait in &reply.waiting {
         writeln!(

@@ -98,21 +98,6 @@ pub enum ArchiveError {
     },
 }
 
-/// Whether a persona's archive could leave as its files are now. Blocks on the file system.
-///
-/// # Errors
-/// As [`PersonaArchives::announce`] would fail.
-pub fn check(
-    personas: &Path,
-    persona: &PersonaName,
-    secrets: &Secrets,
-) -> Result<(), ArchiveError> {
-    match build(&personas.join(persona.as_str()), persona)? {
-        Some(bytes) => search(&bytes, persona, secrets),
-        None => Ok(()),
-    }
-}
-
 /// The archives of a project's personas.
 pub struct PersonaArchives {
     personas: PathBuf,
@@ -205,6 +190,22 @@ fn hex(bytes: &[u8]) -> String {
             let _ = write!(hex, "{byte:02x}");
             hex
         })
+}
+
+/// Whether a persona's archive could be handed out now: asked before a server is made for it.
+/// Blocks likewise.
+///
+/// # Errors
+/// As [`PersonaArchives::announce`].
+pub fn check(
+    personas: &Path,
+    persona: &PersonaName,
+    secrets: &Secrets,
+) -> Result<(), ArchiveError> {
+    match build(&personas.join(persona.as_str()), persona)? {
+        Some(bytes) => search(&bytes, persona, secrets),
+        None => Ok(()),
+    }
 }
 
 fn search(bytes: &[u8], persona: &PersonaName, secrets: &Secrets) -> Result<(), ArchiveError> {

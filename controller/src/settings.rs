@@ -4,8 +4,6 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use cattle_core::desired::Authority;
 
-use crate::hetzner::Endpoint;
-
 /// The controller's settings.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -46,36 +44,7 @@ pub enum PeerCheck {
     Off,
 }
 
-/// Guests could not be served as they have to be.
-#[derive(Debug, thiserror::Error)]
-pub enum UnservedError {
-    /// Real servers whose guests would all be turned away.
-    #[error(
-        "`--peer-check off` is only for the simulator: the Hetzner endpoint `{0}` is not on loopback, so every guest would be refused while its server is paid for"
-    )]
-    Endpoint(String),
-    /// Anybody could claim to be a guest.
-    #[error("`--peer-check off` is only for guests on loopback; `--guest-listen` is {0}")]
-    Listen(SocketAddr),
-}
-
 impl Settings {
-    /// Whether guests could be told apart and served at all; otherwise nothing is to be started.
-    ///
-    /// # Errors
-    /// What does not go together.
-    pub fn check_guests(&self, endpoint: &Endpoint) -> Result<(), UnservedError> {
-        match self.peer_check {
-            PeerCheck::Off if !endpoint.is_loopback() => {
-                Err(UnservedError::Endpoint(endpoint.url.clone()))
-            }
-            PeerCheck::Off if !self.guest_listen.ip().is_loopback() => {
-                Err(UnservedError::Listen(self.guest_listen))
-            }
-            PeerCheck::Off => Ok(()),
-        }
-    }
-
     /// The socket's own spec directory.
     #[must_use]
     pub fn socket_specs(&self) -> PathBuf {
@@ -104,46 +73,5 @@ impl Settings {
     #[must_use]
     pub fn fleet_file(&self) -> PathBuf {
         self.project.join("fleet/clawdlets.json")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use secrecy::SecretString;
-
-    use super::*;
-
-    #[test]
-    fn without_a_peer_check_everything_is_on_loopback_or_nothing_starts() {
-        let local = Endpoint {
-            url: "http://127.0.0.1:8080/v1".to_owned(),
-            token: SecretString::from("t"),
-        };
-        let real = Endpoint {
-            url: crate::hetzner::DEFAULT_ENDPOINT.to_owned(),
-            ..local.clone()
-        };
-        let mut settings = Settings {
-            project: "/p".into(),
-            state_dir: "/s".into(),
-            spec_dirs: Vec::new(),
-            secrets_dir: None,
-            socket: "/s/sock".into(),
-            guest_listen: "127.0.0.1:18337".parse().unwrap(),
-            guest_url: None,
-            retention: Duration::from_secs(1),
-            peer_check: PeerCheck::Off,
-        };
-        settings.check_guests(&local).unwrap();
-        assert!(matches!(
-            settings.check_guests(&real),
-            Err(UnservedError::Endpoint(_))
-        ));
-        settings.guest_listen = "0.0.0.0:18337".parse().unwrap();
-        assert!(matches!(
-            settings.check_guests(&local),
-            Err(UnservedError::Listen(_))
-        ));
     }
 }

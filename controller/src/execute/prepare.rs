@@ -1,7 +1,6 @@
 //! What a create needs before it can be posted: labels, `user_data`, firewall, SSH keys.
 
 use cattle_core::{
-    fleet::Fleet,
     labels,
     ledger::Run,
     user_data::{self, Input, Secret},
@@ -11,7 +10,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::Needs;
 use crate::{
-    guest_api::check_env,
+    guest_api::env::env,
     hetzner::{ApiError, NewServer},
     intake::project,
     persona_archive,
@@ -32,12 +31,9 @@ pub(super) async fn new_server(
     token: &SecretString,
 ) -> Result<NewServer, Unprepared> {
     let fleet = needs.fleet.borrow().clone();
-    // Files, read off the loop.
-    let user_data = tokio::task::block_in_place(|| {
-        can_serve(needs, &fleet, run)?;
-        user_data(needs, run, token)
-    })
-    .map_err(Unprepared::Refused)?;
+    // Files are read and searched: not work for the loop that everybody shares.
+    let user_data = tokio::task::block_in_place(|| user_data(needs, run, token))
+        .map_err(Unprepared::Refused)?;
     let firewall = needs
         .client
         .ensure_firewall(&fleet.name, &fleet.labels)
@@ -60,20 +56,13 @@ pub(super) async fn new_server(
     })
 }
 
-/// Whether the guest would get what it asks for first. It could not be known at the spec's own
-/// check: secrets and personas change without it. Each boot that waits in vain is an hour paid.
-fn can_serve(needs: &Needs, fleet: &Fleet, run: &Run) -> Result<(), String> {
-    check_env(fleet, &needs.secrets, run)?;
-    persona_archive::check(
-        &needs.settings.personas(),
-        &run.spec.persona,
-        &needs.secrets,
-    )
-    .map_err(|error| crate::report(&error))
-}
-
 fn user_data(needs: &Needs, run: &Run, token: &SecretString) -> Result<String, String> {
-    let persona = project::persona(&needs.settings.personas(), &run.spec.persona)?;
+    // What the guest will ask for must be there: a server that waits for a key bills for it.
+    env(&needs.fleet.borrow(), &needs.secrets, run)?;
+    let personas = needs.settings.personas();
+    persona_archive::check(&personas, &run.spec.persona, &needs.secrets)
+        .map_err(|error| crate::report(&error))?;
+    let persona = project::persona(&personas, &run.spec.persona)?;
     let bootstrap = Bootstrap {
         schema_version: 1,
         cattle: run.cattle.to_string(),

@@ -215,17 +215,8 @@ async fn prepare(desk: &Arc<Desk>, run: &Run) -> Result<(Env, Option<String>), S
         .unwrap_or_else(|error| Err(format!("a defect: {error}")))
 }
 
-/// Whether the env of a run could be put together as things are now: a server whose guest would
-/// wait for it in vain is better not made.
-///
-/// # Errors
-/// What an operator must mend.
-pub(crate) fn check(fleet: &Fleet, secrets: &Secrets, run: &Run) -> Result<(), String> {
-    env(fleet, secrets, run).map(drop)
-}
-
 /// The env of a run, or what an operator must mend.
-fn env(fleet: &Fleet, secrets: &Secrets, run: &Run) -> Result<Env, String> {
+pub(crate) fn env(fleet: &Fleet, secrets: &Secrets, run: &Run) -> Result<Env, String> {
     let model = &run.spec.model;
     let (name, variables) = fleet.model_secret(model).ok_or_else(|| {
         let provider = model.split_once('/').map_or(model.as_str(), |(provider, _)| provider);

@@ -7,7 +7,7 @@
 //! let a guest name a run, a path or another guest.
 
 mod auth;
-mod env;
+pub(crate) mod env;
 mod listen;
 mod logs;
 mod persona;
@@ -34,7 +34,6 @@ use cattle_schemas::{
 };
 use tokio::{net::TcpListener, sync::watch};
 
-pub(crate) use self::env::check as check_env;
 use self::{auth::Peers, problem::Refusal, pulse::Pulse, rate::Rates};
 use crate::{
     clock::Clock,
