@@ -35,8 +35,8 @@ use crate::{
 /// stays under five seconds.
 const DRAIN: Duration = Duration::from_secs(2);
 
-/// Everything else gets this long.
-const LEAVE: Duration = Duration::from_secs(4);
+/// Everything else has had that long already, and gets this much more.
+const LEAVE: Duration = Duration::from_secs(2);
 
 /// Prices change by announcement, months ahead.
 const PRICES_EVERY: Duration = Duration::from_secs(6 * 3_600);
