@@ -31,12 +31,12 @@ use crate::{
     world::{Bell, Handle, Prices},
 };
 
-/// Effects in flight get this long at a stop, after the APIs have had the same: SIGTERM to exit
-/// stays under five seconds.
+/// Effects in flight get this long at a stop.
 const DRAIN: Duration = Duration::from_secs(2);
 
-/// Everything else has had that long already, and gets this much more.
-const LEAVE: Duration = Duration::from_secs(2);
+/// All of a stop, the drain included: SIGTERM to exit stays under five seconds, of which the
+/// runtime's own end takes the rest.
+const LEAVE: Duration = Duration::from_secs(4);
 
 /// Prices change by announcement, months ahead.
 const PRICES_EVERY: Duration = Duration::from_secs(6 * 3_600);
@@ -86,6 +86,7 @@ impl Daemon {
 
     /// Waits until everything has stopped; effects in flight get a moment.
     pub async fn join(self) {
+        let leave_by = tokio::time::Instant::now() + LEAVE;
         self.stop.cancel();
         if !self.executor.drain(DRAIN).await {
             tracing::warn!(
@@ -93,7 +94,7 @@ impl Daemon {
             );
         }
         self.tasks.close();
-        if tokio::time::timeout(LEAVE, self.tasks.wait())
+        if tokio::time::timeout_at(leave_by, self.tasks.wait())
             .await
             .is_err()
         {
@@ -129,6 +130,14 @@ pub async fn start(
     let guests = TcpListener::bind(settings.guest_listen)
         .await
         .with_context(|| format!("cannot listen for guests on {}", settings.guest_listen))?;
+    tracing::info!(
+        fleet = %fleet_file.good().name,
+        hetzner = %endpoint.url,
+        socket = %settings.socket.display(),
+        guests = %guests.local_addr()?,
+        state = %settings.state_dir.display(),
+        "starting"
+    );
     let guest_url = match &settings.guest_url {
         Some(url) => url.clone(),
         None => format!("http://{}", guests.local_addr()?),
