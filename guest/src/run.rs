@@ -100,10 +100,10 @@ pub(crate) async fn run(
             what: "bootstrap file",
             path: layout.bootstrap(),
         })),
-        (Some(marker), None) => ran_before(layout, &marker, shutdown).await,
+        (Some(marker), None) => ran_before(layout, &marker, pace, shutdown).await,
         // A marker of another run is an image's that was made of a used disk.
         (Some(marker), Some(bootstrap)) if marker.forbids(&bootstrap.run) => {
-            ran_before(layout, &marker, shutdown).await
+            ran_before(layout, &marker, pace, shutdown).await
         }
         (_, Some(bootstrap)) => first_time(layout, &bootstrap, pace, shutdown).await,
     }
@@ -114,6 +114,7 @@ pub(crate) async fn run(
 async fn ran_before(
     layout: &Layout,
     marker: &Marker,
+    pace: Pace,
     shutdown: &Shutdown,
 ) -> Result<Ending, RunError> {
     if let Some(runner) = marker.runner {
@@ -125,7 +126,7 @@ async fn ran_before(
         .ok_or_else(|| RunError::RanBefore(marker.run_name().to_owned()))?;
     warn!(run = session.run, "the guest restarted while the task ran");
     let link = Link::new(layout, session)?;
-    link.hand_over_failure("guest restarted while the task ran", shutdown)
+    link.hand_over_failure("guest restarted while the task ran", pace, shutdown)
         .await
 }
 
@@ -159,7 +160,7 @@ async fn first_time(
                 };
                 mark(layout, &Marker::of(bootstrap)).map_err(RunError::State)?;
                 return Link::new(layout, session)?
-                    .hand_over_failure("guest restarted before the runner started", shutdown)
+                    .hand_over_failure("guest restarted before the runner started", pace, shutdown)
                     .await;
             }
             fetched => fetched?,
@@ -203,13 +204,6 @@ async fn first_time(
         ),
     };
     let handed_over = link.finish(over, &heartbeat, shutdown).await;
-    if handed_over && !bootstrap.auto_shutdown && !*shutdown.borrow() {
-        info!("the task is over; staying on until told to stop or the TTL ends");
-        tokio::select! {
-            word = heartbeat.not_going_on() => info!(?word, "going"),
-            () = requested(shutdown) => {}
-        }
-    }
     Ok(Ending {
         handed_over,
         // Told to go by the init system: the machine is its business.

@@ -7,14 +7,14 @@ use cattle_schemas::Timestamp;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Before {
     attempt: u32,
-    live: bool,
+    may_speak: bool,
 }
 
 impl Before {
     pub(super) fn of(run: &Run) -> Self {
         Self {
             attempt: run.attempt,
-            live: run.is_live(),
+            may_speak: run.may_speak(),
         }
     }
 }
@@ -24,7 +24,7 @@ impl Before {
 pub(super) struct Consequence {
     /// A server is asked for: counts towards `createsPerHour`.
     pub(super) create: Option<Timestamp>,
-    /// The run ended: its tokens are void from here on.
+    /// The run ended, or its server is no longer kept after that: its tokens are void from here on.
     pub(super) void_tokens: bool,
 }
 
@@ -41,7 +41,7 @@ pub(super) fn of_insert(run: &Run) -> Consequence {
 pub(super) fn of_edit(before: Before, run: &Run) -> Consequence {
     Consequence {
         create: (run.attempt > before.attempt).then_some(run.posted_at),
-        void_tokens: before.live && !run.is_live(),
+        void_tokens: before.may_speak && !run.may_speak(),
     }
 }
 

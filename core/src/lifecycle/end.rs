@@ -45,7 +45,8 @@ pub fn stop(run: &mut Run, reason: EndReason, message: &str, now: Timestamp) -> 
 }
 
 /// Ends a run, once: whoever comes second changes nothing. Its assignment is told, and its tokens
-/// are void from here on. Its server is deleted after; without one it is gone at once.
+/// are void from here on, or, where its server is kept, from its release on. Its server is deleted
+/// after; without one it is gone at once.
 pub fn end(
     run: &mut Run,
     assignment: Option<&mut Assignment>,
