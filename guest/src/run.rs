@@ -17,7 +17,7 @@ use crate::input::{self, InputError};
 use crate::layout::Layout;
 use crate::link::{Link, Over, When};
 use crate::peer::{self, PeerError};
-use crate::prepare::prepare;
+use crate::prepare::{Prepared, Unprepared, prepare};
 use crate::process;
 use crate::state::{self, Marker, Session};
 use crate::task::run_task;
@@ -166,16 +166,15 @@ async fn first_time(
             fetched => fetched?,
         },
     };
-    let link = Link::new(layout, session)?;
     let ready = async {
-        let prepared = prepare(&link, reply.env, reply.model, reply.persona_digest).await;
-        (prepared, link.ready().await)
+        let (link, prepared) = prepare_anew(layout, bootstrap, session, reply).await?;
+        let acknowledged = link.ready().await.map_err(RunError::Ready)?;
+        Ok::<_, RunError>((link, prepared, acknowledged))
     };
-    let (prepared, acknowledged) = tokio::select! {
+    let (link, prepared, acknowledged) = tokio::select! {
         () = requested(shutdown) => return Ok(interrupted),
-        ready = ready => ready,
+        ready = ready => ready?,
     };
-    let acknowledged = acknowledged.map_err(RunError::Ready)?;
 
     let marker = Marker::of(bootstrap);
     let marked = mark(layout, &marker);
@@ -191,7 +190,7 @@ async fn first_time(
             "stopped before the runner started: {}",
             stop.reason
         )),
-        (_, Err(message), _) => Some(message.clone()),
+        (_, Err(unprepared), _) => Some(unprepared.message.clone()),
         (Ok(()), Ok(_), None) => None,
     };
     let over = match (not_started, prepared) {
@@ -209,6 +208,36 @@ async fn first_time(
         // Told to go by the init system: the machine is its business.
         power_off: !*shutdown.borrow(),
     })
+}
+
+/// Prepares; where the persona is not the announced one, once more with what the env says by now.
+/// That may be asked for again, as after a lost reply, until the first report.
+async fn prepare_anew<'a>(
+    layout: &'a Layout,
+    bootstrap: &Bootstrap,
+    session: Session,
+    reply: EnvReply,
+) -> Result<(Link<'a>, Result<Prepared, Unprepared>), RunError> {
+    let link = Link::new(layout, session)?;
+    let prepared = prepare(&link, reply).await;
+    match &prepared {
+        Err(unprepared) if unprepared.other_persona => warn!(unprepared.message, "asking again"),
+        _ => return Ok((link, prepared)),
+    }
+    match fetch_env(layout, bootstrap).await {
+        Ok((session, reply)) => {
+            let link = Link::new(layout, session)?;
+            let prepared = prepare(&link, reply).await;
+            Ok((link, prepared))
+        }
+        Err(error) => {
+            warn!(
+                error = &error as &dyn std::error::Error,
+                "no newer env for the run"
+            );
+            Ok((link, prepared))
+        }
+    }
 }
 
 /// Draws the line between "may be tried again" and "never again". Only then the secrets of the

@@ -262,7 +262,7 @@ fn a_kept_server_says_until_when() {
     let kept = |world: &World| condition(&status_of(world, "rex"), ConditionType::Kept).cloned();
     let held = kept(&world).unwrap();
     assert_eq!(held.reason, "on-failure-hold");
-    insta::assert_snapshot!(held.message, @"");
+    insta::assert_snapshot!(held.message, @"its server is kept, and billed, until 2026-09-21 14:30:00 UTC");
     world.rex().spec.auto_shutdown = false;
     assert_eq!(kept(&world).unwrap().reason, "auto-shutdown-off");
     world.now = at(1000);
