@@ -97,7 +97,10 @@ async fn ledger(
 fn print(reply: &PlanReply) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     for action in &reply.actions {
-        writeln!(out, "{} {}", action.verb, action.message)?;
+        match &action.cattle {
+            Some(cattle) => writeln!(out, "{} {cattle}: {}", action.verb, action.message)?,
+            None => writeln!(out, "{} {}", action.verb, action.message)?,
+        }
     }
     for wait in &reply.waiting {
         writeln!(

@@ -21,9 +21,12 @@ impl Controller {
     /// Starts one and waits until its socket answers.
     #[must_use]
     pub fn start(project: &Project, sim: &Sim, args: &[&str]) -> Self {
-        let controller = Self::spawn(project, sim, args);
+        let mut controller = Self::spawn(project, sim, args);
         let socket = project.socket();
         eventually("the controller's socket answers", || {
+            if let Some(status) = controller.child.try_wait().unwrap() {
+                panic!("the controller ended: {status}\n{}", project.log_tail());
+            }
             std::os::unix::net::UnixStream::connect(&socket).ok()
         });
         controller
@@ -40,7 +43,7 @@ impl Controller {
         let child = Command::new(binary("clf-orchestrator"))
             .args(["run", "--project"])
             .arg(project.path())
-            .args(["--guest-listen", "127.0.0.1:0", "--secrets-dir"])
+            .args(["--guest-listen", &project.guest_listen(), "--secrets-dir"])
             .arg(project.secrets())
             .arg("--specs")
             .arg(format!("{}:operator", project.specs().display()))

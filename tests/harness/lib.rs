@@ -8,8 +8,9 @@ mod controller;
 mod process;
 mod project;
 mod sim;
+mod socket;
 
 pub use controller::{Controller, files_beneath};
-pub use process::{binary, cli, eventually, eventually_within};
-pub use project::Project;
-pub use sim::{Sim, SimOptions};
+pub use process::{Ran, binary, cli, command, eventually, eventually_within};
+pub use project::{MODEL_KEY, Project};
+pub use sim::{Sim, SimOptions, TOKEN};

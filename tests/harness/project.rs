@@ -4,40 +4,57 @@ use std::{
     fs,
     os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU8, Ordering},
 };
 
 use cattle_core::example;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::{cli, eventually};
+use crate::{
+    process::{PATIENCE, Ran, cli, poll},
+    socket::Socket,
+};
 
 /// The secret that guests get; nothing may hold it but them.
 pub const MODEL_KEY: &str = "e2e-zai-key-do-not-leak-5b2f";
 
+/// Where the controller's socket is in a project unless told otherwise.
+const SOCKET: &str = ".clawdlets/cattle/orchestrator.sock";
+
 /// Writes one line for each time a task was begun, then does what the message says:
-/// `ok …`, `fail CODE`, `sleep SECONDS`.
+/// `ok`, `fail CODE`, `sleep SECONDS`, `wait FILE` (until it is among the traces), `env NAME`
+/// (variables with that in their name). It starts as few processes as it can: a batch runs it
+/// two hundred times.
 const RUNNER: &str = r#"#!/bin/sh
 set -u
-task=$(tr -d '\n' < "$CLAWDLETS_TASK_FILE")
-id=$(printf '%s' "$task" | sed 's/.*"taskId":"\([^"]*\)".*/\1/')
-message=$(printf '%s' "$task" | sed 's/.*"message":"\([^"]*\)".*/\1/')
+read -r task < "$CLAWDLETS_TASK_FILE" || [ -n "$task" ]
+id=${task#*\"taskId\":\"} id=${id%%\"*}
+message=${task#*\"message\":\"} message=${message%%\"*}
 echo "$$" >> "@RAN@/$id"
 echo "task $id: $message"
 set -- $message
 case "$1" in
-  ok) printf '{"answer":"%s"}' "$id" > result.json ;;
+  ok) ;;
   fail) exit "$2" ;;
-  sleep) sleep "$2" & wait $! ; printf '{"slept":"%s"}' "$2" > result.json ;;
+  sleep) sleep "$2" & wait $! ;;
+  wait) until [ -e "@RAN@/$2" ]; do sleep 0.1; done ;;
+  env) env | grep "$2" ;;
   *) exit 3 ;;
 esac
+printf '{"answer":"%s"}' "$id" > result.json
 "#;
 
 /// A project and everything around it.
 #[derive(Debug)]
 pub struct Project {
     dir: TempDir,
+    /// Tells this project's guest API from those of the tests beside it.
+    number: u8,
+    socket: Socket,
 }
+
+static PROJECTS: AtomicU8 = AtomicU8::new(1);
 
 impl Default for Project {
     fn default() -> Self {
@@ -49,11 +66,16 @@ impl Project {
     /// The example project without its specs, room for 50 servers.
     #[must_use]
     pub fn new() -> Self {
+        let dir = tempfile::Builder::new()
+            .prefix("cattle-e2e-")
+            // For a look at what a failed test left behind.
+            .disable_cleanup(std::env::var_os("E2E_KEEP").is_some())
+            .tempdir()
+            .unwrap();
         let project = Self {
-            dir: tempfile::Builder::new()
-                .prefix("cattle-e2e-")
-                .tempdir()
-                .unwrap(),
+            socket: Socket::new(&dir.path().join("project").join(SOCKET)),
+            dir,
+            number: PROJECTS.fetch_add(1, Ordering::Relaxed),
         };
         for dir in [
             project.specs(),
@@ -89,7 +111,8 @@ impl Project {
         fs::write(project.runners(), runners.to_string()).unwrap();
         project.configure(|fleet| {
             fleet["cattle"]["hetzner"]["maxInstances"] = json!(50);
-            fleet["cattle"]["limits"]["createsPerHour"] = json!(10_000);
+            fleet["cattle"]["limits"]["createsPerHour"] = json!(3_600);
+            fleet["cattle"].as_object_mut().unwrap().remove("budget");
         });
         project
     }
@@ -125,13 +148,22 @@ impl Project {
     /// The controller's socket.
     #[must_use]
     pub fn socket(&self) -> PathBuf {
-        self.state().join("orchestrator.sock")
+        self.path().join(SOCKET)
     }
 
     /// The controller's log, of all its lives.
     #[must_use]
     pub fn log(&self) -> PathBuf {
         self.dir.path().join("controller.log")
+    }
+
+    /// Where guests reach the controller: the same through all its lives, because guests are told
+    /// once. An address of its own instead of a free port, which another test could take between
+    /// two lives.
+    #[must_use]
+    pub fn guest_listen(&self) -> String {
+        let [.., high, low] = std::process::id().to_be_bytes();
+        format!("127.{high}.{low}.{}:18337", self.number)
     }
 
     /// The secrets.
@@ -190,36 +222,66 @@ impl Project {
         fs::remove_file(self.specs().join(format!("{name}.yaml"))).unwrap();
     }
 
-    /// `clawdlets cattle describe NAME -o json`; `None` while there is no such cattle.
+    /// What the controller says of a cattle; `None` while there is no such cattle, or no answer.
     #[must_use]
-    pub fn describe(&self, name: &str) -> Option<Value> {
-        let output = cli(
-            self,
-            "clawdlets",
-            &["cattle", "describe", name, "-o", "json"],
-        );
-        output
-            .status
-            .success()
-            .then(|| serde_json::from_slice(&output.stdout).unwrap())
+    pub fn status(&self, name: &str) -> Option<Value> {
+        match self
+            .socket
+            .call("GET", &format!("/v1/cattle/{name}"), None)?
+        {
+            (200, status) => Some(status),
+            _ => None,
+        }
+    }
+
+    /// What the controller says of all cattle.
+    #[must_use]
+    pub fn list(&self) -> Vec<Value> {
+        match self.socket.call("GET", "/v1/cattle?limit=5000", None) {
+            Some((200, mut list)) => match list["items"].take() {
+                Value::Array(items) => items,
+                _ => Vec::new(),
+            },
+            _ => Vec::new(),
+        }
+    }
+
+    /// A plan of now, as `POST /v1/plan` answers it: the pass behind it began after this call, so
+    /// whatever was on disk before has been seen.
+    #[must_use]
+    pub fn plan(&self) -> Value {
+        match self.socket.call("POST", "/v1/plan", Some(&json!({}))) {
+            Some((200, plan)) => plan,
+            other => panic!("no plan: {other:?}\n{}", self.log_tail()),
+        }
     }
 
     /// Waits until a cattle's status has a value at a JSON pointer.
     pub fn wait_for(&self, name: &str, pointer: &str, wanted: &Value) -> Value {
+        self.wait_until(name, &format!("{pointer} is {wanted}"), |status| {
+            status.pointer(pointer) == Some(wanted)
+        })
+    }
+
+    /// Waits until a cattle's status is as wanted.
+    pub fn wait_until(&self, name: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let mut last = None;
-        let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            eventually(&format!("{name}: {pointer} is {wanted}"), || {
-                last = self.describe(name);
-                last.clone()
-                    .filter(|status| status.pointer(pointer) == Some(wanted))
-            })
-        }));
-        found.unwrap_or_else(|_| {
+        poll(PATIENCE, || {
+            last = self.status(name);
+            last.clone().filter(&wanted)
+        })
+        .unwrap_or_else(|| {
             panic!(
-                "{name}: {pointer} never was {wanted}; last seen: {last:#?}\nlog:\n{}",
+                "{name}: waited in vain: {what}; last seen: {last:#?}\nlog:\n{}",
                 self.log_tail()
             )
         })
+    }
+
+    /// Runs `clawdlets` in the project.
+    #[must_use]
+    pub fn clawdlets(&self, args: &[&str]) -> Ran {
+        cli(self, "clawdlets", args)
     }
 
     /// The end of the controller's log.
@@ -229,7 +291,7 @@ impl Project {
         let text = String::from_utf8_lossy(&text);
         let lines: Vec<&str> = text
             .lines()
-            .filter(|line| line.contains("cattle_controller"))
+            .filter(|line| line.contains("cattle_controller") || !line.contains(" TRACE "))
             .collect();
         lines[lines.len().saturating_sub(40)..].join("\n")
     }

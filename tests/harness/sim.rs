@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::{Project, binary};
+use crate::{Project, binary, eventually};
 
 /// The only token the simulator accepts.
 pub const TOKEN: &str = "e2e-cloud-token-0123456789abcdef";
@@ -35,6 +35,7 @@ impl Sim {
     pub fn start(project: &Project, options: &SimOptions) -> Self {
         let mut command = Command::new(binary("hetzner-sim"));
         command.args(["--listen", "127.0.0.1:0", "--token", TOKEN]);
+        command.args(["--rate-limit", "100000"]);
         command.args(["--create-ms", "50", "--boot-ms", "50", "--delete-ms", "50"]);
         if !options.without_guests {
             command.args(["--guests", "process", "--guest-command"]);
@@ -105,6 +106,53 @@ impl Sim {
     #[must_use]
     pub fn living(&self) -> Vec<Value> {
         self.state()["servers"].as_array().unwrap().clone()
+    }
+
+    /// The calls of the API after one of them; 0 for all.
+    #[must_use]
+    pub fn calls_since(&self, seq: u64) -> Vec<Value> {
+        let mut reply = self.call("GET", &format!("/_sim/calls?since={seq}"), None);
+        assert_eq!(reply["dropped"], 0);
+        match reply["calls"].take() {
+            Value::Array(calls) => calls,
+            other => panic!("no calls: {other}"),
+        }
+    }
+
+    /// The number of the latest call.
+    #[must_use]
+    pub fn last_call(&self) -> u64 {
+        self.call("GET", "/_sim/calls?since=1000000000", None)["total"]
+            .as_u64()
+            .unwrap()
+    }
+
+    /// The calls after one of them that could have changed something, as `METHOD path`.
+    #[must_use]
+    pub fn writes_since(&self, seq: u64) -> Vec<String> {
+        let calls = self.calls_since(seq);
+        let writes = calls.iter().filter(|call| call["method"] != "GET");
+        writes
+            .map(|call| {
+                let text = |key: &str| call[key].as_str().unwrap().to_owned();
+                format!("{} {}", text("method"), text("path"))
+            })
+            .collect()
+    }
+
+    /// A cattle's servers that exist.
+    #[must_use]
+    pub fn servers_of(&self, cattle: &str) -> Vec<Value> {
+        let mut servers = self.living();
+        servers.retain(|server| server["labels"]["cattle-name"] == cattle);
+        servers
+    }
+
+    /// Waits until no server is left.
+    pub fn wait_until_empty(&self) {
+        eventually("no server is left", || {
+            self.living().is_empty().then_some(())
+        });
     }
 
     /// Servers that are gone.

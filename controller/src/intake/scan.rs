@@ -123,6 +123,11 @@ impl Scanner {
 
     /// One scan. `socket_specs` says who asked for what the socket wrote.
     pub fn scan(&mut self, fleet: &Fleet, now: Timestamp, socket_specs: &[SocketSpec]) -> Scanned {
+        for root in self.roots.iter().filter(|root| root.socket) {
+            // What the socket wrote is whole from the moment it has its name: whoever sent it is
+            // answered out of the next pass, which the watcher may not have told anything yet.
+            self.settled.complete(&root.path);
+        }
         let at = Moment::now(&self.settled);
         self.scan_at(&at, fleet, now, socket_specs)
     }

@@ -3,7 +3,7 @@
 //! Order: validated, allowed, the requester recorded, the file written, a pass waited for. A crash
 //! in between leaves the old file with a new requester on record, or the whole change.
 
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
 
 use axum::{
     Json,
@@ -39,6 +39,9 @@ use crate::{store::SocketSpec, world::World};
 
 /// The longest `applySet`, a path.
 const MAX_APPLY_SET: usize = 4_096;
+/// A persona or task file that nobody saw being closed counts after a second of quiet; this is that
+/// and a slow pass.
+const KNOWN_WITHIN: Duration = Duration::from_secs(3);
 
 /// `PUT /v1/cattle/{name}`.
 pub(super) async fn put(
@@ -166,7 +169,7 @@ pub(super) async fn apply(
     }
     drop(turn);
     if change != Change::Unchanged {
-        api.handle.clone().next_pass().await?;
+        until_known(api, &name).await?;
         tracing::info!(cattle = %name, ?change, requester = %peer.requester().0, "applied");
     }
     let status = read::status(api, peer, &target).await?;
@@ -175,6 +178,23 @@ pub(super) async fn apply(
         reply(live.map(|run| run.run.clone()), status.phase, warnings),
         version,
     ))
+}
+
+/// Waits for a pass that has seen the spec, so that whoever was answered can ask for it. That is
+/// the next one, unless a file around the spec was written just now and does not count yet.
+async fn until_known(api: &Api, name: &CattleName) -> Result<(), ApiError> {
+    let mut handle = api.handle.clone();
+    let mut world = handle.next_pass().await?;
+    let known = async {
+        while !world.desired.specs.contains_key(name) {
+            world = handle.changed().await?;
+        }
+        Ok(())
+    };
+    // Not even then: the status says what there is to say.
+    tokio::time::timeout(KNOWN_WITHIN, known)
+        .await
+        .unwrap_or(Ok(()))
 }
 
 /// What goes by the name at this moment.

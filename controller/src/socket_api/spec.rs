@@ -10,7 +10,7 @@ use axum::{
 use cattle_core::{
     desired::{Authority, Cattle, SpecEntry, SpecState},
     names::CattleName,
-    spec::{Inputs, ParsedSpec, parse},
+    spec::{Inputs, ParsedSpec, parse_for},
 };
 use cattle_schemas::{
     problem::{Diagnostic, ErrorCode},
@@ -50,7 +50,8 @@ pub(super) async fn read(
     bytes: &[u8],
     authority: Authority,
 ) -> Result<Read, Vec<Diagnostic>> {
-    let parsed = parse(&format!("{name}.yaml"), name.as_str(), bytes)?;
+    let path = format!("{name}.yaml");
+    let parsed = parse_for(&path, name.as_str(), bytes, &world.fleet, authority)?;
     let personas = Arc::clone(&api.personas);
     let persona = parsed.persona.clone();
     let persona = tokio::task::spawn_blocking(move || personas.read(&persona))

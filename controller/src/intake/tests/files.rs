@@ -309,3 +309,13 @@ fn a_file_that_was_taken_within_the_clocks_tick_is_read_again() {
     let after = yard.scan(2);
     assert_eq!(valid(&after, "rex").task.message, "Fix the silly test");
 }
+
+#[test]
+fn what_the_socket_wrote_is_taken_at_once_without_the_watcher() {
+    let mut yard = Yard::new();
+    yard.replace(&yard.path("state/specs/rex.yaml"), SPEC);
+    yard.replace(&yard.spec("ada.yaml"), SPEC);
+    let scanned = yard.scan_now(0);
+    valid(&scanned.desired, "rex");
+    assert!(entry(&scanned.desired, "ada").is_none());
+}
