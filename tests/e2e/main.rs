@@ -4,6 +4,7 @@
 mod batch;
 mod dry_run;
 mod git_checkout;
+mod kept;
 mod life;
 mod persona;
 mod shutdown;
