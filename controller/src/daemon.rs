@@ -25,17 +25,17 @@ use crate::{
     logs::Logs,
     parts::{Ground, Parts},
     secrets::Secrets,
-    settings::Settings,
+    settings::{PeerCheck, Settings},
     socket_api::{self, SocketApi, peer::Users},
     store::{SqliteStore, StateLock, Store},
     world::{Bell, Handle, Prices},
 };
 
-/// Effects in flight get this long at a stop, after the APIs have had the same: SIGTERM to exit
-/// stays under five seconds.
+/// Effects in flight get this long at a stop.
 const DRAIN: Duration = Duration::from_secs(2);
 
-/// Everything else gets this long.
+/// All of a stop, the drain included: SIGTERM to exit stays under five seconds, of which the
+/// runtime's own end takes the rest.
 const LEAVE: Duration = Duration::from_secs(4);
 
 /// Prices change by announcement, months ahead.
@@ -90,6 +90,7 @@ impl Daemon {
 
     /// Waits until everything has stopped; effects in flight get a moment.
     pub async fn join(self) {
+        let leave_by = tokio::time::Instant::now() + LEAVE;
         self.stop.cancel();
         if !self.executor.drain(DRAIN).await {
             tracing::warn!(
@@ -97,7 +98,7 @@ impl Daemon {
             );
         }
         self.tasks.close();
-        if tokio::time::timeout(LEAVE, self.tasks.wait())
+        if tokio::time::timeout_at(leave_by, self.tasks.wait())
             .await
             .is_err()
         {
@@ -116,6 +117,7 @@ pub async fn start(
     metrics: Option<PrometheusHandle>,
     stop: CancellationToken,
 ) -> anyhow::Result<Daemon> {
+    refuse_strangers(&settings, endpoint)?;
     let settings = Arc::new(settings);
     private_dir(&settings.state_dir)?;
     private_dir(&settings.socket_specs())?;
@@ -132,6 +134,14 @@ pub async fn start(
     let guests = TcpListener::bind(settings.guest_listen)
         .await
         .with_context(|| format!("cannot listen for guests on {}", settings.guest_listen))?;
+    tracing::info!(
+        fleet = %fleet_file.good().name,
+        hetzner = %endpoint.url,
+        socket = %settings.socket.display(),
+        guests = %guests.local_addr()?,
+        state = %settings.state_dir.display(),
+        "starting"
+    );
     let guest_url = match &settings.guest_url {
         Some(url) => url.clone(),
         None => format!("http://{}", guests.local_addr()?),
@@ -313,6 +323,25 @@ pub(crate) fn secrets(settings: &Settings, endpoint: &Endpoint) -> anyhow::Resul
     let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(std::path::PathBuf::from);
     let secrets = Secrets::open(credentials.as_deref(), settings.secrets_dir.as_deref())?;
     Ok(secrets.knowing("hcloud_token", endpoint.token.clone()))
+}
+
+/// Without a peer check a guest is whoever reaches the port; and a real server could not reach it.
+pub(crate) fn refuse_strangers(settings: &Settings, endpoint: &Endpoint) -> anyhow::Result<()> {
+    match settings.peer_check {
+        PeerCheck::Off => {
+            anyhow::ensure!(
+                endpoint.is_loopback(),
+                "`--peer-check off` is for trying things out: the Hetzner endpoint must be on loopback, not {}",
+                endpoint.url
+            );
+            anyhow::ensure!(
+                settings.guest_listen.ip().is_loopback(),
+                "`--peer-check off` is for trying things out: `--guest-listen` must be on loopback, not {}",
+                settings.guest_listen
+            );
+            Ok(())
+        }
+    }
 }
 
 pub(crate) fn private_dir(path: &Path) -> anyhow::Result<()> {

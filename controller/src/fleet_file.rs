@@ -1,4 +1,7 @@
 //! `fleet/clawdlets.json`, read again when it changes; a broken file keeps the last good one.
+//!
+//! The fleet's name is read once: it is on every server's labels and selects them, so a controller
+//! that took another name while it runs would lose sight of what it made.
 
 use std::{
     fs, io,
@@ -81,6 +84,12 @@ impl FleetFile {
             Ok((stamp, bytes)) => {
                 self.stamp = Some(stamp);
                 match Fleet::load(&self.path.to_string_lossy(), &bytes) {
+                    Ok(fleet) if fleet.name != self.good.name => {
+                        self.broken = Some(format!(
+                            "`cattle.fleet` is now `{}`: this controller goes on as `{}` until it is restarted",
+                            fleet.name, self.good.name
+                        ));
+                    }
                     Ok(fleet) => {
                         tracing::info!(fleet = %fleet.name, "read the fleet's configuration");
                         self.good = Arc::new(fleet);
@@ -94,6 +103,12 @@ impl FleetFile {
         {
             tracing::error!(cause = %broken, "the fleet's configuration is broken; the last good one stays");
         }
+    }
+
+    /// The last good configuration, without a look at the file.
+    #[must_use]
+    pub fn good(&self) -> &Fleet {
+        &self.good
     }
 
     /// What is wrong with the file as it is now; `None` while it is good.
@@ -152,6 +167,24 @@ mod tests {
             .find(|(path, _)| *path == "fleet/clawdlets.json")
             .map(|(_, bytes)| bytes.to_vec())
             .unwrap()
+    }
+
+    #[test]
+    fn the_fleet_is_not_renamed_under_servers_that_carry_its_label() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("clawdlets.json");
+        fs::write(&path, example()).unwrap();
+        let mut file = FleetFile::open(path.clone()).unwrap();
+        let before = file.current();
+        let text = String::from_utf8(example()).unwrap();
+        let renamed = text.replace(
+            &format!("\"fleet\": \"{}\"", before.name),
+            "\"fleet\": \"other\"",
+        );
+        assert_ne!(renamed, text);
+        fs::write(&path, renamed).unwrap();
+        assert_eq!(file.current().name, before.name);
+        assert!(file.broken().unwrap().contains("until it is restarted"));
     }
 
     #[test]

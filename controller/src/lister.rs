@@ -7,6 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use cattle_core::{fleet::Fleet, observed::Observed};
 use cattle_schemas::Timestamp;
+use chrono::Utc;
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -92,7 +93,7 @@ impl Lister {
     /// # Errors
     /// Why it failed; what was seen before stays.
     pub async fn list(&mut self) -> Result<(), ApiError> {
-        let asked_at = self.clock.now();
+        let asked_at = Utc::now();
         let fleet = self.fleet.borrow().clone();
         let listed = self
             .client
@@ -109,6 +110,9 @@ impl Lister {
         }
         match listed {
             Ok(listed) => {
+                // By the clock as it is known now: this reply may be the first to tell it, and a
+                // list dated an hour ahead would pass for newer than all that happens until then.
+                let asked_at = asked_at + self.clock.offset();
                 for odd in &listed.odd {
                     tracing::warn!(server = ?odd.id, cause = %odd.why, "a listed server does not decode");
                 }

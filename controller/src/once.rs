@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock::Clock,
-    daemon::{private_dir, secrets},
+    daemon::{private_dir, refuse_strangers, secrets},
     fleet_file::FleetFile,
     hetzner::{Client, Endpoint},
     intake::{Scanner, Settled},
@@ -35,6 +35,7 @@ pub async fn run(
     endpoint: &Endpoint,
     dry_run: bool,
 ) -> anyhow::Result<ExitCode> {
+    refuse_strangers(&settings, endpoint)?;
     let settings = Arc::new(settings);
     let (store, _lock) = ledger(&settings, dry_run).await?;
     let settled = Settled::default();

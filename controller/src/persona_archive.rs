@@ -192,6 +192,22 @@ fn hex(bytes: &[u8]) -> String {
         })
 }
 
+/// Whether a persona's archive could be handed out now: asked before a server is made for it.
+/// Blocks likewise.
+///
+/// # Errors
+/// As [`PersonaArchives::announce`].
+pub fn check(
+    personas: &Path,
+    persona: &PersonaName,
+    secrets: &Secrets,
+) -> Result<(), ArchiveError> {
+    match build(&personas.join(persona.as_str()), persona)? {
+        Some(bytes) => search(&bytes, persona, secrets),
+        None => Ok(()),
+    }
+}
+
 fn search(bytes: &[u8], persona: &PersonaName, secrets: &Secrets) -> Result<(), ArchiveError> {
     let known = secrets
         .all_values()

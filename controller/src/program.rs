@@ -4,6 +4,7 @@ use std::{
     io::Write,
     path::{Path, PathBuf},
     process::ExitCode,
+    time::Duration,
 };
 
 use anyhow::Context;
@@ -63,7 +64,11 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Command::Run(args) => {
             log_to(cli.log_format, BoxMakeWriter::new(std::io::stderr));
-            runtime()?.block_on(daemon(args))
+            let runtime = runtime()?;
+            let code = runtime.block_on(daemon(args));
+            // A file read that hangs (a dead mount) must not keep the process from its end.
+            runtime.shutdown_timeout(LEAVE);
+            code
         }
         Command::Once { run, dry_run } => {
             log_to(cli.log_format, BoxMakeWriter::new(std::io::stderr));
@@ -78,6 +83,9 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         }
     }
 }
+
+/// What blocking calls get after everything else has stopped.
+const LEAVE: Duration = Duration::from_millis(500);
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread()

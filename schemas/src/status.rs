@@ -309,7 +309,7 @@ pub struct CattleStatus {
     /// With `Pending`: 1 is next.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queue_position: Option<u32>,
-    /// Conditions that deserve a look; `SpecValid` always.
+    /// Conditions that deserve a look; `SpecValid` while there is a spec or a live run.
     #[serde(default)]
     pub conditions: Vec<Condition>,
     /// Its latest run.

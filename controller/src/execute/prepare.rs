@@ -10,8 +10,10 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::Needs;
 use crate::{
+    guest_api::env::env,
     hetzner::{ApiError, NewServer},
     intake::project,
+    persona_archive,
 };
 
 /// Why a create cannot be posted.
@@ -29,7 +31,9 @@ pub(super) async fn new_server(
     token: &SecretString,
 ) -> Result<NewServer, Unprepared> {
     let fleet = needs.fleet.borrow().clone();
-    let user_data = user_data(needs, run, token).map_err(Unprepared::Refused)?;
+    // Files are read and searched: not work for the loop that everybody shares.
+    let user_data = tokio::task::block_in_place(|| user_data(needs, run, token))
+        .map_err(Unprepared::Refused)?;
     let firewall = needs
         .client
         .ensure_firewall(&fleet.name, &fleet.labels)
@@ -53,7 +57,12 @@ pub(super) async fn new_server(
 }
 
 fn user_data(needs: &Needs, run: &Run, token: &SecretString) -> Result<String, String> {
-    let persona = project::persona(&needs.settings.personas(), &run.spec.persona)?;
+    // What the guest will ask for must be there: a server that waits for a key bills for it.
+    env(&needs.fleet.borrow(), &needs.secrets, run)?;
+    let personas = needs.settings.personas();
+    persona_archive::check(&personas, &run.spec.persona, &needs.secrets)
+        .map_err(|error| crate::report(&error))?;
+    let persona = project::persona(&personas, &run.spec.persona)?;
     let bootstrap = Bootstrap {
         schema_version: 1,
         cattle: run.cattle.to_string(),

@@ -216,7 +216,7 @@ async fn prepare(desk: &Arc<Desk>, run: &Run) -> Result<(Env, Option<String>), S
 }
 
 /// The env of a run, or what an operator must mend.
-fn env(fleet: &Fleet, secrets: &Secrets, run: &Run) -> Result<Env, String> {
+pub(crate) fn env(fleet: &Fleet, secrets: &Secrets, run: &Run) -> Result<Env, String> {
     let model = &run.spec.model;
     let (name, variables) = fleet.model_secret(model).ok_or_else(|| {
         let provider = model.split_once('/').map_or(model.as_str(), |(provider, _)| provider);

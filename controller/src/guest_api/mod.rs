@@ -7,7 +7,7 @@
 //! let a guest name a run, a path or another guest.
 
 mod auth;
-mod env;
+pub(crate) mod env;
 mod listen;
 mod logs;
 mod persona;

@@ -99,6 +99,10 @@ pub(super) async fn apply(
     } else {
         api.handle.world()
     };
+    if says_the_same(&world, &name, &version) && peer.is_operator() && !query.create_only {
+        drop(turn);
+        return unchanged(api, peer, name, version, query).await;
+    }
     let records = api.store.socket_specs().await?;
     check_name(api, peer, &world, &name, &records).await?;
     let present = Present::look(api, &world, &name, records).await?;
@@ -178,6 +182,43 @@ pub(super) async fn apply(
         reply(live.map(|run| run.run.clone()), status.phase, warnings),
         version,
     ))
+}
+
+/// Whether a file in another directory already says what was sent: then there is nothing to refuse.
+fn says_the_same(world: &World, name: &CattleName, version: &str) -> bool {
+    let entry = world
+        .desired
+        .specs
+        .get(name)
+        .filter(|entry| is_there(entry));
+    entry
+        .filter(|entry| !entry.origin.from_socket)
+        .and_then(spec::valid)
+        .is_some_and(|cattle| spec::version(cattle) == version)
+}
+
+async fn unchanged(
+    api: &Api,
+    peer: &Peer,
+    name: CattleName,
+    version: String,
+    query: &ApplyQuery,
+) -> Result<(ApplyReply, String), ApiError> {
+    let target = Target {
+        cattle: name.clone(),
+        run: None,
+    };
+    let status = read::status(api, peer, &target).await?;
+    let live = status.run.as_ref().filter(|run| run.ended_at.is_none());
+    let reply = ApplyReply {
+        name: name.to_string(),
+        change: Change::Unchanged,
+        run: live.map(|run| run.run.clone()),
+        phase: status.phase,
+        warnings: Vec::new(),
+        dry_run: query.dry_run,
+    };
+    Ok((reply, version))
 }
 
 /// Waits for a pass that has seen the spec, so that whoever was answered can ask for it. That is

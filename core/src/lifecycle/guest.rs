@@ -20,6 +20,8 @@ pub fn env_handed_out(run: &mut Run, now: Timestamp) -> Transition {
         return Transition::silent();
     }
     run.env_at = Some(now);
+    // Its call says that it runs, before any list does.
+    run.booted_at.get_or_insert(now);
     Transition::told(EventReason::EnvHandedOut, "the guest fetched its env")
 }
 

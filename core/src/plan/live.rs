@@ -112,8 +112,10 @@ fn by_spec(pass: &mut Pass<'_>, run: &Run) -> Option<Action> {
     ending(run, reason, message)
 }
 
-/// A deadline is over.
+/// A deadline is over. Not before the first list: deadlines are Hetzner's time, and until it has
+/// answered `now` is only ours, which may be hours ahead of it.
 fn by_clock(pass: &mut Pass<'_>, run: &Run) -> Option<Action> {
+    pass.observed.listed_at?;
     if run.server.is_none() && !pass.in_flight(run) {
         if let Some(at) = start_by(pass, run)
             && pass.due(at)

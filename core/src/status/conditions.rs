@@ -56,7 +56,15 @@ pub(super) fn conditions(known: &Known<'_>, latest: Option<&Run>) -> Vec<Conditi
             None,
         ),
     };
-    let mut conditions = vec![spec_valid];
+    let there = known
+        .entry
+        .is_some_and(|entry| !matches!(entry.state, SpecState::Absent { .. }));
+    let live = known.runs.first().is_some_and(|run| run.is_live());
+    // What is over and has no spec is not broken.
+    let mut conditions = Vec::new();
+    if there || live {
+        conditions.push(spec_valid);
+    }
     if let Some(run) = latest {
         conditions.extend(known.entry.and_then(valid).and_then(|c| drifted(run, c)));
         conditions.extend(kept(run, known.now));

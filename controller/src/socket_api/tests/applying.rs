@@ -225,8 +225,10 @@ async fn of_two_that_want_the_last_place_one_is_refused() {
 async fn a_name_of_another_directory_is_taken() {
     let controller = Controller::new().await;
     controller.drop_file("fix", SPEC).await;
+    let other = SPEC.replace("message: ", "message: not ");
+    assert_ne!(other, SPEC);
     let problem = controller
-        .put("/v1/cattle/fix", SPEC)
+        .put("/v1/cattle/fix", &other)
         .await
         .problem(409, "name-taken");
     assert_eq!(
@@ -239,6 +241,18 @@ async fn a_name_of_another_directory_is_taken() {
         .await
         .problem(409, "name-taken");
     assert_eq!(problem["detail"], "`fix` is taken; choose another name");
+}
+
+#[tokio::test]
+async fn what_another_directory_says_already_is_unchanged_for_an_operator() {
+    let controller = Controller::new().await;
+    controller.drop_file("fix", SPEC).await;
+    let reply = controller.put("/v1/cattle/fix", SPEC).await.ok();
+    assert_eq!(reply["change"], "unchanged");
+    controller
+        .put("/v1/cattle/fix?createOnly=true", SPEC)
+        .await
+        .problem(409, "name-taken");
 }
 
 #[tokio::test]

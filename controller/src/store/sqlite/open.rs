@@ -117,7 +117,7 @@ fn not_a_ledger(path: &Path, error: sqlx::Error) -> StoreError {
     if code.is_some_and(|code| DAMAGED.contains(&code.as_ref())) {
         StoreError::Open {
             message: format!(
-                "`{}` is not a ledger, or is damaged; move it away to begin with a new one: what runs is adopted from Hetzner's labels, and nothing new starts until `clawdlets cattle resume`",
+                "`{}` is not a ledger, or is damaged; move it away to begin with a new one; what runs is adopted from Hetzner's labels, but what was done before is forgotten, so take away the spec files that must not run again",
                 path.display()
             ),
         }

@@ -33,6 +33,16 @@ fn a_result_ends_the_run() {
 }
 
 #[test]
+fn before_the_first_list_no_deadline_is_over() {
+    // Restarted with a clock of our own that is a day ahead: Hetzner has not said its time yet.
+    let mut world = World::running();
+    world.now = at(86_400);
+    world.observed.listed_at = None;
+    world.observed.servers.clear();
+    assert_eq!(world.verbs(), Vec::<&str>::new());
+}
+
+#[test]
 fn a_result_counts_before_a_removed_spec() {
     let mut world = World::handed_over(0);
     world.set_spec(SpecState::Absent { since: at(0) }, &name("rex"));
