@@ -83,8 +83,9 @@ fn a_failed_task_is_held_for_a_look_until_it_is_destroyed() {
     told_to_stay(&project);
     assert_on(&project, &sim);
 
-    let _ = project.clawdlets(&["cattle", "destroy", "held"]).ok();
+    let said = project.clawdlets(&["cattle", "destroy", "held", "--wait"]);
 
+    assert!(said.ok().stdout.contains("is no longer kept"));
     wait_until_nothing_is_left(&project, &sim);
     assert_eq!(project.runs_of("held"), 1);
     let status = project.wait_for("held", "/phase", &json!("Failed"));

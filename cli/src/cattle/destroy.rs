@@ -87,6 +87,7 @@ impl Destroy {
 pub(super) fn what_happened(reply: &DestroyReply) -> String {
     let mut parts = Vec::new();
     match &reply.run {
+        Some(run) if reply.released => parts.push(format!("run {run} is no longer kept")),
         Some(run) => parts.push(format!("run {run} ends")),
         None if reply.changed => parts.push("ended before it started".to_owned()),
         None => parts.push("nothing to end".to_owned()),
