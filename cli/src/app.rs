@@ -8,7 +8,7 @@ use clap_complete::Shell;
 
 use crate::{
     cattle::CattleCommand,
-    context::{Context, GlobalArgs},
+    context::{Context, GlobalArgs, Program},
     exit::{Exit, Failure},
     init,
     jobs::JobsCommand,
@@ -17,10 +17,13 @@ use crate::{
 
 const CLAWDLETS_HELP: &str = "\
 Start here:
-  clawdlets init my-fleet                        a project to start from
-  clawdlets cattle validate                      check its spec files
-  clawdlets cattle apply -f cattle/specs --wait  have them run
-  clawdlets cattle list                          see what is there
+  clawdlets init my-fleet            a project to start from; it names the next steps
+  clawdlets cattle validate          check its spec files, without a controller
+  clawdlets cattle list              see what is there
+  clawdlets cattle spawn --persona rex --message 'Say hello' --wait
+
+Every command but `init`, `validate` and `persona` asks a controller (`clf-orchestrator run`). That
+watches the project's cattle/specs by itself: a file there needs no `apply`.
 
 Exit codes: 0 done, 1 error, 2 usage, 3 no controller reached, 4 the run ended without success,
 5 the wait timed out (the cattle goes on), 6 refused by a limit or a conflict.";
@@ -99,11 +102,13 @@ pub fn clawdlets(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(args) => args,
         Err(error) => return usage(&error),
     };
-    run(args.global, async |ctx| match args.command {
-        ClawdletsCommand::Init(init) => init.run(ctx),
-        ClawdletsCommand::Cattle(command) => command.run(ctx).await,
-        ClawdletsCommand::Completions { shell } => completions::<Clawdlets>(ctx, shell),
-        ClawdletsCommand::Man { dir } => man(ctx, dir),
+    run(args.global, Program::Clawdlets, async |ctx| {
+        match args.command {
+            ClawdletsCommand::Init(init) => init.run(ctx),
+            ClawdletsCommand::Cattle(command) => command.run(ctx).await,
+            ClawdletsCommand::Completions { shell } => completions::<Clawdlets>(ctx, shell),
+            ClawdletsCommand::Man { dir } => man(ctx, dir),
+        }
     })
 }
 
@@ -113,7 +118,7 @@ pub fn clf(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(args) => args,
         Err(error) => return usage(&error),
     };
-    run(args.global, async |ctx| match args.command {
+    run(args.global, Program::Clf, async |ctx| match args.command {
         ClfCommand::Jobs(command) => command.run(ctx).await,
         ClfCommand::Completions { shell } => completions::<Clf>(ctx, shell),
     })
@@ -132,9 +137,10 @@ fn usage(error: &clap::Error) -> ExitCode {
 
 fn run(
     global: GlobalArgs,
+    program: Program,
     command: impl AsyncFnOnce(&Context) -> Result<Exit, Failure>,
 ) -> ExitCode {
-    let ctx = match Context::new(global) {
+    let ctx = match Context::new(global, program) {
         Ok(ctx) => ctx,
         Err(failure) => {
             crate::output::stderr_line(&format!("error: {failure}"));

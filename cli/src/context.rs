@@ -55,6 +55,15 @@ pub(crate) struct GlobalArgs {
     color: ColorChoice,
 }
 
+/// Which of the two command lines this is: a hint names commands that its reader has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Program {
+    /// `clawdlets`
+    Clawdlets,
+    /// `clf`
+    Clf,
+}
+
 /// The surroundings of one command.
 #[derive(Debug)]
 pub(crate) struct Context {
@@ -71,9 +80,9 @@ pub(crate) struct Context {
 
 impl Context {
     /// From the arguments and the process.
-    pub(crate) fn new(args: GlobalArgs) -> Result<Self, Failure> {
+    pub(crate) fn new(args: GlobalArgs, program: Program) -> Result<Self, Failure> {
         Ok(Self {
-            out: Output::new(args.output, args.quiet, args.color),
+            out: Output::new(program, args.output, args.quiet, args.color),
             began: Utc::now(),
             cwd: env::current_dir().context("cannot tell the current directory")?,
             socket: args.socket,

@@ -14,7 +14,7 @@ use std::{io, process::ExitCode};
 
 use cattle_schemas::problem::{ErrorCode, Problem};
 
-use crate::{client::TransportError, socket_path::ConnectError};
+use crate::{client::TransportError, context::Program, socket_path::ConnectError};
 
 /// What a process says to the one that started it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,11 +135,11 @@ impl Failure {
     }
 
     /// The next step, where there is one to name.
-    pub(crate) fn hint(&self) -> Option<String> {
+    pub(crate) fn hint(&self, program: Program) -> Option<String> {
         match self {
             Self::Usage { hint, .. } => hint.clone(),
             Self::Connect(error) => Some(error.hint()),
-            Self::Problem(problem) => hint_of(problem),
+            Self::Problem(problem) => hint_of(problem, program),
             Self::Transport(_)
             | Self::Reported(_)
             | Self::TimedOut { .. }
@@ -194,22 +194,28 @@ fn exit_of(code: ErrorCode) -> Exit {
 }
 
 /// What a person can do about a problem, where it is the same for all problems of its code.
-fn hint_of(problem: &Problem) -> Option<String> {
+fn hint_of(problem: &Problem, program: Program) -> Option<String> {
     let again = || {
         problem
             .retry_after_seconds
             .map(|seconds| format!("try again in {seconds} s"))
     };
     match problem.code {
-        ErrorCode::LimitReached => Some(
-            "`clawdlets cattle list` shows what takes the room; `spawn --queue` waits for it"
-                .to_owned(),
-        ),
+        ErrorCode::LimitReached => Some(match program {
+            Program::Clawdlets => {
+                "`clawdlets cattle list` shows what takes the room; `spawn --queue` waits for it"
+                    .to_owned()
+            }
+            Program::Clf => "`--queue` waits for room".to_owned(),
+        }),
         ErrorCode::Forbidden => Some(
             "operators are root, the controller's own user and members of group `clf-operators`"
                 .to_owned(),
         ),
-        ErrorCode::NotFound => Some("`clawdlets cattle list --all` shows what there is".to_owned()),
+        ErrorCode::NotFound => Some(match program {
+            Program::Clawdlets => "`clawdlets cattle list --all` shows what there is".to_owned(),
+            Program::Clf => "`clf jobs list` shows your jobs".to_owned(),
+        }),
         ErrorCode::Ambiguous => Some("write more of the run, or the name".to_owned()),
         ErrorCode::NoSuchRoute | ErrorCode::MethodNotAllowed => Some(
             "controller and command line are of different versions; update the older one"

@@ -83,11 +83,14 @@ impl Init {
             _ => format!("  cd {}\n", self.directory.display()),
         };
         ctx.out.note(&format!(
-            "\nNext:\n{cd}  clawdlets cattle validate               check the spec files\n  \
-             clf-orchestrator demo                   see it work, without an account\n  \
-             $EDITOR fleet/clawdlets.json            your image, sizes and limits\n  \
-             clf-orchestrator run                    start the controller\n  \
-             clawdlets cattle apply -f cattle/specs  ask for cattle"
+            "\nNext:\n{cd}  clawdlets cattle validate                   check the spec files\n  \
+             clf-orchestrator demo                       see it work, without an account\n  \
+             $EDITOR fleet/clawdlets.json                your image, sizes and limits\n  \
+             mkdir -m 700 secrets                        then your model's key: secrets/zai_api_key\n  \
+             export HCLOUD_TOKEN=…                       your Hetzner project's\n  \
+             clf-orchestrator run --secrets-dir secrets  starts what cattle/specs asks for\n\n\
+             In another terminal, in the project:\n  clawdlets cattle list                       see what is there\n  \
+             clawdlets cattle spawn --persona rex --message 'Say hello' --wait"
         ));
         Ok(())
     }

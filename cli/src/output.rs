@@ -21,7 +21,7 @@ pub(crate) use self::{
     table::{Row, Table, Tint},
     untrusted::{LogText, clean, safe_json},
 };
-use crate::exit::Failure;
+use crate::{context::Program, exit::Failure};
 
 /// `--color`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -38,6 +38,8 @@ pub(crate) enum ColorChoice {
 /// How this process speaks.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Output {
+    /// Who speaks.
+    pub(crate) program: Program,
     /// `-o`.
     pub(crate) format: Format,
     /// `-q`.
@@ -52,7 +54,7 @@ pub(crate) struct Output {
 
 impl Output {
     /// As the arguments, the environment and the terminal want it.
-    pub(crate) fn new(format: Format, quiet: bool, color: ColorChoice) -> Self {
+    pub(crate) fn new(program: Program, format: Format, quiet: bool, color: ColorChoice) -> Self {
         let terminal = io::stdout().is_terminal();
         let stderr_terminal = io::stderr().is_terminal();
         // no-color.org: set and not empty. A dumb terminal shows escapes as rubbish.
@@ -64,6 +66,7 @@ impl Output {
             ColorChoice::Auto => terminal && !unwanted,
         };
         Self {
+            program,
             format,
             quiet,
             terminal,

@@ -25,7 +25,7 @@ pub(crate) fn failure(out: &Output, failure: &Failure) {
         }
         other => out.error(&clean(&other.to_string()), &causes(other)),
     }
-    if let Some(hint) = failure.hint() {
+    if let Some(hint) = failure.hint(out.program) {
         out.hint(&hint);
     }
 }

@@ -54,8 +54,8 @@ pub(crate) struct Checks {
     pub(crate) valid: Vec<Checked>,
     /// Likewise.
     pub(crate) broken: Vec<Broken>,
-    /// Whether persona and fleet were looked at.
-    pub(crate) in_project: bool,
+    /// Those whose persona and fleet could not be looked at, as messages name them.
+    pub(crate) outside: Vec<String>,
 }
 
 impl Checked {
@@ -103,7 +103,9 @@ pub(crate) fn check(ctx: &Context, found: Vec<Found>) -> Result<Checks, Failure>
     let mut seen: HashMap<String, String> = HashMap::new();
     for found in found {
         let surroundings = projects.around(ctx, &found)?;
-        checks.in_project |= surroundings.is_some();
+        if surroundings.is_none() {
+            checks.outside.push(found.shown.clone());
+        }
         let mut outcome = check_one(&found, surroundings);
         if let Some(first) = seen.get(&found.stem) {
             outcome = Err(vec![Diagnostic {

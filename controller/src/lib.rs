@@ -16,6 +16,7 @@ pub mod hetzner;
 pub mod intake;
 pub mod lister;
 pub mod logs;
+pub mod meter;
 pub mod once;
 pub mod parts;
 pub mod persona_archive;

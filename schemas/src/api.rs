@@ -332,6 +332,9 @@ pub struct ExtendReply {
     pub run: String,
     /// The new expiry.
     pub expires_at: Timestamp,
+    /// What somebody should know: `limits.maxTtl` cut it short.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// Body of `POST /v1/reap`.

@@ -26,10 +26,12 @@ use crate::{
 /// Shown beneath the help.
 pub(super) const EXAMPLES: &str = "\
 Examples:
-  clawdlets cattle apply -f cattle/specs/rex-issue-42.yaml
-  clawdlets cattle apply -f cattle/specs --prune --dry-run
-  clawdlets cattle apply -f rex.yaml --wait --timeout 1h
+  clawdlets cattle apply -f rex-issue-42.yaml --wait --timeout 1h
+  clawdlets cattle apply -f batch --prune --dry-run
   generate-spec | clawdlets cattle apply -f -
+
+For files that the controller does not watch. It watches its project's cattle/specs by itself: what
+is written there needs no apply, and is changed and removed there.
 
 Each file prints one line: `rex created`, `configured` (the run goes on), `replaced` (the run ends
 and a new one starts) or `unchanged`. At maxInstances a cattle waits in the queue.

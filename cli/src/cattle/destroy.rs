@@ -4,6 +4,7 @@ use cattle_schemas::{api::DestroyReply, api::WaitFor, duration::SpecDuration};
 use serde::Serialize;
 
 use crate::{
+    client::Client,
     context::Context,
     exit::{Exit, Failure},
     output::{Format, clean},
@@ -46,18 +47,25 @@ impl Destroy {
     pub(super) async fn run(self, ctx: &Context) -> Result<Exit, Failure> {
         let client = ctx.client()?;
         let mut exit = Exit::Done;
+        let mut runs = Vec::new();
         let mut replies = Vec::with_capacity(self.targets.len());
         for target in &self.targets {
             match client.destroy(target.as_str()).await {
                 Ok(reply) => {
+                    // Of a run that was over before, the server may still be there.
+                    let over = match reply.run {
+                        Some(_) => None,
+                        None => earlier_run(client, target.as_str()).await,
+                    };
                     match ctx.out.format {
                         Format::Json | Format::Yaml => {}
                         Format::Name => ctx.out.line(&reply.name)?,
                         Format::Table | Format::Wide => {
-                            let what = what_happened(&reply);
+                            let what = what_happened(&reply, over.is_some());
                             ctx.out.line(&format!("{}: {what}", reply.name))?;
                         }
                     }
+                    runs.extend(reply.run.clone().or(over));
                     replies.push(reply);
                 }
                 Err(failure @ Failure::Connect(_)) => return Err(failure),
@@ -69,11 +77,7 @@ impl Destroy {
         }
         if self.wait {
             // The run, since the name may be gone with its spec. Without one there is no server.
-            let names: Vec<String> = replies
-                .iter()
-                .filter_map(|reply| reply.run.clone())
-                .collect();
-            let waited = wait::wait_all(ctx, &names, WaitFor::Gone, self.timeout).await?;
+            let waited = wait::wait_all(ctx, &runs, WaitFor::Gone, self.timeout).await?;
             exit = exit.worse(wait::report(ctx, &waited, WaitFor::Gone));
         }
         if ctx.out.format.is_document() {
@@ -83,11 +87,19 @@ impl Destroy {
     }
 }
 
+/// The latest run of a cattle that has no live one. The destruction stands whether or not this can be
+/// told, so no failure is one of it.
+pub(super) async fn earlier_run(client: &Client, target: &str) -> Option<String> {
+    let status = client.status(target).await.ok()?;
+    status.run.map(|run| run.run)
+}
+
 /// `run 01J… ends, spec removed`
-pub(super) fn what_happened(reply: &DestroyReply) -> String {
+pub(super) fn what_happened(reply: &DestroyReply, ran_before: bool) -> String {
     let mut parts = Vec::new();
     match &reply.run {
         Some(run) => parts.push(format!("run {run} ends")),
+        None if ran_before => parts.push("its run was over already".to_owned()),
         None if reply.changed => parts.push("ended before it started".to_owned()),
         None => parts.push("nothing to end".to_owned()),
     }

@@ -9,7 +9,7 @@ use cattle_schemas::{
 use crate::{
     context::Context,
     exit::{Exit, Failure},
-    output::{Output, View, clock, until},
+    output::{Output, View, clean, clock, until},
     target::Target,
 };
 
@@ -47,6 +47,10 @@ impl Extend {
     pub(super) async fn run(self, ctx: &Context) -> Result<Exit, Failure> {
         let request = ExtendRequest { by: self.by };
         let reply = ctx.client()?.extend(self.target.as_str(), &request).await?;
+        for warning in &reply.warnings {
+            ctx.out
+                .warning(&format!("{}: {}", reply.name, clean(warning)));
+        }
         let now = ctx.now();
         ctx.out.show(&Shown { reply, now })?;
         Ok(Exit::Done)

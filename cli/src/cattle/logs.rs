@@ -96,6 +96,7 @@ impl LogArgs {
         let mut printer = Printer {
             ctx,
             text: (!self.raw).then(LogText::default),
+            silent: true,
         };
         if let Some(lines) = self.tail {
             // What is there now is read whole, since only whole lines are shown; what follows is
@@ -109,9 +110,10 @@ impl LogArgs {
                 Ok(())
             })
             .await?;
+            printer.silent = length == 0;
             printer.push(&tail.into_bytes())?;
             if !self.follow {
-                return printer.finish();
+                return printer.finish(target);
             }
             query.follow = true;
             query.offset = Some(length);
@@ -121,7 +123,7 @@ impl LogArgs {
         } else {
             each_chunk(ctx, target, &mut query, |chunk| printer.push(chunk)).await?;
         }
-        printer.finish()
+        printer.finish(target)
     }
 }
 
@@ -187,10 +189,13 @@ async fn each_chunk(
 struct Printer<'a> {
     ctx: &'a Context,
     text: Option<LogText>,
+    /// Whether nothing has come yet.
+    silent: bool,
 }
 
 impl Printer<'_> {
     fn push(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        self.silent &= bytes.is_empty();
         match &mut self.text {
             Some(text) => {
                 let shown = text.push(bytes);
@@ -200,7 +205,11 @@ impl Printer<'_> {
         }
     }
 
-    fn finish(self) -> Result<Exit, Failure> {
+    fn finish(self, target: &str) -> Result<Exit, Failure> {
+        // To a person, nothing at all looks like something that went wrong.
+        if self.silent && self.ctx.out.terminal {
+            self.ctx.out.note(&format!("`{target}` has written no log"));
+        }
         if let Some(text) = self.text {
             self.ctx.out.bytes(text.finish().as_bytes())?;
         }

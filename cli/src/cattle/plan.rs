@@ -20,7 +20,7 @@ use crate::{
 pub(super) const EXAMPLES: &str = "\
 Examples:
   clawdlets cattle plan
-  clawdlets cattle plan -f cattle/specs     (as if these were applied)";
+  clawdlets cattle plan -f batch     (as if these files were applied too)";
 
 /// `plan`
 #[derive(Debug, clap::Args)]

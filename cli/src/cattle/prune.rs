@@ -59,7 +59,9 @@ pub(super) async fn prune(
                 Format::Json | Format::Yaml => {}
                 Format::Name => ctx.out.line(&reply.name)?,
                 Format::Table | Format::Wide => {
-                    let what = destroy::what_happened(&reply);
+                    let ran_before =
+                        reply.run.is_none() && destroy::earlier_run(client, name).await.is_some();
+                    let what = destroy::what_happened(&reply, ran_before);
                     ctx.out.line(&format!("{} pruned: {what}", reply.name))?;
                 }
             },

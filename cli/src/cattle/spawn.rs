@@ -34,8 +34,8 @@ Examples:
   clawdlets cattle spawn --persona rex --task-file tasks/issue-42.json --ttl 4h --wait
   name=$(clawdlets cattle spawn --persona rex --task-file t.json --queue)
 
-The name alone is printed on standard output. At maxInstances it is refused (exit 6) unless --queue
-lets it wait.";
+The name alone is printed on standard output; with --wait the run's result follows it. At
+maxInstances it is refused (exit 6) unless --queue lets it wait.";
 
 /// The largest task file.
 const MAX_TASK_BYTES: u64 = 256 * 1024;
@@ -47,13 +47,8 @@ pub(crate) struct SpawnArgs {
     #[arg(long, value_name = "PERSONA")]
     persona: PersonaName,
 
-    /// The task, as task.json
-    #[arg(long, value_name = "FILE", conflicts_with = "message")]
-    task_file: Option<PathBuf>,
-
-    /// The task's message; `-` reads standard input
-    #[arg(long, value_name = "TEXT", required_unless_present = "task_file")]
-    message: Option<String>,
+    #[command(flatten)]
+    task: TaskArgs,
 
     /// Its name [default: <persona>-<6 random characters>]
     #[arg(long, value_name = "NAME")]
@@ -78,6 +73,19 @@ pub(crate) struct SpawnArgs {
     /// Wait in the queue at maxInstances instead of being refused
     #[arg(long)]
     pub(crate) queue: bool,
+}
+
+/// What is to be done: one of the two.
+#[derive(Clone, Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+struct TaskArgs {
+    /// The task's message; `-` reads standard input
+    #[arg(long, value_name = "TEXT")]
+    message: Option<String>,
+
+    /// The task, as task.json
+    #[arg(long, value_name = "FILE")]
+    task_file: Option<PathBuf>,
 }
 
 /// `spawn`
@@ -106,7 +114,8 @@ impl Spawn {
             apply_set: None,
         };
         let client = ctx.client()?;
-        let reply = client.apply(&name, SpecBody::Json(body), &query).await?;
+        let reply = client.apply(&name, SpecBody::Json(body), &query).await;
+        let reply = reply.map_err(|failure| in_no_file(ctx, failure))?;
         for warning in &reply.warnings {
             ctx.out.warning(&clean(warning));
         }
@@ -172,7 +181,7 @@ impl SpawnArgs {
     }
 
     fn task(&self, ctx: &Context) -> Result<TaskInput, Failure> {
-        if let Some(path) = &self.task_file {
+        if let Some(path) = &self.task.task_file {
             let bytes = read_capped(&ctx.resolve(path), MAX_TASK_BYTES)?;
             return parse_task(&bytes).map_err(|problems| {
                 for problem in problems {
@@ -182,7 +191,7 @@ impl SpawnArgs {
                 Failure::Reported(Exit::Error)
             });
         }
-        let mut message = self.message.clone().unwrap_or_default();
+        let mut message = self.task.message.clone().unwrap_or_default();
         if message == "-" {
             message.clear();
             io::stdin()
@@ -203,6 +212,23 @@ impl SpawnArgs {
             message,
             callback_url: None,
         })
+    }
+}
+
+/// What the controller has against a spec that only we wrote: its places mean nothing to anybody, and
+/// its sentences say all that the summary of them would.
+pub(crate) fn in_no_file(ctx: &Context, failure: Failure) -> Failure {
+    match failure {
+        Failure::Problem(problem) if !problem.errors.is_empty() => {
+            for error in &problem.errors {
+                ctx.out.error(&clean(&error.message), &[]);
+                if let Some(hint) = &error.hint {
+                    ctx.out.hint(&clean(hint));
+                }
+            }
+            Failure::Reported(Failure::Problem(problem).exit())
+        }
+        other => other,
     }
 }
 

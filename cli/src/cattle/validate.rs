@@ -77,9 +77,17 @@ impl Validate {
             for broken in &checks.broken {
                 spec_files::tell(ctx, broken);
             }
-            if !checks.in_project {
-                ctx.out
-                    .note("outside a project: persona, model and limits were not checked");
+            let outside = match checks.outside.as_slice() {
+                [] => None,
+                [one] => Some(format!("`{}` is", clean(one))),
+                [first, rest @ ..] => {
+                    Some(format!("`{}` and {} more are", clean(first), rest.len()))
+                }
+            };
+            if let Some(who) = outside {
+                ctx.out.note(&format!(
+                    "{who} in no project: persona, model and limits were not checked"
+                ));
             }
             let (bad, all) = (
                 checks.broken.len(),

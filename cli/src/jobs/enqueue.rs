@@ -4,7 +4,7 @@ use cattle_schemas::job::{Job, JobKind, JobRequest};
 
 use super::{lookups, view::Jobs};
 use crate::{
-    cattle::spawn::SpawnArgs,
+    cattle::spawn::{SpawnArgs, in_no_file},
     context::Context,
     exit::{Exit, Failure},
     output::clean,
@@ -17,7 +17,7 @@ Examples:
   clf jobs enqueue cattle.spawn --persona rex --message 'Fix the flaky test' --wait
   id=$(clf jobs enqueue cattle.spawn --persona rex --task-file t.json --queue)
 
-The job's id alone is printed on standard output.";
+The job's id alone is printed on standard output; with --wait the run's result follows it.";
 
 /// What can be asked for.
 #[derive(Debug, clap::Subcommand)]
@@ -69,7 +69,8 @@ impl Enqueue {
                 (request, wait)
             }
         };
-        let job = ctx.client()?.enqueue(&request).await?;
+        let job = ctx.client()?.enqueue(&request).await;
+        let job = job.map_err(|failure| in_no_file(ctx, failure))?;
         tell(ctx, &job);
         if !ctx.out.format.is_document() {
             ctx.out.line(&job.id)?;

@@ -1,6 +1,10 @@
 //! What is said while somebody waits: a spinner for each cattle on a terminal, lines elsewhere.
 
-use std::{cell::RefCell, collections::BTreeMap, time::Duration};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use cattle_schemas::{Timestamp, event::Event, status::CattleStatus};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
@@ -23,6 +27,8 @@ pub(crate) struct Progress {
     bars: BTreeMap<String, ProgressBar>,
     /// The names of those that were named by something else.
     names: RefCell<BTreeMap<String, String>>,
+    /// Whose events are told, by name or by whatever else they were named.
+    wanted: BTreeSet<String>,
     /// What was last said of each, so that nothing is said twice.
     said: RefCell<BTreeMap<String, String>>,
 }
@@ -48,19 +54,23 @@ impl Progress {
             bars: bars.collect(),
             spinners,
             names: RefCell::default(),
+            wanted: names.iter().cloned().collect(),
             said: RefCell::default(),
         }
     }
 
     /// Something happened.
     pub(crate) fn event(&self, only: Option<&str>, event: &Event) {
-        let Some(cattle) = only.or(event.cattle.as_deref()) else {
-            return;
-        };
-        if let Some(name) = &event.cattle {
-            self.is_called(cattle, name);
+        if let Some(target) = only {
+            if let Some(name) = &event.cattle {
+                self.is_called(target, name);
+            }
+            self.say(target, &clean(&event.message));
+        } else if let Some(name) = &event.cattle
+            && let Some(target) = self.target_of(name)
+        {
+            self.say(&target, &clean(&event.message));
         }
-        self.say(cattle, &clean(&event.message));
     }
 
     /// A poll came back without what was waited for.
@@ -114,6 +124,18 @@ impl Progress {
         {
             bar.set_prefix(self.label(target));
         }
+    }
+
+    /// What a cattle of this name was named by, if it is waited for at all.
+    fn target_of(&self, name: &str) -> Option<String> {
+        if let Some(target) = self.wanted.get(name) {
+            return Some(target.clone());
+        }
+        let names = self.names.borrow();
+        let mut known = names.iter();
+        known
+            .find(|(_, known)| *known == name)
+            .map(|(target, _)| target.clone())
     }
 
     fn label(&self, target: &str) -> String {

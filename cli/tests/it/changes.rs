@@ -213,3 +213,42 @@ fn a_plan_with_a_file_that_is_refused_fails_and_shows_it() {
     ");
     assert_eq!(fake.clawdlets(&["cattle", "plan"]).code, 0);
 }
+
+#[test]
+fn an_extension_that_was_cut_short_says_so() {
+    let fake = Fake::start().on(
+        "POST /v1/cattle/rex/extend",
+        json!({
+            "name": "rex", "run": RUN, "expiresAt": ago(-5_430),
+            "warnings": ["`limits.maxTtl` is 24h: it lives until then, not 100d longer"]
+        }),
+    );
+    let run = fake.clawdlets(&["cattle", "extend", "rex", "--by", "100d"]);
+    assert_eq!(run.code, 0, "{run}");
+    assert_snapshot!(run.stderr, @"warning: rex: `limits.maxTtl` is 24h: it lives until then, not 100d longer");
+}
+
+#[test]
+fn destroying_what_has_just_ended_waits_for_its_server() {
+    let mut going = ended("rex", "Finishing", "completed");
+    going["run"]["goneAt"] = json!(null);
+    let fake = Fake::start()
+        .on(
+            "DELETE /v1/cattle/rex",
+            json!({"name": "rex", "changed": true, "specRemoved": true}),
+        )
+        .on("GET /v1/cattle/rex", going.clone())
+        .on(&format!("GET /v1/cattle/{RUN}"), going)
+        .on(
+            &format!("GET /v1/cattle/{RUN}"),
+            ended("rex", "Succeeded", "completed"),
+        );
+    assert_snapshot!(fake.clawdlets(&["cattle", "destroy", "rex", "--wait"]), @r"
+    exit: 0
+    --- stdout ---
+    rex: its run was over already, spec removed
+    --- stderr ---
+    rex: Finishing (completed)
+    rex: Succeeded (completed) after 12m, 0.0060 EUR
+    ");
+}

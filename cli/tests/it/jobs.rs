@@ -187,3 +187,18 @@ fn cancel_tells_the_jobs_state() {
         "canceled"
     );
 }
+
+#[test]
+fn a_job_that_is_not_there_is_looked_for_among_jobs() {
+    let fake = Fake::start().on(
+        "GET /v1/jobs/01",
+        Problem::new(ErrorCode::NotFound, "no job goes by `01`"),
+    );
+    assert_snapshot!(fake.clf(&["jobs", "show", "01"]), @r"
+    exit: 1
+    --- stdout ---
+    --- stderr ---
+    error: no job goes by `01`
+    hint: `clf jobs list` shows your jobs
+    ");
+}

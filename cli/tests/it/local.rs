@@ -26,11 +26,16 @@ fn init_writes_a_project_that_validates() {
 
     Next:
       cd my-fleet
-      clawdlets cattle validate               check the spec files
-      clf-orchestrator demo                   see it work, without an account
-      $EDITOR fleet/clawdlets.json            your image, sizes and limits
-      clf-orchestrator run                    start the controller
-      clawdlets cattle apply -f cattle/specs  ask for cattle
+      clawdlets cattle validate                   check the spec files
+      clf-orchestrator demo                       see it work, without an account
+      $EDITOR fleet/clawdlets.json                your image, sizes and limits
+      mkdir -m 700 secrets                        then your model's key: secrets/zai_api_key
+      export HCLOUD_TOKEN=…                       your Hetzner project's
+      clf-orchestrator run --secrets-dir secrets  starts what cattle/specs asks for
+
+    In another terminal, in the project:
+      clawdlets cattle list                       see what is there
+      clawdlets cattle spawn --persona rex --message 'Say hello' --wait
     ");
     let project = dir.path().join("my-fleet");
     assert_eq!(
@@ -107,7 +112,7 @@ fn validate_shows_every_error_of_every_file() {
     1 | {
       | ^
 
-    outside a project: persona, model and limits were not checked
+    `bad.yaml` and 2 more are in no project: persona, model and limits were not checked
     error: 2 of 3 files broken
     ");
     let run = clawdlets(dir.path(), &["cattle", "validate", ".", "-o", "json"]);

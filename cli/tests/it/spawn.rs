@@ -1,6 +1,6 @@
 //! `spawn`: a name on stdout, a spec in the request.
 
-use cattle_schemas::problem::{ErrorCode, Problem};
+use cattle_schemas::problem::{Diagnostic, ErrorCode, Problem};
 use insta::assert_snapshot;
 use serde_json::{Value, json};
 
@@ -193,4 +193,52 @@ fn a_run_without_a_result_says_so() {
     fixer: Failed (boot-timeout) after 12m, 0.0060 EUR
     `fixer` left no result
     ");
+}
+
+#[test]
+fn what_is_wrong_with_a_spec_nobody_wrote_is_said_without_a_place() {
+    let mut problem = Problem::new(
+        ErrorCode::SpecInvalid,
+        "the spec has an error in line 1: there is no `cattle/personas/rx`",
+    );
+    problem.errors.push(Diagnostic {
+        path: "fixer.yaml".to_owned(),
+        line: 1,
+        column: 137,
+        message: "there is no `cattle/personas/rx`".to_owned(),
+        hint: Some("did you mean `rex`?".to_owned()),
+    });
+    let fake = Fake::start()
+        .on("PUT /v1/cattle/fixer", problem.clone())
+        .on("POST /v1/jobs", problem);
+    let told = r"
+exit: 1
+--- stdout ---
+--- stderr ---
+error: there is no `cattle/personas/rx`
+hint: did you mean `rex`?
+";
+    let run = spawn(&fake, &["--name", "fixer"]);
+    assert_eq!(run.to_string().trim(), told.trim());
+    let args = [&["jobs", "enqueue", "cattle.spawn"], &MESSAGE[2..]].concat();
+    assert_eq!(fake.clf(&args).to_string().trim(), told.trim());
+}
+
+#[test]
+fn without_a_task_both_ways_to_give_one_are_named() {
+    let fake = Fake::start();
+    let run = fake.clawdlets(&["cattle", "spawn", "--persona", "rex"]);
+    assert_snapshot!(run, @r"
+    exit: 2
+    --- stdout ---
+    --- stderr ---
+    error: the following required arguments were not provided:
+      <--message <TEXT>|--task-file <FILE>>
+
+    Usage: clawdlets cattle spawn --persona <PERSONA> <--message <TEXT>|--task-file <FILE>>
+
+    For more information, try '--help'.
+    ");
+    let run = spawn(&fake, &["--task-file", "task.json"]);
+    assert_eq!(run.code, 2, "{run}");
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use insta::assert_snapshot;
 use serde_json::json;
 
-use crate::fake::{Fake, Reply, ended, event, pending, running};
+use crate::fake::{Fake, Reply, ago, ended, event, pending, running};
 
 #[test]
 fn success_is_zero_and_every_other_end_is_four() {
@@ -145,4 +145,27 @@ fn a_run_that_was_named_is_waited_for_although_another_has_begun() {
     --- stderr ---
     rex: Failed (task-failed) after 12m, 0.0060 EUR
     ");
+}
+
+#[test]
+fn of_several_that_are_waited_for_no_other_is_told() {
+    let told = |id, cattle| {
+        let mut event = event(id, cattle, "started", "the task begins");
+        event["time"] = json!(ago(-60));
+        event
+    };
+    let over = |name| {
+        let ended = ended(name, "Succeeded", "completed");
+        Reply::After(Duration::from_millis(500), Box::new(ended.into()))
+    };
+    let fake = Fake::start()
+        .on("GET /v1/cattle/rex", over("rex"))
+        .on("GET /v1/cattle/ada", over("ada"))
+        .on(
+            "GET /v1/events",
+            Reply::Events(vec![told(8, "eve"), told(9, "ada")]),
+        );
+    let run = fake.clawdlets(&["cattle", "wait", "rex", "ada"]);
+    assert!(run.stderr.contains("ada: the task begins\n"), "{run}");
+    assert!(!run.stderr.contains("eve"), "{run}");
 }

@@ -143,5 +143,6 @@ pub(super) async fn extend(
         name: name.to_string(),
         run: run.id.to_string(),
         expires_at,
+        warnings: Vec::new(),
     }))
 }

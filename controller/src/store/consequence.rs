@@ -8,6 +8,7 @@ use cattle_schemas::Timestamp;
 pub(super) struct Before {
     attempt: u32,
     live: bool,
+    refused: bool,
 }
 
 impl Before {
@@ -15,6 +16,7 @@ impl Before {
         Self {
             attempt: run.attempt,
             live: run.is_live(),
+            refused: run.is_refused(),
         }
     }
 }
@@ -24,6 +26,9 @@ impl Before {
 pub(super) struct Consequence {
     /// A server is asked for: counts towards `createsPerHour`.
     pub(super) create: Option<Timestamp>,
+    /// It is certain that no server came of what was asked for: it counts no more. A spec whose
+    /// creates are refused again and again must not use up what the others may create.
+    pub(super) forget_creates: bool,
     /// The run ended: its tokens are void from here on.
     pub(super) void_tokens: bool,
 }
@@ -33,6 +38,7 @@ pub(super) fn of_insert(run: &Run) -> Consequence {
     let asked_for = run.create == CreateState::Intended;
     Consequence {
         create: asked_for.then_some(run.posted_at),
+        forget_creates: false,
         void_tokens: false,
     }
 }
@@ -41,6 +47,7 @@ pub(super) fn of_insert(run: &Run) -> Consequence {
 pub(super) fn of_edit(before: Before, run: &Run) -> Consequence {
     Consequence {
         create: (run.attempt > before.attempt).then_some(run.posted_at),
+        forget_creates: !before.refused && run.is_refused(),
         void_tokens: before.live && !run.is_live(),
     }
 }

@@ -1,8 +1,10 @@
 //! The end of a run, and of its server.
 
+use std::time::Duration;
+
 use cattle_schemas::{Timestamp, event::EventReason, status::EndReason};
 
-use super::{Transition, assignment};
+use super::{Transition, assignment, deadlines};
 use crate::ledger::{Assignment, Run, RunEnd, StopRequest};
 
 /// How a run is to end.
@@ -92,12 +94,15 @@ pub fn release(run: &mut Run, message: &str) -> Transition {
     }
 }
 
-/// A delete failed: not again before `retry_at`.
-pub fn delete_failed(run: &mut Run, message: &str, retry_at: Timestamp) -> Transition {
-    if run.is_live() || run.gone_at.is_some() {
+/// A delete failed: not again before `wait` is over. The longer it goes on, the longer the wait: it
+/// grows with the time since the end, which is in the record, so no count of failures need be.
+pub fn delete_failed(run: &mut Run, message: &str, wait: Duration, now: Timestamp) -> Transition {
+    let Some(end) = run.ended.as_ref().filter(|_| run.gone_at.is_none()) else {
         return Transition::refused();
-    }
-    run.retry_at = Some(retry_at);
+    };
+    let so_far = (now - end.at).to_std().unwrap_or_default();
+    let longer = (so_far / 4).min(deadlines::MAX_DELETE_AGAIN);
+    run.retry_at = Some(now + wait.max(longer));
     Transition::told(EventReason::Alert, format!("the server stays: {message}"))
 }
 

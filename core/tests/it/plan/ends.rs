@@ -160,11 +160,21 @@ fn an_ended_runs_server_is_deleted_and_again_after_a_failure() {
     world.limits.in_flight.insert(run_id(1));
     assert_eq!(world.verbs(), [""; 0]);
     world.limits.in_flight.clear();
-    let _ = lifecycle::delete_failed(world.rex(), "protected", at(130));
+    let _ = lifecycle::delete_failed(world.rex(), "protected", secs(30), at(100));
     assert_eq!(world.verbs(), [""; 0]);
     assert_eq!(world.plan().next_wake, Some(at(130)));
     world.later(30);
     assert_eq!(world.verbs(), ["delete"]);
+}
+
+#[test]
+fn a_delete_that_fails_again_and_again_waits_longer_but_not_long() {
+    let mut world = World::ended();
+    let mut wait_at = |seconds| {
+        let _ = lifecycle::delete_failed(world.rex(), "down", secs(2), at(seconds));
+        (world.rex().retry_at.unwrap() - at(seconds)).num_seconds()
+    };
+    assert_eq!([100, 140, 86_400].map(&mut wait_at), [2, 10, 60]);
 }
 
 #[test]
