@@ -425,6 +425,18 @@ impl Controller {
         self.pass().await;
     }
 
+    /// The task failed, and the server is kept for a look.
+    pub(super) async fn keep(&self, run: RunId) {
+        let now = self.now();
+        let edit = edit::of_run(run, move |run, assignment| {
+            let mut ending = Ending::new(EndReason::TaskFailed, "exit code 1");
+            ending.hold_until = Some(now + Duration::from_secs(600));
+            lifecycle::end(run, assignment, &ending, now)
+        });
+        assert_eq!(self.store.commit(vec![edit], now).await.unwrap(), [true]);
+        self.pass().await;
+    }
+
     pub(super) async fn gone(&self, run: RunId) {
         let now = self.now();
         let edit = edit::of_run(run, move |run, _| lifecycle::mark_gone(run, now));
