@@ -247,7 +247,8 @@ pub fn orphan_status(server: &ObservedServer) -> CattleStatus {
             .as_ref()
             .map_or_else(|| server.name.clone(), ToString::to_string),
         phase: Phase::Running,
-        reason: Some("orphan".to_owned()),
+        // The condition says it.
+        reason: None,
         message: Some(message.clone()),
         queue_position: None,
         conditions: vec![condition(
@@ -257,7 +258,7 @@ pub fn orphan_status(server: &ObservedServer) -> CattleStatus {
             message,
             Some(server.created),
         )],
-        run: None,
+        run: Some(run::unknown_run(server)),
         earlier_runs: Vec::new(),
         spec: None,
         origin: None,
