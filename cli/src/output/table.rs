@@ -99,6 +99,11 @@ impl Table {
 
     /// Its text, ending in a newline unless it is empty.
     pub(crate) fn render(&self, terminal: bool, color: bool) -> String {
+        self.render_in(terminal, None, color)
+    }
+
+    /// In so many columns; as many as the terminal has when that is not given.
+    fn render_in(&self, terminal: bool, width: Option<u16>, color: bool) -> String {
         if self.rows.is_empty() && self.header.is_empty() {
             return String::new();
         }
@@ -106,6 +111,9 @@ impl Table {
         table.load_preset(presets::NOTHING);
         // Not the blanks around it, of which those at the end of a line are cut off.
         table.style_text_only();
+        if let Some(width) = width {
+            table.set_width(width);
+        }
         if terminal {
             table.set_content_arrangement(ContentArrangement::Dynamic);
         } else {
@@ -179,6 +187,17 @@ mod tests {
         rex            Failed
         rex-long-name  -
         ");
+    }
+
+    #[test]
+    fn a_name_is_never_wrapped_whatever_the_terminal() {
+        let name = "n".repeat(200);
+        let mut table = Table::new(&["NAME", "MESSAGE"]);
+        let sentence = "a sentence of some words ".repeat(20);
+        table.push(Row::new().cell(&name).cell(sentence));
+        let text = table.render_in(true, Some(60), false);
+        assert!(text.contains(&name), "{text}");
+        assert!(text.lines().count() > 2, "{text}");
     }
 
     #[test]
