@@ -9,6 +9,7 @@ pub mod clock;
 pub mod daemon;
 #[cfg(feature = "demo")]
 pub mod demo;
+mod edit;
 pub mod execute;
 pub mod fleet_file;
 pub mod guest_api;
@@ -16,6 +17,7 @@ pub mod hetzner;
 pub mod intake;
 pub mod lister;
 pub mod logs;
+pub mod meter;
 pub mod once;
 pub mod parts;
 pub mod persona_archive;

@@ -133,7 +133,8 @@ impl Lister {
     }
 
     fn interval(&self, failures: u32) -> Duration {
-        let wanted = if *self.soon.borrow() {
+        // Nothing is started on a failed list: whatever waits, waits for the next one.
+        let wanted = if *self.soon.borrow() || failures > 0 {
             self.pace.busy
         } else {
             self.pace.idle

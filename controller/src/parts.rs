@@ -14,6 +14,7 @@ use crate::{
     hetzner::Client,
     intake::Scanner,
     lister::{Lister, Pace},
+    meter::Meter,
     reconcile::Reconciler,
     secrets::Secrets,
     settings::Settings,
@@ -121,6 +122,7 @@ impl Ground {
             serves_guests: self.serves_guests,
             guests_heard_since: None,
             bell: self.bell,
+            meter: Meter::default(),
             worlds,
         };
         Parts {

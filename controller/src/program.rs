@@ -25,6 +25,9 @@ use crate::{
     settings::{PeerCheck, Settings, SpecDir},
 };
 
+/// Blocking calls get this long when everything else is over.
+const LAST_WORDS: Duration = Duration::from_millis(300);
+
 /// Runs the program. Exit code 0 done, 1 an error, 2 usage.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -48,7 +51,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         #[cfg(feature = "demo")]
         Command::Guest(guest) => Ok(cattle_guest::cli::run(guest)),
         #[cfg(feature = "demo")]
-        Command::Demo(args) => runtime()?.block_on(crate::demo::run(&args)),
+        Command::Demo(args) => block_on(crate::demo::run(&args)),
         Command::Openapi => {
             print_json(&crate::socket_api::openapi())?;
             Ok(ExitCode::SUCCESS)
@@ -64,34 +67,31 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Command::Run(args) => {
             log_to(cli.log_format, BoxMakeWriter::new(std::io::stderr));
-            let runtime = runtime()?;
-            let code = runtime.block_on(daemon(args));
-            // A file read that hangs (a dead mount) must not keep the process from its end.
-            runtime.shutdown_timeout(LEAVE);
-            code
+            block_on(daemon(args))
         }
         Command::Once { run, dry_run } => {
             log_to(cli.log_format, BoxMakeWriter::new(std::io::stderr));
-            runtime()?.block_on(async {
+            block_on(async {
                 let (settings, endpoint) = understand(run)?;
                 once::run(settings, &endpoint, dry_run).await
             })
         }
         Command::Reap(args) => {
             log_to(cli.log_format, BoxMakeWriter::new(std::io::stderr));
-            runtime()?.block_on(reap(args))
+            block_on(reap(args))
         }
     }
 }
 
-/// What blocking calls get after everything else has stopped.
-const LEAVE: Duration = Duration::from_millis(500);
-
-fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread()
+/// Runs to the end, and does not wait for a thread that hangs on a file system.
+fn block_on<T>(program: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .context("cannot start the async runtime")
+        .context("cannot start the async runtime")?;
+    let done = runtime.block_on(program);
+    runtime.shutdown_timeout(LAST_WORDS);
+    done
 }
 
 /// Sends logs somewhere. `RUST_LOG` chooses; by default ours at info, others at warn.

@@ -24,6 +24,7 @@ use crate::{
     execute::Executor,
     fleet_file::FleetFile,
     intake::Scanner,
+    meter::Meter,
     record::record,
     store::{Store, StoreError},
     world::{Bell, Prices, World},
@@ -65,6 +66,8 @@ pub struct Reconciler {
     pub guests_heard_since: Option<Timestamp>,
     /// Who asks for passes.
     pub bell: Bell,
+    /// What passes tell the metrics.
+    pub meter: Meter,
     /// Who wants to know.
     pub worlds: watch::Sender<Arc<World>>,
 }
@@ -150,6 +153,7 @@ impl Reconciler {
             .send_if_modified(|soon| std::mem::replace(soon, plan.list_soon) != plan.list_soon);
         let rescan = scan.rescan_in.map(|wait| seen.now + wait);
         let wake = [plan.next_wake, rescan].into_iter().flatten().min();
+        self.meter.read(&seen.ledger, &seen.observed, &plan);
         self.publish(fleet, seen, plan);
         Ok(wake)
     }

@@ -1,9 +1,17 @@
 //! End to end: each file tells one story against real processes.
 #![allow(clippy::unwrap_used)]
+// A seed to repeat a failure with, and why a test had nothing to do here.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod bad_input;
 mod batch;
+mod crash;
 mod dry_run;
+mod foreign;
 mod git_checkout;
+mod jobs;
+mod kept;
 mod life;
 mod persona;
+mod secrets;
 mod shutdown;

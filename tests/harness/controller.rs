@@ -9,7 +9,7 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::{Project, Sim, binary, eventually, sim::TOKEN};
+use crate::{Project, Ran, Sim, binary, eventually, sim::TOKEN};
 
 /// A running controller; killed on drop.
 #[derive(Debug)]
@@ -21,42 +21,70 @@ impl Controller {
     /// Starts one and waits until its socket answers.
     #[must_use]
     pub fn start(project: &Project, sim: &Sim, args: &[&str]) -> Self {
-        let mut controller = Self::spawn(project, sim, args);
+        Self::spawn(project, sim, args).answering(project)
+    }
+
+    /// Waits until its socket answers.
+    #[must_use]
+    pub fn answering(mut self, project: &Project) -> Self {
         let socket = project.socket();
         eventually("the controller's socket answers", || {
-            if let Some(status) = controller.child.try_wait().unwrap() {
+            if let Some(status) = self.child.try_wait().unwrap() {
                 panic!("the controller ended: {status}\n{}", project.log_tail());
             }
             std::os::unix::net::UnixStream::connect(&socket).ok()
         });
-        controller
+        self
     }
 
     /// Starts one.
     #[must_use]
     pub fn spawn(project: &Project, sim: &Sim, args: &[&str]) -> Self {
+        Self::from(Self::command(project, sim).args(args))
+    }
+
+    /// The command line of one, not started yet.
+    #[must_use]
+    pub fn command(project: &Project, sim: &Sim) -> Command {
+        let mut command = Command::new(binary("clf-orchestrator"));
+        command.args(["run", "--project"]).arg(project.path());
+        Self::place(&mut command, project, sim);
+        command
+    }
+
+    /// Tells a command of `clf-orchestrator` where everything is.
+    fn place(command: &mut Command, project: &Project, sim: &Sim) {
+        command
+            .args(["--guest-listen", &project.guest_listen(), "--secrets-dir"])
+            .arg(project.secrets())
+            .arg("--specs")
+            .arg(format!("{}:operator", project.specs().display()));
+        if !project.socket().starts_with(project.path()) {
+            command.arg("--socket").arg(project.socket());
+        }
+        Self::place_env(command, project, sim);
+    }
+
+    /// The environment of a controller, and its outputs.
+    pub fn place_env(command: &mut Command, project: &Project, sim: &Sim) {
         let log = fs::OpenOptions::new()
             .create(true)
             .append(true)
             .open(project.log())
             .unwrap();
-        let child = Command::new(binary("clf-orchestrator"))
-            .args(["run", "--project"])
-            .arg(project.path())
-            .args(["--guest-listen", &project.guest_listen(), "--secrets-dir"])
-            .arg(project.secrets())
-            .arg("--specs")
-            .arg(format!("{}:operator", project.specs().display()))
-            .args(args)
+        command
             .env("HCLOUD_TOKEN", TOKEN)
             .env("HCLOUD_ENDPOINT", sim.url())
             .env("RUST_LOG", "trace,h2=info,hyper=trace")
             .env_remove("CLF_SOCKET_PATH")
             .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        Self { child }
+            .stderr(log);
+    }
+
+    /// Runs a command that is expected to end, and says how.
+    #[must_use]
+    pub fn refused(command: &mut Command) -> Ran {
+        command.stderr(Stdio::piped()).output().unwrap().into()
     }
 
     /// The process id.
@@ -81,6 +109,13 @@ impl Controller {
         .unwrap();
         let status = self.child.wait().unwrap();
         (status, began.elapsed().as_secs_f64())
+    }
+}
+
+impl From<&mut Command> for Controller {
+    fn from(command: &mut Command) -> Self {
+        let child = command.spawn().unwrap();
+        Self { child }
     }
 }
 

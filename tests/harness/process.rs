@@ -113,5 +113,9 @@ pub fn command(project: &Project, program: &str, args: &[&str]) -> Command {
         .current_dir(project.path())
         .env_remove("CLF_SOCKET_PATH")
         .env("NO_COLOR", "1");
+    // Where it would look anyway needs no telling.
+    if !project.socket().starts_with(project.path()) {
+        command.env("CLF_SOCKET_PATH", project.socket());
+    }
     command
 }

@@ -52,6 +52,7 @@ pub struct Project {
     /// Tells this project's guest API from those of the tests beside it.
     number: u8,
     socket: Socket,
+    socket_path: PathBuf,
 }
 
 static PROJECTS: AtomicU8 = AtomicU8::new(1);
@@ -72,8 +73,10 @@ impl Project {
             .disable_cleanup(std::env::var_os("E2E_KEEP").is_some())
             .tempdir()
             .unwrap();
+        let socket_path = dir.path().join("project").join(SOCKET);
         let project = Self {
-            socket: Socket::new(&dir.path().join("project").join(SOCKET)),
+            socket: Socket::new(&socket_path),
+            socket_path,
             dir,
             number: PROJECTS.fetch_add(1, Ordering::Relaxed),
         };
@@ -117,6 +120,16 @@ impl Project {
         project
     }
 
+    /// The same, with its socket where other users of this machine can get at it, as on a host.
+    #[must_use]
+    pub fn with_open_socket() -> Self {
+        let mut project = Self::new();
+        fs::set_permissions(project.around(), fs::Permissions::from_mode(0o711)).unwrap();
+        project.socket_path = project.around().join("orchestrator.sock");
+        project.socket = Socket::new(&project.socket_path);
+        project
+    }
+
     /// Changes the fleet's configuration.
     pub fn configure(&self, change: impl FnOnce(&mut Value)) {
         let path = self.path().join("fleet/clawdlets.json");
@@ -148,7 +161,7 @@ impl Project {
     /// The controller's socket.
     #[must_use]
     pub fn socket(&self) -> PathBuf {
-        self.path().join(SOCKET)
+        self.socket_path.clone()
     }
 
     /// The controller's log, of all its lives.
@@ -232,6 +245,12 @@ impl Project {
             (200, status) => Some(status),
             _ => None,
         }
+    }
+
+    /// What the socket answers to a GET.
+    #[must_use]
+    pub fn get(&self, path: &str) -> Option<(u16, Value)> {
+        self.socket.call("GET", path, None)
     }
 
     /// What the controller says of all cattle.

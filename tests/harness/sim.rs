@@ -2,6 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader},
+    path::PathBuf,
     process::{Child, Command, Stdio},
 };
 
@@ -17,8 +18,10 @@ pub const TOKEN: &str = "e2e-cloud-token-0123456789abcdef";
 pub struct SimOptions {
     /// Further arguments.
     pub args: Vec<String>,
-    /// Whether servers have guests.
+    /// Servers are only entries in the API.
     pub without_guests: bool,
+    /// Instead of `clf-cattle`.
+    pub guest_command: Option<PathBuf>,
 }
 
 /// A running simulator; killed on drop, with its guests.
@@ -39,7 +42,8 @@ impl Sim {
         command.args(["--create-ms", "50", "--boot-ms", "50", "--delete-ms", "50"]);
         if !options.without_guests {
             command.args(["--guests", "process", "--guest-command"]);
-            command.arg(binary("clf-cattle"));
+            let guest = options.guest_command.clone();
+            command.arg(guest.unwrap_or_else(|| binary("clf-cattle")));
             command.arg("--guest-runners").arg(project.runners());
             command.arg("--guest-root").arg(project.guests());
         }

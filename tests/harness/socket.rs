@@ -35,6 +35,9 @@ impl Socket {
         let reply = request.send().ok()?;
         let status = reply.status().as_u16();
         let text = reply.text().ok()?;
-        Some((status, serde_json::from_str(&text).unwrap_or(Value::Null)))
+        Some((
+            status,
+            serde_json::from_str(&text).unwrap_or(Value::String(text)),
+        ))
     }
 }

@@ -14,6 +14,9 @@ pub(super) struct LiveTable {
     phases: BTreeMap<String, Phase>,
 }
 
+/// Above the rows; see [`row`].
+const HEADER: &str = "NAME           PHASE         SERVER       WHY";
+
 enum Mode {
     Silent,
     Lines,
@@ -52,16 +55,14 @@ impl LiveTable {
                     let _ = writeln!(std::io::stdout(), "{line}");
                 }
                 Mode::Table { bars, rows } => {
-                    let bar = rows.entry(item.name.clone()).or_insert_with(|| {
-                        let bar = bars.add(ProgressBar::new_spinner());
-                        bar.set_style(
-                            ProgressStyle::with_template("{msg}")
-                                .expect("the template is constant"),
-                        );
-                        bar
-                    });
-                    bar.set_message(line);
-                    bar.tick();
+                    for (name, line) in [
+                        (String::new(), HEADER.to_owned()),
+                        (item.name.clone(), line),
+                    ] {
+                        let bar = rows.entry(name).or_insert_with(|| add_line(bars));
+                        bar.set_message(line);
+                        bar.tick();
+                    }
                 }
             }
         }
@@ -75,6 +76,13 @@ impl LiveTable {
             }
         }
     }
+}
+
+fn add_line(bars: &MultiProgress) -> ProgressBar {
+    let style = ProgressStyle::with_template("{msg}").expect("the template is constant");
+    let bar = bars.add(ProgressBar::new_spinner());
+    bar.set_style(style);
+    bar
 }
 
 fn row(item: &CattleStatus) -> String {

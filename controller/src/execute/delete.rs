@@ -31,11 +31,11 @@ impl Executor {
             }
             Ok(Deleted::Accepted { action: None }) => {
                 tracing::info!(%run, %server, "the delete was accepted; what follows it was not said");
-                let retry_at = needs.clock.now() + RETRY;
+                let now = needs.clock.now();
                 let message =
                     "its delete was accepted, but no action was named that could be followed";
                 self.tell(run, move |run, _| {
-                    lifecycle::delete_failed(run, message, retry_at)
+                    lifecycle::delete_failed(run, message, RETRY, now)
                 })
                 .await;
             }
@@ -50,11 +50,11 @@ impl Executor {
             }
             Err(error) => {
                 let wait = error.retry_in().unwrap_or(RETRY);
-                let retry_at = needs.clock.now() + wait;
+                let now = needs.clock.now();
                 let message = error.to_string();
                 tracing::warn!(%run, %server, error = %crate::report(&error), "the delete failed");
                 self.tell(run, move |run, _| {
-                    lifecycle::delete_failed(run, &message, retry_at)
+                    lifecycle::delete_failed(run, &message, wait, now)
                 })
                 .await;
             }

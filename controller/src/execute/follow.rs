@@ -120,7 +120,7 @@ impl DeleteFollower {
                     let message = format!("the delete ended in `{code}`");
                     self.executor
                         .tell(pending.run, move |run, _| {
-                            lifecycle::delete_failed(run, &message, now)
+                            lifecycle::delete_failed(run, &message, Duration::ZERO, now)
                         })
                         .await;
                 }

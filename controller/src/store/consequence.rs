@@ -7,14 +7,16 @@ use cattle_schemas::Timestamp;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Before {
     attempt: u32,
-    live: bool,
+    may_speak: bool,
+    refused: bool,
 }
 
 impl Before {
     pub(super) fn of(run: &Run) -> Self {
         Self {
             attempt: run.attempt,
-            live: run.is_live(),
+            may_speak: run.may_speak(),
+            refused: run.is_refused(),
         }
     }
 }
@@ -24,7 +26,10 @@ impl Before {
 pub(super) struct Consequence {
     /// A server is asked for: counts towards `createsPerHour`.
     pub(super) create: Option<Timestamp>,
-    /// The run ended: its tokens are void from here on.
+    /// It is certain that no server came of what was asked for: it counts no more. A spec whose
+    /// creates are refused again and again must not use up what the others may create.
+    pub(super) forget_creates: bool,
+    /// The run ended, or its server is no longer kept after that: its tokens are void from here on.
     pub(super) void_tokens: bool,
 }
 
@@ -33,6 +38,7 @@ pub(super) fn of_insert(run: &Run) -> Consequence {
     let asked_for = run.create == CreateState::Intended;
     Consequence {
         create: asked_for.then_some(run.posted_at),
+        forget_creates: false,
         void_tokens: false,
     }
 }
@@ -41,7 +47,8 @@ pub(super) fn of_insert(run: &Run) -> Consequence {
 pub(super) fn of_edit(before: Before, run: &Run) -> Consequence {
     Consequence {
         create: (run.attempt > before.attempt).then_some(run.posted_at),
-        void_tokens: before.live && !run.is_live(),
+        forget_creates: !before.refused && run.is_refused(),
+        void_tokens: before.may_speak && !run.may_speak(),
     }
 }
 

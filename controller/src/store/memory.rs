@@ -37,7 +37,7 @@ struct State {
     tokens: BTreeMap<[u8; 32], TokenRecord>,
     events: Vec<Arc<Event>>,
     last_event: u64,
-    creates: Vec<Timestamp>,
+    creates: Vec<(RunId, Timestamp)>,
     jobs: BTreeMap<String, Job>,
     replies: BTreeMap<(String, String), (IdempotentReply, Timestamp)>,
     socket_specs: BTreeMap<CattleName, SocketSpec>,
@@ -139,7 +139,10 @@ impl State {
     }
 
     fn follow(&mut self, run: RunId, consequence: Consequence) {
-        self.creates.extend(consequence.create);
+        self.creates.extend(consequence.create.map(|at| (run, at)));
+        if consequence.forget_creates {
+            self.creates.retain(|(of, _)| *of != run);
+        }
         if consequence.void_tokens {
             self.void_tokens(run, None);
         }
@@ -194,7 +197,7 @@ impl State {
         ledger.creates_last_hour = self
             .creates
             .iter()
-            .copied()
+            .map(|(_, at)| *at)
             .filter(|at| *at >= creates_since)
             .collect();
         ledger.creates_last_hour.sort_unstable();
@@ -277,7 +280,7 @@ impl Store for MemoryStore {
             .into_iter()
             .map(|edit| state.apply(edit, now, &mut told))
             .collect();
-        state.creates.retain(|at| *at >= now - CREATES_KEPT);
+        state.creates.retain(|(_, at)| *at >= now - CREATES_KEPT);
         self.publish(told);
         ready(applied)
     }

@@ -34,6 +34,10 @@ pub const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// The longest wait between attempts whose replies are lost.
 const MAX_LOST_AGAIN: Duration = Duration::from_secs(60);
 
+/// The longest that repeated failures alone keep a delete waiting: its server bills, but fifty of
+/// them must not spend the rate limit while Hetzner is down.
+pub const MAX_DELETE_AGAIN: Duration = Duration::from_secs(60);
+
 /// The reaper leaves this much to a controller that is alive and hands over.
 pub const REAPER_GRACE: Duration = Duration::from_secs(120);
 

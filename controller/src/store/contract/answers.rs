@@ -5,7 +5,10 @@ use cattle_core::{
     ledger::CreateState,
     lifecycle,
 };
-use cattle_schemas::{job::JobState, status::EndReason};
+use cattle_schemas::{
+    job::JobState,
+    status::{EndReason, PendingReason},
+};
 
 use super::{
     super::{
@@ -20,6 +23,7 @@ contract!(
     a_plan_gets_what_is_not_settled_and_the_latest_of_each_wanted_name,
     a_plan_gets_wanted_live_and_open_assignments,
     creates_are_counted_once_for_each_attempt,
+    a_create_that_was_refused_for_certain_counts_no_more,
     runs_are_filtered_newest_first,
     jobs_page_newest_first,
     the_first_reply_to_a_key_is_remembered,
@@ -154,6 +158,24 @@ async fn creates_are_counted_once_for_each_attempt<S: Store>(store: &S) {
     assert_eq!(count(after(-1)).await, 2);
     assert_eq!(count(after(1)).await, 1);
     assert_eq!(count(after(61)).await, 0);
+}
+
+async fn a_create_that_was_refused_for_certain_counts_no_more<S: Store>(store: &S) {
+    let refused = |id| {
+        edit(run_id(id), |run| {
+            lifecycle::refuse_create(run, PendingReason::Config, "no such image", None, start())
+        })
+    };
+    applied(store, vec![insert(run("rex", 1)), insert(run("max", 2))]).await;
+    applied(store, vec![refused(1)]).await;
+    let ledger = store.ledger(vec![], after(-1)).await.unwrap();
+    assert_eq!(ledger.creates_last_hour.len(), 1, "max's alone");
+    // While the reply to an earlier attempt is missing, a server may come of it.
+    let retry = edit(run_id(2), |run| lifecycle::retry(run, MAX_TTL, after(5)));
+    applied(store, vec![retry]).await;
+    applied(store, vec![refused(2)]).await;
+    let ledger = store.ledger(vec![], after(-1)).await.unwrap();
+    assert_eq!(ledger.creates_last_hour.len(), 2);
 }
 
 async fn runs_are_filtered_newest_first<S: Store>(store: &S) {

@@ -155,6 +155,13 @@ async fn follow(
             .await
             .map_err(database(OPERATION))?;
     }
+    if consequence.forget_creates {
+        sqlx::query("DELETE FROM creates WHERE run = ?")
+            .bind(run.to_string())
+            .execute(&mut *on)
+            .await
+            .map_err(database(OPERATION))?;
+    }
     if consequence.void_tokens {
         void_tokens(on, run, None).await?;
     }

@@ -229,7 +229,7 @@ impl Model {
             }
             Fate::Crash => {}
             Fate::ReplyLost | Fate::Lost | Fate::Refused | Fate::Slow => {
-                let _ = lifecycle::delete_failed(record, "failed", now + secs(5));
+                let _ = lifecycle::delete_failed(record, "failed", secs(5), now);
             }
         }
     }

@@ -1,0 +1,74 @@
+//! What a pass tells the metrics: runs by phase, what waits and why, ends by reason.
+//!
+//! Names and label values are stable; they are the words of the status.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cattle_core::{
+    action::Plan,
+    ledger::Ledger,
+    lifecycle::phase_of,
+    names::{RunId, ServerId},
+    observed::{Observed, ObservedServer},
+};
+use cattle_schemas::status::{EndReason, PendingReason, Phase};
+
+/// Counts across passes.
+#[derive(Debug, Default)]
+pub struct Meter {
+    /// Ended runs that were counted and are still in the ledger's view; `None` before the first
+    /// pass, whose ended runs are an earlier process's.
+    counted: Option<BTreeSet<RunId>>,
+}
+
+impl Meter {
+    /// Reads one pass.
+    pub fn read(&mut self, ledger: &Ledger, observed: &Observed, plan: &Plan) {
+        let servers: BTreeMap<ServerId, &ObservedServer> = observed
+            .servers
+            .iter()
+            .map(|server| (server.id, server))
+            .collect();
+        let phases = ledger.runs.values().filter(|run| run.holds_slot());
+        let phases = tally(phases.map(|run| {
+            let server = run.server.as_ref().and_then(|known| servers.get(&known.id));
+            phase_of(run, server.copied())
+        }));
+        for phase in Phase::ALL {
+            let runs = phases.get(phase).copied().unwrap_or(0);
+            metrics::gauge!("cattle_runs", "phase" => phase.as_str()).set(f64::from(runs));
+        }
+        let waits = tally(plan.waiting.iter().map(|waiting| waiting.reason));
+        for reason in PendingReason::ALL {
+            let cattle = waits.get(reason).copied().unwrap_or(0);
+            metrics::gauge!("cattle_waiting", "reason" => reason.as_str()).set(f64::from(cattle));
+        }
+        let listed = u32::try_from(observed.servers.len()).unwrap_or(u32::MAX);
+        metrics::gauge!("cattle_servers").set(f64::from(listed));
+        metrics::counter!("cattle_passes_total").increment(1);
+        self.count_ends(ledger);
+    }
+
+    fn count_ends(&mut self, ledger: &Ledger) {
+        let ended: Vec<(RunId, EndReason)> = ledger
+            .runs
+            .values()
+            .filter_map(|run| Some((run.id, run.ended.as_ref()?.reason)))
+            .collect();
+        if let Some(counted) = &self.counted {
+            for (_, reason) in ended.iter().filter(|(run, _)| !counted.contains(run)) {
+                metrics::counter!("cattle_runs_ended_total", "reason" => reason.as_str())
+                    .increment(1);
+            }
+        }
+        self.counted = Some(ended.into_iter().map(|(run, _)| run).collect());
+    }
+}
+
+fn tally<T: Ord>(items: impl Iterator<Item = T>) -> BTreeMap<T, u32> {
+    let mut tally = BTreeMap::new();
+    for item in items {
+        *tally.entry(item).or_default() += 1;
+    }
+    tally
+}

@@ -1,0 +1,193 @@
+//! Secrets are where they are used and nowhere else: this reads everything and looks.
+
+use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+
+use cattle_tests::{
+    Controller, MODEL_KEY, Project, Sim, SimOptions, TOKEN, binary, eventually, files_beneath,
+};
+use serde_json::{Value, json};
+
+/// Keeps each guest's bootstrap file, which the guest itself removes, then is the guest.
+const GUEST: &str = r#"#!/bin/sh
+cp "$3/run/clawdlets/cattle/bootstrap.json" "@KEPT@/$$.json" && exec "@GUEST@" "$@"
+"#;
+
+fn token(file: &Path) -> String {
+    let value: Value = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
+    let token = value["token"].as_str();
+    token
+        .unwrap_or_else(|| panic!("{}: {value:#}", file.display()))
+        .to_owned()
+}
+
+/// Where a secret is, as it is or in hexadecimal.
+fn finds(bytes: &[u8], secret: &str) -> bool {
+    use std::fmt::Write;
+    let mut hex = String::new();
+    for byte in secret.bytes() {
+        write!(hex, "{byte:02x}").unwrap();
+    }
+    let text = String::from_utf8_lossy(bytes).to_lowercase();
+    text.contains(&secret.to_lowercase()) || text.contains(&hex)
+}
+
+#[test]
+fn no_secret_is_in_user_data_logs_errors_or_the_ledger() {
+    let project = Project::new();
+    let kept = project.around().join("kept");
+    fs::create_dir(&kept).unwrap();
+    let guest = project.around().join("guest.sh");
+    let script = GUEST
+        .replace("@KEPT@", &kept.to_string_lossy())
+        .replace("@GUEST@", &binary("clf-cattle").to_string_lossy());
+    fs::write(&guest, script).unwrap();
+    fs::set_permissions(&guest, fs::Permissions::from_mode(0o700)).unwrap();
+    let sim = Sim::start(
+        &project,
+        &SimOptions {
+            args: vec!["--keep-guests".to_owned()],
+            guest_command: Some(guest),
+            ..SimOptions::default()
+        },
+    );
+    // Errors of every kind, one of which quotes the token as the real API was seen to.
+    for fault in [
+        json!({"match": {"operation": "create_server"},
+            "fault": {"kind": "rate_limited", "leakToken": true}}),
+        json!({"match": {"operation": "create_server"}, "nth": 2, "fault": {"kind": "html"}}),
+        json!({"match": {"operation": "list_servers"}, "fault": {"kind": "text",
+            "body": format!("no luck, {TOKEN}")}}),
+        json!({"match": {"operation": "delete_server"}, "fault": {"kind": "json", "status": 409,
+            "code": "conflict", "message": format!("Bearer {TOKEN}")}}),
+    ] {
+        sim.call("POST", "/_sim/faults", Some(&fault));
+    }
+    let controller = Controller::start(&project, &sim, &[]);
+    project.drop_spec("works", &Project::spec("sleep 300 marker", &[]));
+    project.drop_spec("done", &Project::spec("ok", &[]));
+    project.drop_spec("fails", &Project::spec("fail 7", &[]));
+    project.drop_spec("broken", "spec: [");
+    project.wait_for("works", "/phase", &json!("Running"));
+    project.wait_for("done", "/phase", &json!("Succeeded"));
+    project.wait_for("fails", "/phase", &json!("Failed"));
+
+    let mut secrets = vec![TOKEN.to_owned(), MODEL_KEY.to_owned()];
+    let bootstraps: Vec<String> = files_beneath(&kept)
+        .iter()
+        .map(|file| token(file))
+        .collect();
+    assert_eq!(bootstraps.len(), 3);
+    secrets.extend(bootstraps.iter().cloned());
+    let server = sim.servers_of("works").remove(0);
+    let root = project.guests().join(server["id"].to_string());
+    let session = token(&root.join("run/clawdlets/cattle/session.json"));
+    secrets.push(session.clone());
+    assert!(
+        secrets.iter().all(|secret| secret.len() >= 20),
+        "short enough to be found anywhere"
+    );
+
+    // What a person or a bot gets to see.
+    let mut places: Vec<(String, Vec<u8>)> = Vec::new();
+    for args in [
+        &["list", "-o", "json"][..],
+        &["list", "-o", "wide"],
+        &["describe", "works", "-o", "json"],
+        &["describe", "fails"],
+        &["describe", "broken"],
+        &["events", "-o", "json"],
+        &["logs", "fails"],
+        &["result", "done"],
+        &["plan", "-o", "json"],
+        &["rerun", "works"],
+        &["destroy", "no-such"],
+        &[
+            "spawn",
+            "--persona",
+            "rex",
+            "--message",
+            "x",
+            "--model",
+            "openai/none",
+        ],
+    ] {
+        let mut all = vec!["cattle"];
+        all.extend(args);
+        let ran = project.clawdlets(&all);
+        places.push((format!("{args:?}"), format!("{ran:?}").into_bytes()));
+    }
+    for path in [
+        "/v1/limits",
+        "/metrics",
+        "/readyz",
+        "/v1/openapi.json",
+        "/v1/jobs",
+    ] {
+        places.push((
+            path.to_owned(),
+            format!("{:?}", project.get(path)).into_bytes(),
+        ));
+    }
+    drop(controller);
+    // What is on disk, and what Hetzner was told.
+    for file in files_beneath(&project.state()) {
+        places.push((file.display().to_string(), fs::read(&file).unwrap()));
+    }
+    places.push((
+        "controller.log".to_owned(),
+        fs::read(project.log()).unwrap(),
+    ));
+    let told = sim.call("GET", "/_sim/calls", None);
+    for fault in 1..=4 {
+        let calls = told["calls"].as_array().unwrap();
+        let struck = calls.iter().any(|call| call["fault"] == fault);
+        assert!(struck, "fault {fault} met no call");
+    }
+    places.push(("calls".to_owned(), told.to_string().into_bytes()));
+    // A guest's disk is its unpacked user_data and what it wrote itself.
+    for file in files_beneath(&project.guests()) {
+        if !file.ends_with("run/clawdlets/cattle/session.json") {
+            places.push((file.display().to_string(), fs::read(&file).unwrap()));
+        }
+    }
+    for server in sim.living().iter().chain(&sim.deleted()) {
+        // The one secret that user_data carries: it is spent within the minute.
+        let mut text = server.to_string();
+        for bootstrap in &bootstraps {
+            text = text.replace(bootstrap, "");
+        }
+        places.push((format!("server {}", server["name"]), text.into_bytes()));
+    }
+
+    let mut leaks = Vec::new();
+    for (place, bytes) in &places {
+        for (number, secret) in secrets.iter().enumerate() {
+            if finds(bytes, secret) {
+                leaks.push(format!("secret {number} is in {place}"));
+            }
+        }
+    }
+    assert_eq!(leaks, [""; 0]);
+    // That the search would find something there.
+    for (place, known) in [
+        ("state.sqlite", "works"),
+        ("controller.log", "works"),
+        ("task.json", "marker"),
+    ] {
+        assert!(
+            places
+                .iter()
+                .any(|(name, bytes)| name.contains(place) && finds(bytes, known)),
+            "{known} is not in {place}"
+        );
+    }
+    let user_data = server["user_data"].as_str().unwrap();
+    assert!(
+        bootstraps
+            .iter()
+            .any(|bootstrap| user_data.contains(bootstrap))
+    );
+    eventually("the session's guest goes on", || {
+        (token(&root.join("run/clawdlets/cattle/session.json")) == session).then_some(())
+    });
+}
