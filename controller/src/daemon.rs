@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::Context;
 use metrics_exporter_prometheus::PrometheusHandle;
-use tokio::{net::TcpListener, sync::watch};
+use tokio::{net::TcpListener, sync::watch, time::MissedTickBehavior};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -46,6 +46,10 @@ const PRICES_RETRY: Duration = Duration::from_secs(60);
 
 /// How often what is past its retention is forgotten.
 const FORGET_EVERY: Duration = Duration::from_secs(3_600);
+
+/// How often the room for the ledger is looked at: a full disk must not stop ends and deletes for
+/// longer than this, whatever filled it.
+const ROOM_EVERY: Duration = Duration::from_secs(60);
 
 /// A running controller.
 pub struct Daemon {
@@ -250,11 +254,20 @@ struct Housekeeping {
 
 impl Housekeeping {
     async fn run(self, stop: CancellationToken) {
+        let mut forget = tokio::time::interval(FORGET_EVERY);
+        let mut room = tokio::time::interval(ROOM_EVERY);
+        for interval in [&mut forget, &mut room] {
+            interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        }
         loop {
-            self.forget().await;
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = tokio::time::sleep(FORGET_EVERY) => {}
+                _ = forget.tick() => self.forget().await,
+                _ = room.tick() => {
+                    if let Err(error) = self.logs.keep_room(self.store.as_ref()).await {
+                        tracing::error!(error = %crate::report(&error), "could not make room for the ledger");
+                    }
+                }
             }
         }
     }

@@ -15,7 +15,7 @@ use crate::{
     ledger::{Ledger, Run},
     lifecycle::deadlines,
     names::{CattleName, RunId, ServerId, SpecHash},
-    observed::{Observed, ObservedServer},
+    observed::{Observed, ObservedServer, ServerState},
 };
 
 /// What the plan was made from.
@@ -294,6 +294,15 @@ impl<'a> Tally<'a> {
 
     fn may_release(&self, id: RunId) -> Verdict {
         let run = self.run(id)?;
+        let bound = run.server.as_ref().map(|server| server.id);
+        let off = self.listed.values().any(|server| {
+            let its = bound.map_or(server.labels.run == Some(id), |bound| bound == server.id);
+            its && server.status == ServerState::Off
+        });
+        if off {
+            // Nobody looks at a machine that is off, and it bills.
+            return Ok(());
+        }
         self.ends_allowed()?;
         self.is_removed(run).or_else(|_| self.is_changed(run))
     }

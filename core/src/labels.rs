@@ -27,6 +27,8 @@ pub const MAX_LABELS: usize = 32;
 pub const FOREIGN_MARK: &str = "apricote.de/created-by";
 /// The prefix of a spec's labels.
 pub const SPEC_PREFIX: &str = "spec.";
+/// What that prefix leaves of [`MAX_LABEL`] to a spec's own keys.
+const MAX_SPEC_KEY: usize = MAX_LABEL - SPEC_PREFIX.len();
 
 /// Latest instant read from a label, 9999-12-31: arithmetic on it must not overflow.
 const MAX_UNIX: i64 = 253_402_300_799;
@@ -368,9 +370,14 @@ pub fn slug(text: &str) -> String {
 pub enum LabelError {
     /// Characters, ends or length of a key.
     #[error(
-        "`{0}` is not a label key: 1 to 63 of A-Z, a-z, 0-9, `.`, `_`, `-`, first and last alphanumeric"
+        "`{text}` is not a label key: 1 to {max} of A-Z, a-z, 0-9, `.`, `_`, `-`, first and last alphanumeric"
     )]
-    Key(String),
+    Key {
+        /// As it was written, cut.
+        text: String,
+        /// How long it may be here: a spec's keys get a prefix.
+        max: usize,
+    },
     /// Characters, ends or length of a value.
     #[error(
         "`{0}` is not a label value: at most 63 of A-Z, a-z, 0-9, `.`, `_`, `-`, first and last alphanumeric"
@@ -392,6 +399,13 @@ const MAX_SHOWN: usize = 80;
 
 fn shown(text: &str) -> String {
     text.chars().take(MAX_SHOWN).collect()
+}
+
+fn key_error(name: &str, max: usize) -> LabelError {
+    LabelError::Key {
+        text: shown(name),
+        max,
+    }
 }
 
 fn is_segment(text: &str) -> bool {
@@ -426,8 +440,8 @@ pub fn check_value(text: &str) -> Result<(), LabelError> {
 /// A reserved or malformed key, or a malformed value.
 pub fn check_spec_label(name: &str, value: &str) -> Result<(), LabelError> {
     check_reserved(name)?;
-    if !is_segment(name) || SPEC_PREFIX.len() + name.len() > MAX_LABEL {
-        return Err(LabelError::Key(shown(name)));
+    if !is_segment(name) || name.len() > MAX_SPEC_KEY {
+        return Err(key_error(name, MAX_SPEC_KEY));
     }
     check_value(value)
 }
@@ -444,10 +458,10 @@ pub fn check_fleet_label(name: &str, value: &str) -> Result<(), LabelError> {
     let segment = match name.split_once('/') {
         None => name,
         Some((prefix, rest)) if prefix.len() <= MAX_KEY_PREFIX && is_dns(prefix) => rest,
-        Some(_) => return Err(LabelError::Key(shown(name))),
+        Some(_) => return Err(key_error(name, MAX_LABEL)),
     };
     if !is_segment(segment) {
-        return Err(LabelError::Key(shown(name)));
+        return Err(key_error(name, MAX_LABEL));
     }
     check_value(value)
 }

@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, time::Duration};
 use cattle_schemas::{
     Timestamp,
     guest::Outcome,
+    spec_file::OnFailure,
     status::{EndReason, PendingReason},
 };
 use serde::{Deserialize, Serialize};
@@ -148,7 +149,7 @@ pub struct RunSpec {
     /// `false` keeps the VM until its TTL after the task.
     pub auto_shutdown: bool,
     /// What happens to the VM of a failed task. Follows the spec file.
-    pub on_failure: cattle_schemas::spec_file::OnFailure,
+    pub on_failure: OnFailure,
     /// Time to live. Follows the spec file.
     pub ttl: Duration,
     /// The spec's labels. Follow the spec file.
@@ -234,6 +235,42 @@ impl Run {
     #[must_use]
     pub fn is_refused(&self) -> bool {
         self.create == CreateState::Refused && self.server.is_none()
+    }
+
+    /// Until when its server is to be kept on, by what its guest handed over and by its spec; `None`
+    /// when the server goes with the run. What the plan ends the run with, and what its guest is
+    /// told, so that it does not power off what is to be looked at.
+    #[must_use]
+    pub fn hold_until(&self) -> Option<Timestamp> {
+        let outcome = self.outcome.as_ref()?;
+        if self.stop.is_some() {
+            // It was cut short, whatever its runner made of that.
+            return None;
+        }
+        match self.spec.on_failure {
+            _ if !self.spec.auto_shutdown => Some(self.expires_at),
+            OnFailure::Hold(hold) if !outcome.succeeded() => {
+                let since = self.outcome_at.unwrap_or(self.posted_at);
+                Some(self.expires_at.min(since + hold.as_std()))
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether its guest is to stay on at this moment although its task is over.
+    #[must_use]
+    pub fn guest_stays(&self, now: Timestamp) -> bool {
+        match self.ended {
+            Some(_) => self.is_kept(now),
+            None => self.hold_until().is_some_and(|until| now < until),
+        }
+    }
+
+    /// Whether its guest's tokens are good for anything: while it lives, and then while its server is
+    /// kept and has not been let go.
+    #[must_use]
+    pub fn may_speak(&self) -> bool {
+        self.is_live() || (self.gone_at.is_none() && self.kept_until().is_some())
     }
 
     /// Over, its server kept on for a look at this moment.

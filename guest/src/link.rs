@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::time::Duration;
 
-use cattle_schemas::guest::{HEARTBEAT_SECONDS, Outcome, Report, ReportKind, ReportReply};
+use cattle_schemas::guest::{Outcome, Report, ReportKind, ReportReply};
 use chrono::Utc;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -15,7 +15,7 @@ use crate::client::{CallError, Client, instant_of, until};
 use crate::heartbeat::{Heartbeat, TTL_GRACE};
 use crate::layout::Layout;
 use crate::log::{self, Progress};
-use crate::run::{Ending, RunError, SHUTDOWN_GRACE, Shutdown, requested};
+use crate::run::{Ending, Pace, RunError, SHUTDOWN_GRACE, Shutdown, requested};
 use crate::state::{self, Session};
 
 /// How long the result waits for the log, when nothing presses.
@@ -89,7 +89,8 @@ impl<'a> Link<'a> {
             .await
     }
 
-    /// Hands over the rest of the log, then the outcome; whether the controller has the latter.
+    /// Hands over the rest of the log, then the outcome, and stays on where the controller wants
+    /// that; whether the controller has the outcome.
     pub(crate) async fn finish(
         &self,
         over: Over,
@@ -121,7 +122,20 @@ impl<'a> Link<'a> {
             }
             self.report(&report, deadline).await
         };
-        self.conclude(hand_over, deadline, shutdown).await
+        let Some(reply) = self.conclude(hand_over, deadline, shutdown).await else {
+            return false;
+        };
+        if reply.stay {
+            // The session stays on disk meanwhile: a guest that is restarted hands over once more,
+            // and is told to stay once more.
+            info!("staying on until told otherwise or the TTL ends");
+            tokio::select! {
+                word = heartbeat.not_going_on() => info!(?word, "going"),
+                () = requested(shutdown) => return true,
+            }
+        }
+        forget_session(self.layout);
+        true
     }
 
     /// Waits for `hand_over` until `deadline`, or the grace period of a shutdown.
@@ -130,24 +144,23 @@ impl<'a> Link<'a> {
         hand_over: impl Future<Output = Result<ReportReply, CallError>>,
         deadline: Instant,
         shutdown: &Shutdown,
-    ) -> bool {
+    ) -> Option<ReportReply> {
         let cut = async {
             requested(shutdown).await;
             tokio::time::sleep(SHUTDOWN_GRACE).await;
         };
         tokio::select! {
             reply = timeout_at(deadline, hand_over) => match reply {
-                Ok(Ok(_)) => {
+                Ok(Ok(reply)) => {
                     info!("handed over");
-                    forget_session(self.layout);
-                    return true;
+                    return Some(reply);
                 }
                 Ok(Err(error)) => warn!(error = &error as &dyn std::error::Error, "not handed over"),
                 Err(_) => warn!("not handed over in time"),
             },
             () = cut => warn!("not handed over before the shutdown"),
         }
-        false
+        None
     }
 
     /// Reports a failure of a run whose runner is not, or no more, ours. What there is of its log
@@ -155,6 +168,7 @@ impl<'a> Link<'a> {
     pub(crate) async fn hand_over_failure(
         &self,
         message: &str,
+        pace: Pace,
         shutdown: &Shutdown,
     ) -> Result<Ending, RunError> {
         let mut over = Over::not_started(message.to_owned(), When::Unhurried);
@@ -177,7 +191,7 @@ impl<'a> Link<'a> {
         let heartbeat = Heartbeat::start(
             self.client.clone(),
             self.session.token.clone(),
-            Duration::from_secs(HEARTBEAT_SECONDS),
+            pace.heartbeat,
             self.session.expires_at,
         );
         Ok(Ending {

@@ -2,9 +2,9 @@
 //!
 //! What is not in order is no reason to fall silent: it is the outcome's message.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 
+use cattle_schemas::guest::EnvReply;
 use cattle_schemas::runners::Runner;
 use chrono::Utc;
 use tracing::info;
@@ -12,7 +12,7 @@ use tracing::info;
 use crate::client::{CallError, instant_of, until};
 use crate::input;
 use crate::link::Link;
-use crate::persona;
+use crate::persona::{self, PersonaError};
 use crate::runner::{self, RunnerEnv};
 
 /// All that the runner needs, checked before the controller is told that we are ready.
@@ -22,15 +22,26 @@ pub(crate) struct Prepared {
     pub(crate) log: File,
 }
 
-/// The error is the outcome's message.
-pub(crate) async fn prepare(
-    link: &Link<'_>,
-    env: BTreeMap<String, String>,
-    model: String,
-    persona_digest: Option<String>,
-) -> Result<Prepared, String> {
+/// Why the runner cannot start: the outcome's message.
+pub(crate) struct Unprepared {
+    pub(crate) message: String,
+    /// The persona is not the one that the env announced: its files changed, and the controller
+    /// restarted in between. The env, asked for again, announces what there is.
+    pub(crate) other_persona: bool,
+}
+
+impl From<String> for Unprepared {
+    fn from(message: String) -> Self {
+        Self {
+            message,
+            other_persona: false,
+        }
+    }
+}
+
+pub(crate) async fn prepare(link: &Link<'_>, reply: EnvReply) -> Result<Prepared, Unprepared> {
     let layout = link.layout;
-    if let Some(digest) = persona_digest {
+    if let Some(digest) = reply.persona_digest {
         let deadline = instant_of(link.session.expires_at, Utc::now());
         let archive = until(deadline, || async {
             match link.client.persona(&link.session.token).await {
@@ -42,13 +53,16 @@ pub(crate) async fn prepare(
         .await
         .and_then(std::convert::identity)
         .map_err(|error| chain(&error))?;
-        persona::install(&archive, &digest, &layout.persona_dir())
-            .map_err(|error| chain(&error))?;
+        let installed = persona::install(&archive, &digest, &layout.persona_dir());
+        installed.map_err(|error| Unprepared {
+            message: chain(&error),
+            other_persona: matches!(error, PersonaError::Digest { .. }),
+        })?;
     }
     let task = input::task(layout).map_err(|error| chain(&error))?;
     let runners = input::runners(layout).map_err(|error| chain(&error))?;
     let runner = runner::choose(&runners, &task.kind).map_err(|error| error.to_string())?;
-    let env = RunnerEnv::new(env, model).map_err(|error| error.to_string())?;
+    let env = RunnerEnv::new(reply.env, reply.model).map_err(|error| error.to_string())?;
     let log = runner::prepare(layout).map_err(|error| error.to_string())?;
     info!(
         task = task.task_id,

@@ -17,7 +17,7 @@ use crate::input::{self, InputError};
 use crate::layout::Layout;
 use crate::link::{Link, Over, When};
 use crate::peer::{self, PeerError};
-use crate::prepare::prepare;
+use crate::prepare::{Prepared, Unprepared, prepare};
 use crate::process;
 use crate::state::{self, Marker, Session};
 use crate::task::run_task;
@@ -100,10 +100,10 @@ pub(crate) async fn run(
             what: "bootstrap file",
             path: layout.bootstrap(),
         })),
-        (Some(marker), None) => ran_before(layout, &marker, shutdown).await,
+        (Some(marker), None) => ran_before(layout, &marker, pace, shutdown).await,
         // A marker of another run is an image's that was made of a used disk.
         (Some(marker), Some(bootstrap)) if marker.forbids(&bootstrap.run) => {
-            ran_before(layout, &marker, shutdown).await
+            ran_before(layout, &marker, pace, shutdown).await
         }
         (_, Some(bootstrap)) => first_time(layout, &bootstrap, pace, shutdown).await,
     }
@@ -114,6 +114,7 @@ pub(crate) async fn run(
 async fn ran_before(
     layout: &Layout,
     marker: &Marker,
+    pace: Pace,
     shutdown: &Shutdown,
 ) -> Result<Ending, RunError> {
     if let Some(runner) = marker.runner {
@@ -125,7 +126,7 @@ async fn ran_before(
         .ok_or_else(|| RunError::RanBefore(marker.run_name().to_owned()))?;
     warn!(run = session.run, "the guest restarted while the task ran");
     let link = Link::new(layout, session)?;
-    link.hand_over_failure("guest restarted while the task ran", shutdown)
+    link.hand_over_failure("guest restarted while the task ran", pace, shutdown)
         .await
 }
 
@@ -159,22 +160,21 @@ async fn first_time(
                 };
                 mark(layout, &Marker::of(bootstrap)).map_err(RunError::State)?;
                 return Link::new(layout, session)?
-                    .hand_over_failure("guest restarted before the runner started", shutdown)
+                    .hand_over_failure("guest restarted before the runner started", pace, shutdown)
                     .await;
             }
             fetched => fetched?,
         },
     };
-    let link = Link::new(layout, session)?;
     let ready = async {
-        let prepared = prepare(&link, reply.env, reply.model, reply.persona_digest).await;
-        (prepared, link.ready().await)
+        let (link, prepared) = prepare_anew(layout, bootstrap, session, reply).await?;
+        let acknowledged = link.ready().await.map_err(RunError::Ready)?;
+        Ok::<_, RunError>((link, prepared, acknowledged))
     };
-    let (prepared, acknowledged) = tokio::select! {
+    let (link, prepared, acknowledged) = tokio::select! {
         () = requested(shutdown) => return Ok(interrupted),
-        ready = ready => ready,
+        ready = ready => ready?,
     };
-    let acknowledged = acknowledged.map_err(RunError::Ready)?;
 
     let marker = Marker::of(bootstrap);
     let marked = mark(layout, &marker);
@@ -190,7 +190,7 @@ async fn first_time(
             "stopped before the runner started: {}",
             stop.reason
         )),
-        (_, Err(message), _) => Some(message.clone()),
+        (_, Err(unprepared), _) => Some(unprepared.message.clone()),
         (Ok(()), Ok(_), None) => None,
     };
     let over = match (not_started, prepared) {
@@ -203,18 +203,41 @@ async fn first_time(
         ),
     };
     let handed_over = link.finish(over, &heartbeat, shutdown).await;
-    if handed_over && !bootstrap.auto_shutdown && !*shutdown.borrow() {
-        info!("the task is over; staying on until told to stop or the TTL ends");
-        tokio::select! {
-            word = heartbeat.not_going_on() => info!(?word, "going"),
-            () = requested(shutdown) => {}
-        }
-    }
     Ok(Ending {
         handed_over,
         // Told to go by the init system: the machine is its business.
         power_off: !*shutdown.borrow(),
     })
+}
+
+/// Prepares; where the persona is not the announced one, once more with what the env says by now.
+/// That may be asked for again, as after a lost reply, until the first report.
+async fn prepare_anew<'a>(
+    layout: &'a Layout,
+    bootstrap: &Bootstrap,
+    session: Session,
+    reply: EnvReply,
+) -> Result<(Link<'a>, Result<Prepared, Unprepared>), RunError> {
+    let link = Link::new(layout, session)?;
+    let prepared = prepare(&link, reply).await;
+    match &prepared {
+        Err(unprepared) if unprepared.other_persona => warn!(unprepared.message, "asking again"),
+        _ => return Ok((link, prepared)),
+    }
+    match fetch_env(layout, bootstrap).await {
+        Ok((session, reply)) => {
+            let link = Link::new(layout, session)?;
+            let prepared = prepare(&link, reply).await;
+            Ok((link, prepared))
+        }
+        Err(error) => {
+            warn!(
+                error = &error as &dyn std::error::Error,
+                "no newer env for the run"
+            );
+            Ok((link, prepared))
+        }
+    }
 }
 
 /// Draws the line between "may be tried again" and "never again". Only then the secrets of the

@@ -163,9 +163,12 @@ pub enum WaitFor {
 pub struct DestroyReply {
     /// Its name.
     pub name: String,
-    /// The run that ends, if one was live.
+    /// The run that ends, if one was live, or whose server was kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<String>,
+    /// That run was over before; its server is no longer kept.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub released: bool,
     /// Whether anything was left to do.
     pub changed: bool,
     /// Whether the spec file was removed (only those the socket wrote are).

@@ -67,13 +67,6 @@ pub struct Bootstrap {
     pub token: String,
     /// When the server is deleted whatever happens.
     pub expires_at: Timestamp,
-    /// `false`: stay on after the task, until the TTL.
-    #[serde(default = "yes")]
-    pub auto_shutdown: bool,
-}
-
-fn yes() -> bool {
-    true
 }
 
 /// Reply of `GET /v1/cattle/env`. Carries secrets: no `Debug`.
@@ -151,6 +144,10 @@ pub struct ReportReply {
     /// Set when the guest must stop its runner, hand over what it has, and power off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop: Option<Stop>,
+    /// After `finished`: stay on, and go on with heartbeats, until told otherwise (410, or `stop`)
+    /// or until the TTL ends. Else the guest powers off.
+    #[serde(default)]
+    pub stay: bool,
     /// When the server is deleted whatever happens.
     pub expires_at: Timestamp,
 }

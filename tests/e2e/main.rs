@@ -10,6 +10,7 @@ mod dry_run;
 mod foreign;
 mod git_checkout;
 mod jobs;
+mod kept;
 mod life;
 mod persona;
 mod secrets;

@@ -14,13 +14,17 @@ fn destroy_says_what_ends_and_what_stays() {
             "name": "ada", "changed": true, "specRemoved": false, "specRemains": "cattle/specs/ada.yaml"
         }))
         .on("DELETE /v1/cattle/eve", json!({"name": "eve", "changed": false, "specRemoved": false}))
+        .on("DELETE /v1/cattle/kit", json!({
+            "name": "kit", "run": RUN, "released": true, "changed": true, "specRemoved": false
+        }))
         .on("DELETE /v1/cattle/bob", Problem::new(ErrorCode::NotFound, "no cattle goes by `bob`"));
-    assert_snapshot!(fake.clawdlets(&["cattle", "destroy", "rex", "ada", "bob", "eve"]), @r"
+    assert_snapshot!(fake.clawdlets(&["cattle", "destroy", "rex", "ada", "bob", "eve", "kit"]), @r"
     exit: 1
     --- stdout ---
     rex: run 01JD3KZ6W8Q4T2N7V5X9Y1B3CD ends, spec removed
     ada: ended before it started, spec stays, ended: cattle/specs/ada.yaml
     eve: nothing to end
+    kit: run 01JD3KZ6W8Q4T2N7V5X9Y1B3CD is no longer kept
     --- stderr ---
     error: no cattle goes by `bob`
     hint: `clawdlets cattle list --all` shows what there is

@@ -170,3 +170,27 @@ fn a_watched_list_is_drawn_again_when_something_happens() {
     child.wait().unwrap();
     assert_eq!(phases, ["Pending", "Running"]);
 }
+
+#[test]
+fn a_watched_list_outlasts_a_restart_of_its_controller() {
+    let fake = Fake::start()
+        .on("GET /v1/cattle", list(&[pending("rex")]))
+        .on("GET /v1/cattle", Reply::Cut)
+        .on("GET /v1/cattle", list(&[running("rex")]))
+        .on(
+            "GET /v1/events",
+            Reply::Events(vec![event(9, "rex", "started", "the task begins")]),
+        );
+    let args = ["cattle", "list", "--watch", "-o", "json", "-q"];
+    let mut child = fake
+        .command(env!("CARGO_BIN_EXE_clawdlets"), &args)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let drawn: Vec<String> = lines.take(2).map(Result::unwrap).collect();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(drawn.len(), 2, "it ended with its controller");
+    assert!(drawn[1].contains("Running"), "{drawn:?}");
+}

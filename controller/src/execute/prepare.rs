@@ -72,7 +72,6 @@ fn user_data(needs: &Needs, run: &Run, token: &SecretString) -> Result<String, S
         controller_stable_id: None,
         token: token.expose_secret().to_owned(),
         expires_at: run.expires_at,
-        auto_shutdown: run.spec.auto_shutdown,
     };
     let known = needs
         .secrets

@@ -66,13 +66,14 @@ pub(super) struct Caller {
     pub(super) peer: IpAddr,
 }
 
-/// Looks up the token. The run is live, and its guest does not call too often; whether the token is
-/// void or spent is for the call to say.
-pub(super) async fn caller(
+/// Looks up the token. The run is `heard`, and its guest does not call too often; whether the token
+/// is void or spent is for the call to say.
+async fn look_up(
     desk: &Desk,
     headers: &HeaderMap,
     peer: Peer,
     kind: TokenKind,
+    heard: impl Fn(&Run) -> bool,
 ) -> Answer<Caller> {
     let peer = peer.0.ip().to_canonical();
     let failed = |detail: &str| {
@@ -90,7 +91,7 @@ pub(super) async fn caller(
     let Some(run) = desk.store.run(token.run).await? else {
         return Err(failed("the token is not valid for this call"));
     };
-    if !run.is_live() {
+    if !heard(&run) {
         return Err(Refusal::gone());
     }
     if !desk.rates.may_call(run.id) {
@@ -103,9 +104,34 @@ pub(super) async fn caller(
     Ok(Caller { token, run, peer })
 }
 
-/// A caller in its session: the token is valid and comes from where its env went.
+/// A caller with the bootstrap token of a live run.
+pub(super) async fn bootstrap(desk: &Desk, headers: &HeaderMap, peer: Peer) -> Answer<Caller> {
+    look_up(desk, headers, peer, TokenKind::Bootstrap, Run::is_live).await
+}
+
+/// A caller in its session: the run lives, the token is valid and comes from where its env went.
 pub(super) async fn session(desk: &Desk, headers: &HeaderMap, peer: Peer) -> Answer<Caller> {
-    let caller = caller(desk, headers, peer, TokenKind::Session).await?;
+    in_session(desk, headers, peer, Run::is_live).await
+}
+
+/// Likewise, or the run is over and its server kept: its guest stays on as long as it is heard.
+pub(super) async fn session_or_kept(
+    desk: &Desk,
+    headers: &HeaderMap,
+    peer: Peer,
+) -> Answer<Caller> {
+    let now = desk.clock.now();
+    let heard = |run: &Run| run.is_live() || run.is_kept(now);
+    in_session(desk, headers, peer, heard).await
+}
+
+async fn in_session(
+    desk: &Desk,
+    headers: &HeaderMap,
+    peer: Peer,
+    heard: impl Fn(&Run) -> bool,
+) -> Answer<Caller> {
+    let caller = look_up(desk, headers, peer, TokenKind::Session, heard).await?;
     if caller.token.voided {
         return Err(Refusal::forbidden(
             "the session token was replaced by a newer one",

@@ -52,7 +52,7 @@ pub(super) async fn get(
     headers: HeaderMap,
 ) -> Answer<Json<EnvReply>> {
     let key = idempotency_key(&headers)?;
-    let caller = auth::caller(&desk, &headers, peer, TokenKind::Bootstrap).await?;
+    let caller = auth::bootstrap(&desk, &headers, peer).await?;
     let span = tracing::info_span!("env", cattle = %caller.run.cattle, run = %caller.run.id);
     hand_out(&desk, caller, key).instrument(span).await
 }

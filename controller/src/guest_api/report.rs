@@ -1,4 +1,7 @@
 //! Reports: the first one starts the task, the last one ends it, and each answer may say stop.
+//!
+//! A run that is over is not heard any more, but where its server is kept: then its guest stays on
+//! as long as its reports are answered. Nothing it says changes anything.
 
 use std::sync::Arc;
 
@@ -36,24 +39,29 @@ pub(super) async fn post(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Answer<Json<ReportReply>> {
-    let caller = auth::session(&desk, &headers, peer).await?;
+    let caller = auth::session_or_kept(&desk, &headers, peer).await?;
     let report = read(&body?)?;
     let span = tracing::info_span!("report", cattle = %caller.run.cattle, run = %caller.run.id);
-    async {
+    hear(&desk, &caller, report).instrument(span).await
+}
+
+async fn hear(desk: &Desk, caller: &Caller, report: Said) -> Answer<Json<ReportReply>> {
+    let mut just_handed_over = false;
+    if caller.run.is_live() {
         match report {
-            Said::Ready => ready(&desk, &caller).await?,
+            Said::Ready => ready(desk, caller).await?,
             Said::Heartbeat => {
                 desk.pulse.beat(caller.run.id, desk.clock.now());
                 return Ok(reply(&caller.run, desk.clock.now()));
             }
-            Said::Finished(outcome) => finished(&desk, &caller, *outcome).await?,
+            Said::Finished(outcome) => just_handed_over = finished(desk, caller, *outcome).await?,
         }
-        // With the run as it is after what was said.
-        let run = desk.store.run(caller.run.id).await?.filter(Run::is_live);
-        Ok(reply(&run.ok_or_else(Refusal::gone)?, desk.clock.now()))
     }
-    .instrument(span)
-    .await
+    // With the run as it is after what was said. The result may have ended it already.
+    let now = desk.clock.now();
+    let run = desk.store.run(caller.run.id).await?;
+    let run = run.filter(|run| run.is_live() || run.is_kept(now) || just_handed_over);
+    Ok(reply(&run.ok_or_else(Refusal::gone)?, now))
 }
 
 /// A report that makes sense.
@@ -113,7 +121,8 @@ async fn ready(desk: &Desk, caller: &Caller) -> Answer<()> {
     Ok(())
 }
 
-async fn finished(desk: &Desk, caller: &Caller, outcome: Outcome) -> Answer<()> {
+/// Whether the run, as it was at this moment, took it.
+async fn finished(desk: &Desk, caller: &Caller, outcome: Outcome) -> Answer<bool> {
     let now = desk.clock.now();
     let edit = transition(caller.run.id, move |run| {
         lifecycle::outcome(run, outcome, now)
@@ -123,12 +132,13 @@ async fn finished(desk: &Desk, caller: &Caller, outcome: Outcome) -> Answer<()> 
         tracing::info!("the guest handed over its result");
         desk.bell.ring();
     }
-    Ok(())
+    Ok(applied)
 }
 
 fn reply(run: &Run, now: Timestamp) -> Json<ReportReply> {
     Json(ReportReply {
         stop: stop(run, now),
+        stay: run.guest_stays(now),
         expires_at: run.expires_at,
     })
 }

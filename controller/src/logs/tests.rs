@@ -184,6 +184,20 @@ async fn room_is_made_from_the_oldest_ended_runs() {
 }
 
 #[tokio::test]
+async fn a_quota_that_became_smaller_is_kept_to_without_a_write() {
+    let (dir, logs) = logs();
+    let store = MemoryStore::new();
+    for nth in 1..=3 {
+        logs.append(run_id(nth), 0, &[b'x'; 300]).unwrap();
+    }
+    let quota = |quota| Logs::with_quota(&dir.path().join("logs"), quota).unwrap();
+    assert!(quota(900).keep_room(&store).await.unwrap().is_empty());
+    let logs = quota(899);
+    assert_eq!(logs.keep_room(&store).await.unwrap(), [run_id(1)]);
+    assert_eq!(logs.total(), 600);
+}
+
+#[tokio::test]
 async fn nothing_is_deleted_while_there_is_room() {
     let (_dir, logs) = logs();
     logs.append(run_id(1), 0, b"of a run that nobody knows")

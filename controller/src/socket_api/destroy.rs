@@ -13,13 +13,14 @@ use cattle_core::{
 use cattle_schemas::{api::DestroyReply, status::EndReason};
 
 use super::{
-    Api, apply, edit,
+    Api, apply,
     extract::Named,
     peer::Peer,
     problem::ApiError,
     resolve::{self, Target, is_there},
     spec,
 };
+use crate::edit;
 use crate::store::Edit;
 
 /// `DELETE /v1/cattle/{name}`.
@@ -44,6 +45,7 @@ pub(super) async fn destroy(
     let world = api.handle.world();
     let run = resolve::run_of(api, peer, target).await?;
     let live = run.as_ref().filter(|run| run.is_live());
+    let kept = run.as_ref().filter(|run| run.is_kept(now));
     let whole = target.run.is_none() || live.is_some();
     // A run may be the caller's although its name's spec is somebody else's by now.
     let owned = |requester: &str| whole && peer.owns(requester);
@@ -99,7 +101,8 @@ pub(super) async fn destroy(
     let remains = entry.filter(|entry| !entry.origin.from_socket);
     Ok(DestroyReply {
         name: name.to_string(),
-        run: live.map(|run| run.id.to_string()),
+        run: live.or(kept).map(|run| run.id.to_string()),
+        released: kept.is_some(),
         changed,
         spec_removed: written,
         spec_remains: remains.map(|entry| entry.origin.path.clone()),

@@ -7,7 +7,7 @@ use cattle_schemas::Timestamp;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Before {
     attempt: u32,
-    live: bool,
+    may_speak: bool,
     refused: bool,
 }
 
@@ -15,7 +15,7 @@ impl Before {
     pub(super) fn of(run: &Run) -> Self {
         Self {
             attempt: run.attempt,
-            live: run.is_live(),
+            may_speak: run.may_speak(),
             refused: run.is_refused(),
         }
     }
@@ -29,7 +29,7 @@ pub(super) struct Consequence {
     /// It is certain that no server came of what was asked for: it counts no more. A spec whose
     /// creates are refused again and again must not use up what the others may create.
     pub(super) forget_creates: bool,
-    /// The run ended: its tokens are void from here on.
+    /// The run ended, or its server is no longer kept after that: its tokens are void from here on.
     pub(super) void_tokens: bool,
 }
 
@@ -48,7 +48,7 @@ pub(super) fn of_edit(before: Before, run: &Run) -> Consequence {
     Consequence {
         create: (run.attempt > before.attempt).then_some(run.posted_at),
         forget_creates: !before.refused && run.is_refused(),
-        void_tokens: before.live && !run.is_live(),
+        void_tokens: before.may_speak && !run.may_speak(),
     }
 }
 

@@ -73,7 +73,7 @@ pub enum Edit {
         edit: AssignmentEdit,
     },
     /// A token that a guest may present; not applied unless its run lives. The end of a run voids
-    /// all of its tokens in the same transaction.
+    /// all of its tokens in the same transaction; where its server is kept, its release does.
     InsertToken(TokenRecord),
     /// No token of this run but the given one is valid any more.
     VoidTokens {

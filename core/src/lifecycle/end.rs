@@ -47,7 +47,8 @@ pub fn stop(run: &mut Run, reason: EndReason, message: &str, now: Timestamp) -> 
 }
 
 /// Ends a run, once: whoever comes second changes nothing. Its assignment is told, and its tokens
-/// are void from here on. Its server is deleted after; without one it is gone at once.
+/// are void from here on, or, where its server is kept, from its release on. Its server is deleted
+/// after; without one it is gone at once.
 pub fn end(
     run: &mut Run,
     assignment: Option<&mut Assignment>,
@@ -95,12 +96,14 @@ pub fn release(run: &mut Run, message: &str) -> Transition {
 }
 
 /// A delete failed: not again before `wait` is over. The longer it goes on, the longer the wait: it
-/// grows with the time since the end, which is in the record, so no count of failures need be.
+/// grows with the time since the end, or since its server was kept, which is in the record, so no
+/// count of failures need be.
 pub fn delete_failed(run: &mut Run, message: &str, wait: Duration, now: Timestamp) -> Transition {
     let Some(end) = run.ended.as_ref().filter(|_| run.gone_at.is_none()) else {
         return Transition::refused();
     };
-    let so_far = (now - end.at).to_std().unwrap_or_default();
+    let since = run.kept_until().unwrap_or(end.at);
+    let so_far = (now - since).to_std().unwrap_or_default();
     let longer = (so_far / 4).min(deadlines::MAX_DELETE_AGAIN);
     run.retry_at = Some(now + wait.max(longer));
     Transition::told(EventReason::Alert, format!("the server stays: {message}"))

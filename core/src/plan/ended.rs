@@ -45,8 +45,18 @@ fn kept(pass: &mut Pass<'_>, run: &Run) -> bool {
     true
 }
 
-/// Nobody looks any more: the spec is gone, or asks for something else.
+/// Nobody looks any more: the machine was turned off, or the spec is gone or asks for something
+/// else.
 fn let_go(pass: &mut Pass<'_>, run: &Run) -> Option<String> {
+    let off = pass
+        .view
+        .servers
+        .get(&run.id)
+        .is_some_and(|server| server.status == ServerState::Off);
+    if off && pass.listed_after(run.ended.as_ref().map(|end| end.at)) {
+        // It bills all the same.
+        return Some("no longer kept: its server was found off".to_owned());
+    }
     if pass.limits.ends_paused.is_some() {
         return None;
     }

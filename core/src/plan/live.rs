@@ -1,6 +1,6 @@
 //! Runs that are not over: their results, their deadlines, their specs, their servers.
 
-use cattle_schemas::{Timestamp, guest::Outcome, spec_file::OnFailure, status::EndReason};
+use cattle_schemas::{Timestamp, guest::Outcome, status::EndReason};
 
 use super::{Pass, Wish, describe::span};
 use crate::{
@@ -65,14 +65,6 @@ fn by_outcome(run: &Run, outcome: &Outcome) -> Option<Action> {
         return ending(run, stop.reason, format!("{}; {words}", stop.message));
     }
     let succeeded = outcome.succeeded();
-    let hold_until = match run.spec.on_failure {
-        _ if !run.spec.auto_shutdown => Some(run.expires_at),
-        OnFailure::Hold(hold) if !succeeded => {
-            let since = run.outcome_at.unwrap_or(run.posted_at);
-            Some(run.expires_at.min(since + hold.as_std()))
-        }
-        _ => None,
-    };
     Some(Action::End {
         run: run.id,
         reason: if succeeded {
@@ -81,7 +73,7 @@ fn by_outcome(run: &Run, outcome: &Outcome) -> Option<Action> {
             EndReason::TaskFailed
         },
         message: words,
-        hold_until,
+        hold_until: run.hold_until(),
         unless_env_handed_out: false,
     })
 }

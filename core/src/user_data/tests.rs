@@ -44,7 +44,6 @@ fn fixture() -> Fixture {
             controller_stable_id: None,
             token: "00ff".to_owned(),
             expires_at: "2026-11-22T15:00:00Z".parse().unwrap(),
-            auto_shutdown: true,
         },
     }
 }
@@ -116,7 +115,7 @@ fn the_document_writes_the_files_that_the_guest_looks_for() {
     assert!(!data.is_packed());
     assert_snapshot!(data.as_str(), @r##"
     #cloud-config
-    {"write_files":[{"path":"/var/lib/clawdlets/cattle/task.json","owner":"root:root","permissions":"0600","content":"{\"schemaVersion\":1,\"taskId\":\"issue-42\",\"type\":\"clawdbot.gateway.agent\",\"message\":\"Fix the flaky test\",\"callbackUrl\":\"\"}"},{"path":"/var/lib/clawdlets/cattle/persona/SOUL.md","owner":"root:root","permissions":"0600","content":"# Rex\n"},{"path":"/var/lib/clawdlets/cattle/persona/config.json","owner":"root:root","permissions":"0600","content":"{\"model\":{\"primary\":\"zai/glm-4.7\",\"x\":1},\"y\":[2]}"},{"path":"/run/clawdlets/cattle/bootstrap.json","owner":"root:root","permissions":"0600","content":"{\"schemaVersion\":1,\"cattle\":\"rex-1\",\"run\":\"01ARZ3NDEKTSV4RRFFQ69G5FAV\",\"controllerUrl\":\"http://100.64.0.1:18337\",\"token\":\"00ff\",\"expiresAt\":\"2026-11-22T15:00:00Z\",\"autoShutdown\":true}"},{"path":"/run/clawdlets/ts.key","owner":"root:root","permissions":"0600","content":"tskey-auth-x"}]}
+    {"write_files":[{"path":"/var/lib/clawdlets/cattle/task.json","owner":"root:root","permissions":"0600","content":"{\"schemaVersion\":1,\"taskId\":\"issue-42\",\"type\":\"clawdbot.gateway.agent\",\"message\":\"Fix the flaky test\",\"callbackUrl\":\"\"}"},{"path":"/var/lib/clawdlets/cattle/persona/SOUL.md","owner":"root:root","permissions":"0600","content":"# Rex\n"},{"path":"/var/lib/clawdlets/cattle/persona/config.json","owner":"root:root","permissions":"0600","content":"{\"model\":{\"primary\":\"zai/glm-4.7\",\"x\":1},\"y\":[2]}"},{"path":"/run/clawdlets/cattle/bootstrap.json","owner":"root:root","permissions":"0600","content":"{\"schemaVersion\":1,\"cattle\":\"rex-1\",\"run\":\"01ARZ3NDEKTSV4RRFFQ69G5FAV\",\"controllerUrl\":\"http://100.64.0.1:18337\",\"token\":\"00ff\",\"expiresAt\":\"2026-11-22T15:00:00Z\"}"},{"path":"/run/clawdlets/ts.key","owner":"root:root","permissions":"0600","content":"tskey-auth-x"}]}
     "##);
     let files = files(&data);
     let paths: Vec<&str> = files.iter().map(|(path, _)| path.as_str()).collect();

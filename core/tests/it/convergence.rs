@@ -7,6 +7,7 @@ use cattle_core::{
     desired::{RootState, SpecState},
     names::ServerId,
 };
+use cattle_schemas::spec_file::OnFailure;
 use proptest::{collection::vec, prelude::*, sample::select};
 
 use crate::{
@@ -96,6 +97,11 @@ fn happen(model: &mut Model, event: &Event) {
             let mut spec = crate::fixture::cattle(NAMES[*cattle]);
             spec.hash = hash(*n);
             spec.ttl = secs(*ttl);
+            // One kind that is kept after a failure, and one that is kept whatever comes.
+            if *n == 2 {
+                spec.on_failure = OnFailure::Hold("10m".parse().unwrap());
+            }
+            spec.auto_shutdown = *n != 3;
             let name = spec.name.clone();
             model
                 .world

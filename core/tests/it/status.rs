@@ -260,12 +260,11 @@ fn a_kept_server_says_until_when() {
     let mut world = World::ended();
     world.rex().ended.as_mut().unwrap().hold_until = Some(at(1000));
     let kept = |world: &World| condition(&status_of(world, "rex"), ConditionType::Kept).cloned();
-    assert!(
-        kept(&world)
-            .unwrap()
-            .message
-            .contains("kept, and billed, until")
-    );
+    let held = kept(&world).unwrap();
+    assert_eq!(held.reason, "on-failure-hold");
+    insta::assert_snapshot!(held.message, @"its server is kept, and billed, until 2026-09-21 14:30:00 UTC");
+    world.rex().spec.auto_shutdown = false;
+    assert_eq!(kept(&world).unwrap().reason, "auto-shutdown-off");
     world.now = at(1000);
     assert_eq!(kept(&world), None);
 }

@@ -77,6 +77,7 @@ struct Inner {
     ready: bool,
     stop: Option<Stop>,
     gone: bool,
+    stay: bool,
     persona: Option<Vec<u8>>,
     persona_digest: Option<String>,
     env: BTreeMap<String, String>,
@@ -134,6 +135,11 @@ impl Controller {
             reason: reason.to_owned(),
             grace_seconds,
         });
+    }
+
+    /// The guest is to stay on after its task.
+    pub(crate) fn keep(&self) {
+        self.inner().stay = true;
     }
 
     /// From now on the run is over: 410 to everything.
@@ -308,6 +314,7 @@ async fn report(
         let expires_in = inner.expires_in.unwrap_or(chrono::TimeDelta::minutes(5));
         Json(ReportReply {
             stop: inner.stop.clone(),
+            stay: inner.stay && !inner.seen.outcomes.is_empty(),
             expires_at: Utc::now() + expires_in,
         })
         .into_response()

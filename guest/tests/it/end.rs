@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use crate::controller::{Call, Controller, Fault};
-use crate::vm::{Vm, eventually, lives};
+use crate::vm::{Guest, Vm, eventually, lives};
 
 const WAITS: &str = "echo $$ > pid; touch up; while :; do sleep 0.01; done";
 const POLITE: &str = "trap 'echo \"\\\"half\\\"\" > result.json; echo bye; exit 0' TERM; echo $$ > pid; touch up; while :; do sleep 0.01; done";
@@ -195,24 +195,88 @@ async fn told_to_shut_down_before_ready_the_run_can_still_be_done_later() {
     assert!(controller.outcome().succeeded());
 }
 
-#[tokio::test]
-async fn without_auto_shutdown_the_guest_stays_and_beats_until_told_to_stop() {
-    let controller = Controller::start().await;
-    let vm = Vm::new(&controller);
-    vm.edit(paths::BOOTSTRAP, |bootstrap| {
-        bootstrap["autoShutdown"] = json!(false);
-    });
+/// A guest that has handed over and goes on beating.
+async fn staying(controller: &Controller, vm: &Vm) -> Guest {
+    controller.keep();
     let guest = vm.start();
     controller
         .until("the outcome", |seen| !seen.outcomes.is_empty())
         .await;
+    beats(controller).await;
+    guest
+}
+
+async fn beats(controller: &Controller) {
     let before = controller.seen(|seen| seen.count(Call::Heartbeat));
     controller
-        .until("heartbeats afterwards", |seen| {
+        .until("further heartbeats", |seen| {
             seen.count(Call::Heartbeat) > before + 3
         })
         .await;
+}
+
+#[tokio::test]
+async fn a_guest_that_is_to_stay_beats_until_its_run_is_over() {
+    let controller = Controller::start().await;
+    let vm = Vm::new(&controller);
+    vm.runner("exit 4");
+    let guest = staying(&controller, &vm).await;
+    controller.end_run();
+    assert_eq!(guest.ended().await, 0);
+    assert_eq!(controller.outcome().exit_code, Some(4));
+    assert_eq!(controller.seen(|seen| seen.count(Call::Finished)), 1);
+    assert!(!session(&vm).exists());
+}
+
+#[tokio::test]
+async fn a_guest_that_is_to_stay_beats_until_it_is_told_to_stop() {
+    let controller = Controller::start().await;
+    let vm = Vm::new(&controller);
+    let guest = staying(&controller, &vm).await;
     controller.stop("ttl-expired", 20);
     assert_eq!(guest.ended().await, 0);
     assert!(controller.outcome().succeeded());
+}
+
+#[tokio::test]
+async fn a_guest_that_stays_leaves_by_itself_at_the_end_of_the_ttl_when_nobody_answers() {
+    let controller = Controller::start().await;
+    controller.expires_in(chrono::TimeDelta::seconds(1));
+    let vm = Vm::new(&controller);
+    let guest = staying(&controller, &vm).await;
+    controller.fault(Call::Heartbeat, (0..1000).map(|_| Fault::Status(503)));
+    assert_eq!(guest.ended().await, 0);
+}
+
+#[tokio::test]
+async fn a_guest_that_stays_goes_when_its_machine_does() {
+    let controller = Controller::start().await;
+    let vm = Vm::new(&controller);
+    let guest = staying(&controller, &vm).await;
+    guest.signal(Signal::TERM);
+    assert_eq!(guest.ended().await, 0);
+    // It may only have been the service that was restarted.
+    assert!(session(&vm).exists());
+}
+
+#[tokio::test]
+async fn a_guest_that_is_restarted_while_it_stays_stays_on() {
+    let controller = Controller::start().await;
+    let vm = Vm::new(&controller);
+    vm.runner("echo ran >> ran");
+    staying(&controller, &vm).await.kill().await;
+    let guest = vm.start();
+    controller
+        .until("the guest to say that it is over once more", |seen| {
+            seen.count(Call::Finished) > 1
+        })
+        .await;
+    beats(&controller).await;
+    controller.end_run();
+    assert_eq!(guest.ended().await, 0);
+    assert_eq!(vm.left("ran"), "ran\n");
+}
+
+fn session(vm: &Vm) -> std::path::PathBuf {
+    vm.path(paths::BOOTSTRAP).with_file_name("session.json")
 }

@@ -131,6 +131,28 @@ async fn an_archive_with_another_digest_is_refused() {
         "{message}"
     );
     assert!(!vm.workspace("ran").exists());
+    assert_eq!(controller.seen(|seen| seen.count(Call::Env)), 2);
+}
+
+#[tokio::test]
+async fn a_persona_that_changed_since_it_was_announced_is_taken_as_it_is_now() {
+    let controller = Controller::start().await;
+    let tar = archive(&[(EntryType::Regular, "skills/good.md", "")]);
+    controller.set_persona(tar.clone(), digest(b"before the controller restarted"));
+    let held = controller.hold(Call::Persona);
+    let vm = Vm::new(&controller);
+    vm.runner("cat \"$CLAWDLETS_PERSONA_DIR\"/skills/good.md");
+    let guest = vm.start();
+    controller
+        .until("the call for the persona", |seen| {
+            seen.count(Call::Persona) == 1
+        })
+        .await;
+    controller.set_persona(tar.clone(), digest(&tar));
+    held.send(()).unwrap();
+    assert_eq!(guest.ended().await, 0);
+    assert!(controller.outcome().succeeded());
+    assert_eq!(controller.seen(|seen| seen.log_text()), "text");
 }
 
 #[tokio::test]

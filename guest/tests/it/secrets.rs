@@ -101,7 +101,7 @@ async fn a_bootstrap_file_that_does_not_parse_is_not_quoted() {
     let controller = Controller::start().await;
     let vm = Vm::new(&controller);
     vm.edit(paths::BOOTSTRAP, |bootstrap| {
-        bootstrap["autoShutdown"] = TOKEN.into();
+        bootstrap["schemaVersion"] = TOKEN.into();
     });
     assert_eq!(vm.run().await, 1);
     let stderr = vm.stderr();

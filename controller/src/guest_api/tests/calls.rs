@@ -10,6 +10,7 @@ use cattle_schemas::{
         ReportReply, Stop,
     },
     problem::ErrorCode,
+    spec_file::OnFailure,
     status::EndReason,
 };
 use futures_util::future::join_all;
@@ -18,7 +19,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     both_stores,
-    ranch::{KEY, Ranch, eventually, json, refused, status},
+    ranch::{Guest, KEY, Ranch, eventually, json, refused, status},
 };
 use crate::store::{MemoryStore, fixture};
 
@@ -29,6 +30,9 @@ both_stores!(
     the_result_is_kept_once_and_wakes_the_loop,
     a_guest_is_told_to_stop,
     a_run_that_is_over_answers_gone,
+    the_guest_of_a_server_that_is_to_be_kept_is_told_to_stay,
+    a_kept_guest_is_heard_until_it_is_let_go_and_changes_nothing,
+    a_kept_guest_is_heard_no_longer_than_its_server_is_kept,
     one_runs_session_feeds_only_its_own_run,
     log_bytes_are_taken_by_offset,
     bodies_have_bounds,
@@ -68,6 +72,7 @@ async fn the_first_report_starts_the_task(ranch: Ranch) {
         reply,
         ReportReply {
             stop: None,
+            stay: false,
             expires_at: run.expires_at
         }
     );
@@ -164,6 +169,82 @@ async fn a_run_that_is_over_answers_gone(ranch: Ranch) {
     assert_eq!(status(guest.persona(&session).await).await, 410);
     assert_eq!(ranch.run(&guest).await.outcome, None);
     assert_eq!(ranch.logs.length(guest.run).unwrap(), None);
+}
+
+fn failed() -> Outcome {
+    Outcome {
+        exit_code: Some(1),
+        ..outcome()
+    }
+}
+
+async fn the_guest_of_a_server_that_is_to_be_kept_is_told_to_stay(ranch: Ranch) {
+    let hold = OnFailure::Hold("30m".parse().unwrap());
+    let cases = [
+        (false, OnFailure::Destroy, outcome(), true),
+        (true, OnFailure::Destroy, failed(), false),
+        (true, hold, failed(), true),
+        (true, hold, outcome(), false),
+    ];
+    for (nth, (auto_shutdown, on_failure, outcome, stays)) in (1..).zip(cases) {
+        let guest = ranch
+            .start_with(&format!("rex-{nth}"), nth, |run| {
+                run.spec.auto_shutdown = auto_shutdown;
+                run.spec.on_failure = on_failure;
+            })
+            .await;
+        let session = guest.started().await;
+        let before: ReportReply = json(guest.report(&session, HEARTBEAT).await).await;
+        assert!(!before.stay, "its task is not over");
+        let reply: ReportReply = json(guest.say(&session, &finished(outcome)).await).await;
+        assert_eq!(reply.stay, stays, "case {nth}");
+        let after: ReportReply = json(guest.report(&session, HEARTBEAT).await).await;
+        assert_eq!(after.stay, stays, "case {nth}");
+    }
+}
+
+/// A run that failed, is over, and whose server is kept for so long; its session.
+async fn kept(ranch: &Ranch, until: chrono::TimeDelta) -> (Guest, String) {
+    let guest = ranch
+        .start_with("rex", 1, |run| run.spec.auto_shutdown = false)
+        .await;
+    let session = guest.started().await;
+    let _: ReportReply = json(guest.say(&session, &finished(failed())).await).await;
+    let now = ranch.clock.now();
+    let end = move |run: &mut _| {
+        let mut ending = lifecycle::Ending::new(EndReason::TaskFailed, "it failed");
+        ending.hold_until = Some(now + until);
+        lifecycle::end(run, None, &ending, now)
+    };
+    ranch.commit(vec![fixture::edit(guest.run, end)]).await;
+    (guest, session)
+}
+
+async fn a_kept_guest_is_heard_until_it_is_let_go_and_changes_nothing(ranch: Ranch) {
+    let (guest, session) = kept(&ranch, chrono::TimeDelta::minutes(30)).await;
+    let before = ranch.run(&guest).await;
+    // Its acknowledgement may have been lost.
+    for report in [HEARTBEAT, READY] {
+        let reply: ReportReply = json(guest.report(&session, report).await).await;
+        assert!(reply.stay && reply.stop.is_none());
+    }
+    let again: ReportReply = json(guest.say(&session, &finished(outcome())).await).await;
+    assert!(again.stay);
+    assert_eq!(status(guest.send_log(&session, 0, b"x").await).await, 410);
+    assert_eq!(status(guest.persona(&session).await).await, 410);
+    assert_eq!(status(guest.env(KEY).await).await, 410);
+    assert_eq!(ranch.run(&guest).await, before);
+    let thief = ranch.guest(1, guest.token.clone(), "127.0.0.2");
+    assert_eq!(status(thief.report(&session, HEARTBEAT).await).await, 403);
+
+    let release = fixture::edit(guest.run, |run| lifecycle::release(run, "let go"));
+    ranch.commit(vec![release]).await;
+    assert_eq!(status(guest.report(&session, HEARTBEAT).await).await, 410);
+}
+
+async fn a_kept_guest_is_heard_no_longer_than_its_server_is_kept(ranch: Ranch) {
+    let (guest, session) = kept(&ranch, chrono::TimeDelta::zero()).await;
+    assert_eq!(status(guest.report(&session, HEARTBEAT).await).await, 410);
 }
 
 async fn one_runs_session_feeds_only_its_own_run(ranch: Ranch) {

@@ -1,6 +1,6 @@
 //! Destroy, rerun, extend, result.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::harness::{Controller, SPEC};
 
@@ -25,6 +25,33 @@ async fn destroy_ends_the_run_and_removes_the_spec_that_the_socket_wrote() {
         again,
         json!({ "name": "fix", "changed": false, "specRemoved": false })
     );
+}
+
+#[tokio::test]
+async fn destroy_lets_a_kept_server_go() {
+    let controller = Controller::new().await;
+    controller.put("/v1/cattle/fix", SPEC).await.ok();
+    let run = controller.begin("fix").await;
+    controller.keep(run).await;
+    let status = controller.get("/v1/cattle/fix").await.ok();
+    let kept = |status: &Value| {
+        let mut conditions = status["conditions"].as_array().unwrap().iter();
+        conditions.any(|condition| condition["type"] == "Kept")
+    };
+    assert!(kept(&status), "{status:#}");
+    let reply = controller.delete("/v1/cattle/fix").await.ok();
+    assert_eq!(
+        reply,
+        json!({
+            "name": "fix", "run": run.to_string(), "released": true, "changed": true,
+            "specRemoved": true
+        })
+    );
+    let status = controller.get("/v1/cattle/fix").await.ok();
+    assert!(!kept(&status), "{status:#}");
+    assert_eq!(status["reason"], "task-failed", "its end stays what it was");
+    let again = controller.delete("/v1/cattle/fix").await.ok();
+    assert_eq!(again["changed"], false);
 }
 
 #[tokio::test]

@@ -35,12 +35,13 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::super::{
-    SocketApi, bind, edit,
+    SocketApi, bind,
     peer::Peer,
     ports::{Personas, PortFuture, Reaper, RunLogs, SpecDir},
     serve,
 };
 use crate::{
+    edit,
     store::{Edit, MemoryStore, Store},
     world::{Bell, Handle, Prices, World},
 };
@@ -421,6 +422,18 @@ impl Controller {
             self.store.commit(edits, now).await.unwrap(),
             [true, true, true]
         );
+        self.pass().await;
+    }
+
+    /// The task failed, and the server is kept for a look.
+    pub(super) async fn keep(&self, run: RunId) {
+        let now = self.now();
+        let edit = edit::of_run(run, move |run, assignment| {
+            let mut ending = Ending::new(EndReason::TaskFailed, "exit code 1");
+            ending.hold_until = Some(now + Duration::from_secs(600));
+            lifecycle::end(run, assignment, &ending, now)
+        });
+        assert_eq!(self.store.commit(vec![edit], now).await.unwrap(), [true]);
         self.pass().await;
     }
 

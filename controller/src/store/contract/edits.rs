@@ -22,6 +22,7 @@ contract!(
     later_edits_of_a_commit_see_earlier_ones,
     concurrent_commits_are_applied_one_after_the_other,
     a_token_belongs_to_a_live_run_and_is_void_after_it,
+    the_tokens_of_a_kept_run_are_void_once_it_is_let_go,
     all_but_one_token_can_be_voided,
 );
 
@@ -225,6 +226,35 @@ async fn a_token_belongs_to_a_live_run_and_is_void_after_it<S: Store>(store: &S)
     assert!(store.token([2; 32]).await.unwrap().unwrap().voided);
     let late = store.commit(vec![Edit::InsertToken(token(5, 1))], start());
     assert_eq!(late.await.unwrap(), [false]);
+}
+
+async fn the_tokens_of_a_kept_run_are_void_once_it_is_let_go<S: Store>(store: &S) {
+    let keep = |nth| {
+        edit(run_id(nth), move |run| {
+            let mut ending = lifecycle::Ending::new(EndReason::TaskFailed, "for the test");
+            ending.hold_until = Some(after(600));
+            lifecycle::end(run, None, &ending, after(1))
+        })
+    };
+    applied(
+        store,
+        vec![
+            insert(run("rex", 1)),
+            insert(run("max", 2)),
+            Edit::InsertToken(token(1, 1)),
+            Edit::InsertToken(token(2, 2)),
+            keep(1),
+            keep(2),
+        ],
+    )
+    .await;
+    let voided = async |nth| store.token([nth; 32]).await.unwrap().unwrap().voided;
+    assert!(!voided(1).await && !voided(2).await);
+    let late = store.commit(vec![Edit::InsertToken(token(3, 1))], start());
+    assert_eq!(late.await.unwrap(), [false], "but it gets no other one");
+    let release = edit(run_id(1), |run| lifecycle::release(run, "let go"));
+    applied(store, vec![release, gone(run_id(2), after(2))]).await;
+    assert!(voided(1).await && voided(2).await);
 }
 
 async fn all_but_one_token_can_be_voided<S: Store>(store: &S) {

@@ -178,13 +178,13 @@ fn an_error_after_wide_characters_is_pointed_at_where_it_is() {
     let text = with("{ team: docs }", "{ größe: xl, 大小: xl, run: x }");
     let errors = crate::spec::parse("rex-1.yaml", "rex-1", text.as_bytes()).unwrap_err();
     assert_snapshot!(render(&errors, Some(&text), false), @r#"
-    error: `größe` is not a label key: 1 to 63 of A-Z, a-z, 0-9, `.`, `_`, `-`, first and last alphanumeric
+    error: `größe` is not a label key: 1 to 58 of A-Z, a-z, 0-9, `.`, `_`, `-`, first and last alphanumeric
      --> rex-1.yaml:5:13
       |
     5 |   labels: { größe: xl, 大小: xl, run: x }
       |             ^^^^^
 
-    error: `大小` is not a label key: 1 to 63 of A-Z, a-z, 0-9, `.`, `_`, `-`, first and last alphanumeric
+    error: `大小` is not a label key: 1 to 58 of A-Z, a-z, 0-9, `.`, `_`, `-`, first and last alphanumeric
      --> rex-1.yaml:5:24
       |
     5 |   labels: { größe: xl, 大小: xl, run: x }

@@ -245,7 +245,9 @@ impl Model {
             Guest::Working => {
                 if lifecycle::outcome(run, outcome(exit_code), now).applied {
                     server.guest = Guest::Done;
-                    server.seen.status = ServerState::Off;
+                    if !run.guest_stays(now) {
+                        server.seen.status = ServerState::Off;
+                    }
                 }
             }
             Guest::Down | Guest::Done => {}

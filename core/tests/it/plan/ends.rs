@@ -82,6 +82,61 @@ fn a_kept_server_goes_at_its_time_or_when_its_spec_does() {
 }
 
 #[test]
+fn a_kept_server_that_was_turned_off_goes_at_once() {
+    let mut world = World::ended();
+    world.rex().ended.as_mut().unwrap().hold_until = Some(at(1000));
+    world.listed().status = ServerState::Off;
+    world.observed.listed_at = world.rex().ended.as_ref().map(|end| end.at);
+    assert_eq!(world.verbs(), [""; 0], "the list is not newer than its end");
+    world.later(2);
+    world.limits.ends_paused = Some("paused".to_owned());
+    assert_eq!(world.verbs(), ["release"], "it bills all the same");
+}
+
+#[test]
+fn a_guest_stays_as_long_as_its_server_is_kept() {
+    let hold = OnFailure::Hold("30m".parse().unwrap());
+    let cases = [
+        // Exit code, autoShutdown, onFailure; until when.
+        (0, true, OnFailure::Destroy, None),
+        (1, true, OnFailure::Destroy, None),
+        (0, true, hold, None),
+        (1, true, hold, Some(at(1900))),
+        (0, false, OnFailure::Destroy, Some(at(7300))),
+        (1, false, hold, Some(at(7300))),
+    ];
+    for (exit_code, auto_shutdown, on_failure, until) in cases {
+        let mut world = World::handed_over(exit_code);
+        world.rex().spec.auto_shutdown = auto_shutdown;
+        world.rex().spec.on_failure = on_failure;
+        let mut run = world.rex().clone();
+        assert_eq!(run.hold_until(), until, "what its guest is told");
+        let last = until.unwrap_or(world.now) - secs(1);
+        assert_eq!(run.guest_stays(last), until.is_some());
+        assert!(!run.guest_stays(until.unwrap_or(world.now)));
+
+        let mut ending = lifecycle::Ending::new(EndReason::Completed, "over");
+        ending.hold_until = end_of(&world).1;
+        assert_eq!(ending.hold_until, until, "what the plan does");
+        assert!(lifecycle::end(&mut run, None, &ending, world.now).applied);
+        assert_eq!(run.guest_stays(last), until.is_some());
+        assert_eq!(run.may_speak(), until.is_some());
+        let _ = lifecycle::release(&mut run, "let go");
+        assert!(!run.guest_stays(last) && !run.may_speak());
+    }
+}
+
+#[test]
+fn a_run_that_was_stopped_is_not_kept() {
+    let mut world = World::running();
+    world.rex().spec.auto_shutdown = false;
+    let _ = lifecycle::stop(world.rex(), EndReason::Destroyed, "by hand", at(100));
+    let _ = lifecycle::outcome(world.rex(), outcome(1), at(100));
+    assert_eq!(world.rex().hold_until(), None);
+    assert_eq!(end_of(&world), (EndReason::Destroyed, None));
+}
+
+#[test]
 fn at_expiry_a_started_guest_gets_its_grace() {
     let mut world = World::running();
     world.later(7200);
