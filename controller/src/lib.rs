@@ -9,6 +9,7 @@ pub mod clock;
 pub mod daemon;
 #[cfg(feature = "demo")]
 pub mod demo;
+mod edit;
 pub mod execute;
 pub mod fleet_file;
 pub mod guest_api;

@@ -13,10 +13,11 @@ use cattle_core::{
     names::{RunId, ServerId},
     observed::{Observed, ObservedServer},
 };
-use cattle_schemas::{Timestamp, event::NewEvent};
+use cattle_schemas::Timestamp;
 use secrecy::SecretString;
 
 use crate::{
+    edit::{self, events},
     store::{Edit, TokenKind, TokenRecord},
     token,
 };
@@ -112,37 +113,8 @@ impl Records {
         id: RunId,
         transition: impl FnOnce(&mut Run, Option<&mut Assignment>) -> Transition + Send + 'static,
     ) -> usize {
-        self.edit(run_edit(id, transition))
+        self.edit(edit::of_run(id, transition))
     }
-}
-
-/// An edit that applies one transition of the core to a run.
-pub fn run_edit(
-    id: RunId,
-    transition: impl FnOnce(&mut Run, Option<&mut Assignment>) -> Transition + Send + 'static,
-) -> Edit {
-    Edit::Run {
-        id,
-        edit: Box::new(move |run, assignment| {
-            let told = transition(run, assignment.as_mut());
-            told.applied
-                .then(|| events(&told, run.cattle.as_str(), Some(run.id)))
-        }),
-    }
-}
-
-/// A transition's notes as events of a cattle.
-#[must_use]
-pub fn events(told: &Transition, cattle: &str, run: Option<RunId>) -> Vec<NewEvent> {
-    told.events
-        .iter()
-        .map(|note| NewEvent {
-            cattle: Some(cattle.to_owned()),
-            run: run.map(|run| run.to_string()),
-            reason: note.reason,
-            message: note.message.clone(),
-        })
-        .collect()
 }
 
 /// What the ledger keeps of an observed server.
@@ -196,18 +168,13 @@ fn add(
             hash,
             requester,
         } => {
-            let name = cattle.to_string();
-            records.edit(Edit::Assignment {
-                cattle,
-                hash,
-                edit: Box::new(move |assignment| {
-                    let (fresh, told) = lifecycle::enqueue(assignment.as_ref(), &requester, now);
-                    if fresh.is_some() {
-                        *assignment = fresh;
-                    }
-                    told.applied.then(|| events(&told, &name, None))
-                }),
-            });
+            records.edit(edit::of_assignment(&cattle, &hash, move |assignment| {
+                let (fresh, told) = lifecycle::enqueue(assignment.as_ref(), &requester, now);
+                if fresh.is_some() {
+                    *assignment = fresh;
+                }
+                Some(told)
+            }));
         }
         Action::Close {
             cattle,
@@ -215,15 +182,14 @@ fn add(
             reason,
             message,
         } => {
-            let name = cattle.to_string();
-            records.edit(Edit::Assignment {
-                cattle,
-                hash,
-                edit: Box::new(move |assignment| {
-                    let told = lifecycle::close(assignment.as_mut()?, reason, &message, now);
-                    told.applied.then(|| events(&told, &name, None))
-                }),
-            });
+            records.edit(edit::of_assignment(&cattle, &hash, move |assignment| {
+                Some(lifecycle::close(
+                    assignment.as_mut()?,
+                    reason,
+                    &message,
+                    now,
+                ))
+            }));
         }
         Action::Start { cattle, origin } => {
             let id = draw_run(now)?;

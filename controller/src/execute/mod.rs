@@ -28,8 +28,9 @@ use tokio_util::task::TaskTracker;
 pub use self::follow::DeleteFollower;
 use crate::{
     clock::Clock,
+    edit,
     hetzner::{Client, CoolDowns},
-    record::{Effect, run_edit},
+    record::Effect,
     secrets::Secrets,
     settings::Settings,
     store::Store,
@@ -218,7 +219,7 @@ impl Executor {
             .0
             .needs
             .store
-            .commit(vec![run_edit(run, transition)], now)
+            .commit(vec![edit::of_run(run, transition)], now)
             .await;
         match commit {
             Ok(applied) => applied == [true],

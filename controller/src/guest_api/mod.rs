@@ -37,6 +37,7 @@ use tokio::{net::TcpListener, sync::watch};
 use self::{auth::Peers, problem::Refusal, pulse::Pulse, rate::Rates};
 use crate::{
     clock::Clock,
+    edit,
     logs::Logs,
     persona_archive::PersonaArchives,
     secrets::Secrets,
@@ -201,22 +202,9 @@ impl Desk {
     }
 }
 
-/// One transition of the core as an edit of the ledger.
+/// One transition of a run alone.
 fn transition(id: RunId, change: impl FnOnce(&mut Run) -> Transition + Send + 'static) -> Edit {
-    Edit::Run {
-        id,
-        edit: Box::new(move |run, _| {
-            let told = change(run);
-            let event = |note: &cattle_core::lifecycle::Note| NewEvent {
-                cattle: Some(run.cattle.to_string()),
-                run: Some(run.id.to_string()),
-                reason: note.reason,
-                message: note.message.clone(),
-            };
-            told.applied
-                .then(|| told.events.iter().map(event).collect())
-        }),
-    }
+    edit::of_run(id, move |run, _| change(run))
 }
 
 #[cfg(test)]

@@ -13,13 +13,14 @@ use cattle_core::{
 use cattle_schemas::{api::DestroyReply, status::EndReason};
 
 use super::{
-    Api, apply, edit,
+    Api, apply,
     extract::Named,
     peer::Peer,
     problem::ApiError,
     resolve::{self, Target, is_there},
     spec,
 };
+use crate::edit;
 use crate::store::Edit;
 
 /// `DELETE /v1/cattle/{name}`.

@@ -14,7 +14,6 @@
 
 mod apply;
 mod destroy;
-mod edit;
 mod events;
 mod extract;
 mod guard;

@@ -14,7 +14,7 @@ use cattle_schemas::{
 };
 
 use super::{
-    Api, apply, edit,
+    Api, apply,
     extract::{Named, json, read_body},
     peer::Peer,
     problem::ApiError,
@@ -23,6 +23,7 @@ use super::{
     routes::MAX_JSON_BYTES,
     spec,
 };
+use crate::edit;
 
 fn wrong_phase(detail: impl Into<String>) -> ApiError {
     ApiError::new(ErrorCode::WrongPhase, detail)

@@ -35,12 +35,13 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::super::{
-    SocketApi, bind, edit,
+    SocketApi, bind,
     peer::Peer,
     ports::{Personas, PortFuture, Reaper, RunLogs, SpecDir},
     serve,
 };
 use crate::{
+    edit,
     store::{Edit, MemoryStore, Store},
     world::{Bell, Handle, Prices, World},
 };

@@ -1,4 +1,4 @@
-//! The core's transitions as edits of the ledger.
+//! The core's transitions as edits of the ledger: the one way in which anything changes a run.
 
 use cattle_core::{
     ledger::{Assignment, Run},
@@ -10,7 +10,7 @@ use cattle_schemas::event::NewEvent;
 use crate::store::Edit;
 
 /// An edit that applies a transition to a run and its assignment.
-pub(super) fn of_run(
+pub(crate) fn of_run(
     id: RunId,
     transition: impl FnOnce(&mut Run, Option<&mut Assignment>) -> Transition + Send + 'static,
 ) -> Edit {
@@ -25,7 +25,7 @@ pub(super) fn of_run(
 }
 
 /// An edit that applies a transition to an assignment, which may not exist.
-pub(super) fn of_assignment(
+pub(crate) fn of_assignment(
     cattle: &CattleName,
     hash: &SpecHash,
     transition: impl FnOnce(&mut Option<Assignment>) -> Option<Transition> + Send + 'static,
@@ -41,7 +41,8 @@ pub(super) fn of_assignment(
     }
 }
 
-fn events(told: &Transition, cattle: &str, run: Option<RunId>) -> Vec<NewEvent> {
+/// A transition's notes as events of a cattle.
+pub(crate) fn events(told: &Transition, cattle: &str, run: Option<RunId>) -> Vec<NewEvent> {
     told.events
         .iter()
         .map(|note| NewEvent {
@@ -54,7 +55,7 @@ fn events(told: &Transition, cattle: &str, run: Option<RunId>) -> Vec<NewEvent> 
 }
 
 /// A transition that did not happen.
-pub(super) fn refused() -> Transition {
+pub(crate) fn refused() -> Transition {
     Transition {
         applied: false,
         events: Vec::new(),
