@@ -34,7 +34,16 @@ pub(crate) fn reason(status: &CattleStatus) -> String {
             (ConditionType::Kept, true) => parts.push("kept".to_owned()),
             (ConditionType::Orphan, true) => parts.push("orphan".to_owned()),
             (ConditionType::SpecValid, false) if status.diagnostics.is_empty() => {
-                parts.push("spec invalid".to_owned());
+                // Nothing is wrong with what is not there.
+                let absent = ["absent", "none"].contains(&condition.reason.as_str());
+                parts.push(
+                    if absent {
+                        "spec removed"
+                    } else {
+                        "spec invalid"
+                    }
+                    .to_owned(),
+                );
             }
             _ => {}
         }

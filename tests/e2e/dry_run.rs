@@ -1,17 +1,27 @@
 //! What asks first changes nothing.
 
-use std::{collections::BTreeMap, fs, path::PathBuf, process::Command};
+use std::{
+    collections::BTreeMap,
+    fs,
+    hash::{DefaultHasher, Hash, Hasher},
+    path::PathBuf,
+    process::Command,
+};
 
-use cattle_tests::{Controller, Project, Ran, Sim, SimOptions, TOKEN, binary, files_beneath};
+use cattle_tests::{
+    Controller, Project, Ran, Sim, SimOptions, TOKEN, binary, eventually, files_beneath,
+};
 use serde_json::json;
 
-/// Files that would tell of a change, with their content. The ledger is looked at through the
-/// status and the events instead: SQLite writes its files at times of its own.
-fn files(project: &Project) -> BTreeMap<PathBuf, Vec<u8>> {
+/// Files that would tell of a change, by a digest of their content. The ledger is looked at through
+/// the status and the events instead: SQLite writes its files at times of its own.
+fn files(project: &Project) -> BTreeMap<PathBuf, u64> {
     let mut files = BTreeMap::new();
     for path in files_beneath(&project.path()) {
         if !path.to_string_lossy().contains("state.sqlite") {
-            files.insert(path.clone(), fs::read(path).unwrap());
+            let mut digest = DefaultHasher::new();
+            fs::read(&path).unwrap().hash(&mut digest);
+            files.insert(path, digest.finish());
         }
     }
     files
@@ -27,6 +37,10 @@ fn dry_runs_and_plans_say_what_would_happen_and_change_nothing() {
     let file = file.to_str().unwrap();
     project.drop_spec("running", &Project::spec("sleep 300", &[]));
     project.wait_for("running", "/phase", &json!("Running"));
+    eventually("the task has said all it says", || {
+        let logs = project.clawdlets(&["cattle", "logs", "running"]);
+        logs.stdout.contains("task running").then_some(())
+    });
     let events = || {
         project
             .clawdlets(&["cattle", "events", "-o", "json"])

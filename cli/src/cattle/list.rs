@@ -1,6 +1,6 @@
 //! `list`: all cattle, a line each.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cattle_schemas::{
     Timestamp,
@@ -29,14 +29,17 @@ Runs that ended more than 24 hours ago are hidden unless --all.";
 const REDRAW: Duration = Duration::from_secs(5);
 /// Events that come together are one change of the picture.
 const SETTLE: Duration = Duration::from_millis(200);
+/// How long a controller may be away while its list is watched: a restart takes seconds.
+const MAX_AWAY: Duration = Duration::from_secs(60);
 /// Between two tries to reach a controller that is away.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 /// `list`
 #[derive(Debug, clap::Args)]
 pub(crate) struct List {
-    /// Only with these labels; may be repeated or joined with commas
-    #[arg(short = 'l', long = "selector", value_name = "KEY=VALUE")]
+    /// Only with these labels: `key=value`, `key!=value`, `key`, `!key`; may be repeated or joined
+    /// with commas
+    #[arg(short = 'l', long = "selector", value_name = "SELECTOR")]
     selector: Vec<String>,
 
     /// Also what ended more than 24 hours ago
@@ -79,13 +82,11 @@ impl List {
         if joined.is_empty() {
             return Ok(None);
         }
-        for term in joined.split(',') {
-            if !matches!(term.split_once('='), Some((key, _)) if !key.is_empty()) {
-                return Err(Failure::usage(
-                    format!("`{}` is not a selector", clean(term)),
-                    "write `-l key=value`, or `-l key=value,key2=value2`",
-                ));
-            }
+        if joined.split(',').any(|term| term.trim().is_empty()) {
+            return Err(Failure::usage(
+                format!("`{}` has an empty term", clean(&joined)),
+                "write `-l key=value`, `key!=value`, `key` or `!key`, joined with commas",
+            ));
         }
         Ok(Some(joined))
     }
@@ -98,31 +99,56 @@ async fn fetch(ctx: &Context, query: &ListQuery) -> Result<Listed, Failure> {
     })
 }
 
+/// Draws again at each event, through restarts of the controller.
 async fn watch(ctx: &Context, query: &ListQuery) -> Result<Exit, Failure> {
+    let mut drawn: Option<Instant> = None;
+    let mut is_away = false;
     loop {
-        // Before the list, so that nothing falls between the two.
-        let mut events = ctx.client()?.event_stream(None, None).await?;
-        loop {
-            let listed = fetch(ctx, query).await?;
-            if ctx.out.format.is_document() {
-                ctx.out.stream_item(&listed)?;
-            } else {
-                if ctx.out.terminal {
-                    // Home, and clear to the end: without the flicker of clearing first.
-                    ctx.out.bytes(b"\x1b[H\x1b[J")?;
-                }
-                ctx.out.show(&listed)?;
+        if let Err(failure) = draw_until_cut(ctx, query, &mut drawn, &mut is_away).await {
+            // Before the first picture nobody was away: there never was a controller.
+            let since = drawn.map(|drawn| drawn.elapsed());
+            if !failure.is_away() || since.is_none_or(|since| since >= MAX_AWAY) {
+                return Err(failure);
             }
-            match tokio::time::timeout(REDRAW, events.next()).await {
-                Ok(Ok(Some(_))) => {
-                    // What else comes at the same moment needs no picture of its own.
-                    while let Ok(Ok(Some(_))) = tokio::time::timeout(SETTLE, events.next()).await {}
-                }
-                Ok(Ok(None) | Err(_)) => break,
-                Err(_) => {}
+            if !is_away {
+                ctx.out.note("the controller is away; waiting for it");
+                is_away = true;
             }
         }
         tokio::time::sleep(RETRY_PAUSE).await;
+    }
+}
+
+/// Until the stream of events ends, as it does with its controller.
+async fn draw_until_cut(
+    ctx: &Context,
+    query: &ListQuery,
+    drawn: &mut Option<Instant>,
+    is_away: &mut bool,
+) -> Result<(), Failure> {
+    // Before the list, so that nothing falls between the two.
+    let mut events = ctx.client()?.event_stream(None, None).await?;
+    loop {
+        let listed = fetch(ctx, query).await?;
+        if ctx.out.format.is_document() {
+            ctx.out.stream_item(&listed)?;
+        } else {
+            if ctx.out.terminal {
+                // Home, and clear to the end: without the flicker of clearing first.
+                ctx.out.bytes(b"\x1b[H\x1b[J")?;
+            }
+            ctx.out.show(&listed)?;
+        }
+        *drawn = Some(Instant::now());
+        *is_away = false;
+        match tokio::time::timeout(REDRAW, events.next()).await {
+            Ok(Ok(Some(_))) => {
+                // What else comes at the same moment needs no picture of its own.
+                while let Ok(Ok(Some(_))) = tokio::time::timeout(SETTLE, events.next()).await {}
+            }
+            Ok(Ok(None) | Err(_)) => return Ok(()),
+            Err(_) => {}
+        }
     }
 }
 

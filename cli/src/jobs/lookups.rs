@@ -19,18 +19,18 @@ Examples:
   clf jobs ls -o json | jq -r '.items[] | select(.state == \"failed\") | .id'";
 pub(super) const WAIT_EXAMPLES: &str = "\
 Examples:
-  clf jobs wait 01JD3KZ6 --timeout 1h
+  clf jobs wait 01JD3KZ6W8Q4T2N7V5X9Y1B3J0 --timeout 1h
 
 Exit 0 when it is done, 4 when it failed or was canceled, 5 when the time was over; it goes on.";
 pub(super) const LOGS_EXAMPLES: &str = "\
 Examples:
-  clf jobs logs 01JD3KZ6 --follow
-  clf jobs logs 01JD3KZ6 --tail 50
+  clf jobs logs 01JD3KZ6W8Q4T2N7V5X9Y1B3J0 --follow
+  clf jobs logs 01JD3KZ6W8Q4T2N7V5X9Y1B3J0 --tail 50
 
 Control, C1 and invisible characters are escaped; --raw prints the bytes, never to a terminal.";
 pub(super) const RESULT_EXAMPLES: &str = "\
 Examples:
-  clf jobs result 01JD3KZ6 | jq .summary
+  clf jobs result 01JD3KZ6W8Q4T2N7V5X9Y1B3J0 | jq .summary
 
 Exit 4 when the run ended without success.";
 
@@ -52,14 +52,14 @@ pub(crate) struct List {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Show {
-    /// The job's id
+    /// The job's id, all of it
     #[arg(value_name = "JOB")]
     job: Target,
 }
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Wait {
-    /// The job's id
+    /// The job's id, all of it
     #[arg(value_name = "JOB")]
     job: Target,
 
@@ -70,7 +70,7 @@ pub(crate) struct Wait {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Logs {
-    /// The job's id
+    /// The job's id, all of it
     #[arg(value_name = "JOB")]
     job: Target,
 
@@ -80,14 +80,14 @@ pub(crate) struct Logs {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct JobResult {
-    /// The job's id
+    /// The job's id, all of it
     #[arg(value_name = "JOB")]
     job: Target,
 }
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Cancel {
-    /// The job's id
+    /// The job's id, all of it
     #[arg(value_name = "JOB")]
     job: Target,
 }

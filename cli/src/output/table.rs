@@ -1,9 +1,17 @@
-//! Tables for people: columns, no lines, cut to the terminal's width and never elsewhere.
+//! Tables for people: columns and no lines.
+//!
+//! On a terminal sentences are wrapped to its width, names and numbers never: whoever marks one to copy
+//! it gets all of it. Where that does not fit the terminal breaks the line by itself.
 
 use cattle_schemas::status::Phase;
-use comfy_table::{Attribute, Cell, Color, ContentArrangement, presets};
+use comfy_table::{Attribute, Cell, Color, ColumnConstraint, ContentArrangement, Width, presets};
 
 use super::clean;
+
+/// The columns that hold sentences.
+const SENTENCES: [&str; 4] = ["MESSAGE", "OUTCOME", "REASON", "WHY"];
+/// Sentences in less room than this, in characters, are read downwards.
+const MIN_SENTENCE: u16 = 20;
 
 /// What a cell's colour says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -91,11 +99,21 @@ impl Table {
 
     /// Its text, ending in a newline unless it is empty.
     pub(crate) fn render(&self, terminal: bool, color: bool) -> String {
+        self.render_in(terminal, None, color)
+    }
+
+    /// In so many columns; as many as the terminal has when that is not given.
+    fn render_in(&self, terminal: bool, width: Option<u16>, color: bool) -> String {
         if self.rows.is_empty() && self.header.is_empty() {
             return String::new();
         }
         let mut table = comfy_table::Table::new();
         table.load_preset(presets::NOTHING);
+        // Not the blanks around it, of which those at the end of a line are cut off.
+        table.style_text_only();
+        if let Some(width) = width {
+            table.set_width(width);
+        }
         if terminal {
             table.set_content_arrangement(ContentArrangement::Dynamic);
         } else {
@@ -105,7 +123,6 @@ impl Table {
         if color {
             table.enforce_styling();
         } else {
-            table.style_text_only();
             table.force_no_tty();
         }
         if !self.header.is_empty() {
@@ -114,8 +131,20 @@ impl Table {
         for row in &self.rows {
             table.add_row(row.0.iter().map(|(text, tint)| cell(text, *tint, color)));
         }
-        for column in table.column_iter_mut() {
+        let widths = table.column_max_content_widths();
+        for (index, column) in table.column_iter_mut().enumerate() {
             column.set_padding((0, 2));
+            let is_sentence = match self.header.get(index) {
+                Some(header) => SENTENCES.contains(header),
+                // Without a heading the first is the label.
+                None => index > 0,
+            };
+            let content = widths.get(index).copied().unwrap_or(0);
+            column.set_constraint(if is_sentence && content > MIN_SENTENCE {
+                ColumnConstraint::LowerBoundary(Width::Fixed(MIN_SENTENCE + 2))
+            } else {
+                ColumnConstraint::ContentWidth
+            });
         }
         let mut text = String::new();
         for line in table.lines() {
@@ -158,6 +187,17 @@ mod tests {
         rex            Failed
         rex-long-name  -
         ");
+    }
+
+    #[test]
+    fn a_name_is_never_wrapped_whatever_the_terminal() {
+        let name = "n".repeat(200);
+        let mut table = Table::new(&["NAME", "MESSAGE"]);
+        let sentence = "a sentence of some words ".repeat(20);
+        table.push(Row::new().cell(&name).cell(sentence));
+        let text = table.render_in(true, Some(60), false);
+        assert!(text.contains(&name), "{text}");
+        assert!(text.lines().count() > 2, "{text}");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{self, Read as _},
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
 use anyhow::Context as _;
@@ -47,7 +47,7 @@ pub(crate) struct Named {
 pub(crate) fn find(ctx: &Context, named: &[PathBuf]) -> Result<Named, Failure> {
     let mut all = Named::default();
     for name in named {
-        let path = ctx.resolve(name);
+        let path = without_dots(ctx.resolve(name));
         if name.as_os_str() == "-" {
             all.loose = true;
             all.files.push(from_stdin()?);
@@ -67,6 +67,25 @@ pub(crate) fn find(ctx: &Context, named: &[PathBuf]) -> Result<Named, Failure> {
         }
     }
     Ok(all)
+}
+
+/// The same path without `..`, which would make the directory before it look like one above the file:
+/// what lies beside a project is not in it. Other links stay as they were written.
+fn without_dots(path: PathBuf) -> PathBuf {
+    if !path.components().any(|part| part == Component::ParentDir) {
+        return path;
+    }
+    let (directory, name) = match (path.parent(), path.file_name()) {
+        (Some(directory), Some(name)) => (directory, Some(name)),
+        // It ends in `..` itself.
+        _ => (path.as_path(), None),
+    };
+    match (directory.canonicalize(), name) {
+        (Ok(directory), Some(name)) => directory.join(name),
+        (Ok(directory), None) => directory,
+        // Opening it says what is wrong.
+        (Err(_), _) => path,
+    }
 }
 
 fn canonical(path: &Path) -> Result<String, Failure> {
@@ -91,7 +110,7 @@ fn from_stdin() -> Result<Found, Failure> {
     let Some(stem) = name_in(&bytes) else {
         return Err(Failure::usage(
             "standard input needs `metadata.name`: it has no file name",
-            "write `metadata: { name: … }`, or use `-f FILE`",
+            "write `metadata: { name: … }`, or name a file",
         ));
     };
     Ok(Found {

@@ -215,7 +215,7 @@ fn standard_input_needs_a_name() {
     --- stdout ---
     --- stderr ---
     error: standard input needs `metadata.name`: it has no file name
-    hint: write `metadata: { name: … }`, or use `-f FILE`
+    hint: write `metadata: { name: … }`, or name a file
     ");
     let named = SPEC.replace("spec:\n", "metadata: { name: rex }\nspec:\n");
     assert_snapshot!(apply(&named), @r"

@@ -107,13 +107,16 @@ fn pages_are_one_list() {
 }
 
 #[test]
-fn a_selector_needs_a_key_and_a_value() {
-    assert_snapshot!(fake().clawdlets(&["cattle", "list", "-l", "docs"]), @r"
+fn every_kind_of_selector_is_for_the_controller_to_read_but_an_empty_one() {
+    let fake = fake();
+    fake.clawdlets(&["cattle", "list", "-l", "docs,!old", "-l", "team!=x"]);
+    assert_snapshot!(fake.lines(), @"GET /v1/cattle?selector=docs%2C%21old%2Cteam%21%3Dx");
+    assert_snapshot!(fake.clawdlets(&["cattle", "list", "-l", "docs,"]), @r"
     exit: 2
     --- stdout ---
     --- stderr ---
-    error: `docs` is not a selector
-    hint: write `-l key=value`, or `-l key=value,key2=value2`
+    error: `docs,` has an empty term
+    hint: write `-l key=value`, `key!=value`, `key` or `!key`, joined with commas
     ");
 }
 
@@ -169,4 +172,28 @@ fn a_watched_list_is_drawn_again_when_something_happens() {
     child.kill().unwrap();
     child.wait().unwrap();
     assert_eq!(phases, ["Pending", "Running"]);
+}
+
+#[test]
+fn a_watched_list_outlasts_a_restart_of_its_controller() {
+    let fake = Fake::start()
+        .on("GET /v1/cattle", list(&[pending("rex")]))
+        .on("GET /v1/cattle", Reply::Cut)
+        .on("GET /v1/cattle", list(&[running("rex")]))
+        .on(
+            "GET /v1/events",
+            Reply::Events(vec![event(9, "rex", "started", "the task begins")]),
+        );
+    let args = ["cattle", "list", "--watch", "-o", "json", "-q"];
+    let mut child = fake
+        .command(env!("CARGO_BIN_EXE_clawdlets"), &args)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let drawn: Vec<String> = lines.take(2).map(Result::unwrap).collect();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(drawn.len(), 2, "it ended with its controller");
+    assert!(drawn[1].contains("Running"), "{drawn:?}");
 }

@@ -225,3 +225,25 @@ fn a_persona_needs_a_project() {
     hint: `clawdlets init` makes one
     ");
 }
+
+#[test]
+fn what_lies_beside_a_project_is_not_in_it() {
+    let dir = tempfile::tempdir().unwrap();
+    assert_eq!(clawdlets(dir.path(), &["init", "-q", "fleet-a"]).code, 0);
+    write(dir.path(), "beside/rex.yaml", SPEC);
+    let project = dir.path().join("fleet-a");
+    for named in ["../beside/rex.yaml", "../beside"] {
+        let run = clawdlets(&project, &["cattle", "validate", named]);
+        assert_eq!(run.code, 0, "{run}");
+        assert_eq!(
+            run.stderr,
+            "`../beside/rex.yaml` is in no project: persona, model and limits were not checked\n"
+        );
+    }
+    let specs = project.join("cattle/specs");
+    let run = clawdlets(
+        &specs,
+        &["cattle", "validate", "../specs/rex-changelog.yaml"],
+    );
+    assert_eq!((run.code, run.stderr.as_str()), (0, ""), "{run}");
+}
