@@ -101,6 +101,9 @@ pub struct Run {
     /// What a refused create waits for, as the status says it.
     #[serde(default)]
     pub create_reason: Option<PendingReason>,
+    /// Why the delete of its server failed the last time, for people.
+    #[serde(default)]
+    pub delete_message: Option<String>,
     /// Granted by `extend`.
     pub extension: Duration,
     /// When its server is deleted whatever happens.

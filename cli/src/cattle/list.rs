@@ -37,8 +37,9 @@ const RETRY_PAUSE: Duration = Duration::from_secs(1);
 /// `list`
 #[derive(Debug, clap::Args)]
 pub(crate) struct List {
-    /// Only with these labels; may be repeated or joined with commas
-    #[arg(short = 'l', long = "selector", value_name = "KEY=VALUE")]
+    /// Only with these labels: `key=value`, `key!=value`, `key`, `!key`; may be repeated or joined
+    /// with commas
+    #[arg(short = 'l', long = "selector", value_name = "SELECTOR")]
     selector: Vec<String>,
 
     /// Also what ended more than 24 hours ago
@@ -81,13 +82,11 @@ impl List {
         if joined.is_empty() {
             return Ok(None);
         }
-        for term in joined.split(',') {
-            if !matches!(term.split_once('='), Some((key, _)) if !key.is_empty()) {
-                return Err(Failure::usage(
-                    format!("`{}` is not a selector", clean(term)),
-                    "write `-l key=value`, or `-l key=value,key2=value2`",
-                ));
-            }
+        if joined.split(',').any(|term| term.trim().is_empty()) {
+            return Err(Failure::usage(
+                format!("`{}` has an empty term", clean(&joined)),
+                "write `-l key=value`, `key!=value`, `key` or `!key`, joined with commas",
+            ));
         }
         Ok(Some(joined))
     }

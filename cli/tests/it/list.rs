@@ -107,13 +107,16 @@ fn pages_are_one_list() {
 }
 
 #[test]
-fn a_selector_needs_a_key_and_a_value() {
-    assert_snapshot!(fake().clawdlets(&["cattle", "list", "-l", "docs"]), @r"
+fn every_kind_of_selector_is_for_the_controller_to_read_but_an_empty_one() {
+    let fake = fake();
+    fake.clawdlets(&["cattle", "list", "-l", "docs,!old", "-l", "team!=x"]);
+    assert_snapshot!(fake.lines(), @"GET /v1/cattle?selector=docs%2C%21old%2Cteam%21%3Dx");
+    assert_snapshot!(fake.clawdlets(&["cattle", "list", "-l", "docs,"]), @r"
     exit: 2
     --- stdout ---
     --- stderr ---
-    error: `docs` is not a selector
-    hint: write `-l key=value`, or `-l key=value,key2=value2`
+    error: `docs,` has an empty term
+    hint: write `-l key=value`, `key!=value`, `key` or `!key`, joined with commas
     ");
 }
 

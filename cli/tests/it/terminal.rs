@@ -125,3 +125,16 @@ fn json_from_a_guest_is_safe_on_a_terminal_too() {
         assert!(!seen.contains(['\u{9b}', '\u{202e}']), "{format}: {seen:?}");
     }
 }
+
+#[test]
+fn a_person_is_told_that_a_log_is_empty_and_a_pipe_is_not() {
+    let fake = Fake::start().on("GET /v1/cattle/rex/logs", Reply::Chunks(Vec::new()));
+    let args = ["cattle", "logs", "rex"];
+    let (code, seen) = on_a_terminal(command(&fake, &args));
+    assert_eq!((code, seen.as_str()), (0, "`rex` has written no log\r\n"));
+    let run = fake.clawdlets(&args);
+    assert_eq!(
+        (run.code, run.stdout.as_str(), run.stderr.as_str()),
+        (0, "", "")
+    );
+}

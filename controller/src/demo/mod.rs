@@ -11,7 +11,10 @@ mod table;
 use std::{process::ExitCode, time::Duration};
 
 use anyhow::Context;
-use tokio::time::Instant;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 use self::{stage::Stage, table::LiveTable};
@@ -34,9 +37,16 @@ pub async fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
         report::opening(&stage);
     }
     let mut live = LiveTable::new(!args.json);
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let interrupted = async {
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            _ = terminate.recv() => {}
+        }
+    };
     let finished = tokio::select! {
         finished = tokio::time::timeout(DEADLINE, watch(&mut stage, &mut live)) => finished,
-        _ = tokio::signal::ctrl_c() => {
+        () = interrupted => {
             live.finish();
             stage.strike().await;
             anyhow::bail!("interrupted; everything was taken down");

@@ -13,7 +13,7 @@ use secrecy::SecretString;
 
 use super::{Executor, prepare};
 use crate::{
-    hetzner::{ApiError, CreateOutcome, NewServer},
+    hetzner::{ApiError, Code, CreateOutcome, NewServer},
     record::run_server,
 };
 
@@ -95,7 +95,8 @@ impl Executor {
                     let now = needs.clock.now();
                     self.cool_downs()
                         .cool(&server_type, &location, now, cool_down);
-                    refusals.push(format!("{server_type} in {location}: {error}"));
+                    let code = error.code().map_or("refused", Code::as_str);
+                    refusals.push(format!("{server_type} in {location} ({code})"));
                 }
                 CreateOutcome::MayExist => return self.may_exist(run, &error).await,
                 CreateOutcome::Uniqueness => return self.lookup(run, &new.name).await,
@@ -123,7 +124,7 @@ impl Executor {
         let message = if refusals.is_empty() {
             "every candidate was refused lately".to_owned()
         } else {
-            refusals.join("; ")
+            refusals.join(", ")
         };
         self.refused(run, reason, message, Some(wait)).await;
     }

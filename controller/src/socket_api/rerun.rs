@@ -108,6 +108,7 @@ pub(super) async fn extend(
     let Some(run) = resolve::run_of(&api, &peer, &target).await? else {
         return Err(wrong_phase(format!("`{name}` has no run yet")));
     };
+    let asked_for = run.expires_at + request.by.as_std();
     let (now, max_ttl) = ((api.now)(), api.handle.world().limits.max_ttl);
     // The edit is made inside the store's transaction; this brings out what it decided.
     let decided: Arc<OnceLock<Result<Timestamp, ExtendError>>> = Arc::default();
@@ -140,10 +141,14 @@ pub(super) async fn extend(
     };
     api.handle.bell().ring();
     tracing::info!(cattle = %name, run = %run.id, %expires_at, "extended");
+    let warnings = (expires_at < asked_for)
+        .then(|| "cut at `cattle.limits.maxTtl`: no server lives longer".to_owned())
+        .into_iter()
+        .collect();
     Ok(Json(ExtendReply {
         name: name.to_string(),
         run: run.id.to_string(),
         expires_at,
-        warnings: Vec::new(),
+        warnings,
     }))
 }

@@ -50,6 +50,7 @@ pub fn begin(
         earlier_attempt_open: false,
         create_message: None,
         create_reason: None,
+        delete_message: None,
         extension: Duration::ZERO,
         expires_at: expiry::expires_at(now, cattle.ttl, Duration::ZERO, max_ttl),
         server: None,
@@ -111,9 +112,9 @@ fn bind(run: &mut Run, server: RunServer, reason: EventReason) -> Transition {
     told
 }
 
-/// Hetzner refused the create for certain; `reason` is what it waits for now. `retry_at` is when to try again; a live run without one
-/// is tried again at once. While the reply to an earlier attempt is missing, the create stays
-/// intended.
+/// Hetzner refused the create for certain; `reason` is what it waits for now. `retry_at` is when to
+/// try again, later where many attempts were in vain; a live run without one is tried again at
+/// once. While the reply to an earlier attempt is missing, the create stays intended.
 pub fn refuse_create(
     run: &mut Run,
     reason: PendingReason,
@@ -126,6 +127,7 @@ pub fn refuse_create(
     }
     run.create_message = Some(message.to_owned());
     run.create_reason = Some(reason);
+    let retry_at = retry_at.map(|at| at.max(now + deadlines::lost_again(run.attempt)));
     run.retry_at = retry_at;
     if run.earlier_attempt_open {
         return Transition::told(EventReason::CreateRetried, message);

@@ -56,9 +56,9 @@ pub fn backoff(failures: u32) -> Duration {
     FIRST_BACKOFF * 4_u32.saturating_pow(failures.saturating_sub(1).min(4))
 }
 
-/// How long after the `attempt`th create, whose reply was lost, the next one waits: not at all
-/// after the first, for the reply of a call that took its time; then longer and longer, for an API
-/// that answers nothing.
+/// How long after the `attempt`th create, whose reply was lost or which was refused for a passing
+/// reason, the next one waits at least: not at all after the first, for the reply of a call that
+/// took its time; then longer and longer, for an API that answers nothing.
 #[must_use]
 pub fn lost_again(attempt: u32) -> Duration {
     (LOOK_AGAIN * attempt.saturating_sub(1).min(12)).min(MAX_LOST_AGAIN)

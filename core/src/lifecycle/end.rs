@@ -106,6 +106,7 @@ pub fn delete_failed(run: &mut Run, message: &str, wait: Duration, now: Timestam
     let so_far = (now - since).to_std().unwrap_or_default();
     let longer = (so_far / 4).min(deadlines::MAX_DELETE_AGAIN);
     run.retry_at = Some(now + wait.max(longer));
+    run.delete_message = Some(message.to_owned());
     Transition::told(EventReason::Alert, format!("the server stays: {message}"))
 }
 
@@ -121,6 +122,7 @@ pub fn mark_gone(run: &mut Run, now: Timestamp) -> Transition {
     }
     run.gone_at = Some(now);
     run.retry_at = None;
+    run.delete_message = None;
     Transition::told(
         EventReason::Gone,
         match &run.server {

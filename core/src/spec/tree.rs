@@ -91,10 +91,8 @@ pub(crate) fn read(path: &str, bytes: &[u8]) -> Result<Node, Box<Diagnostic>> {
     };
     let whole = Place::default();
     if bytes.len() > MAX_SPEC_BYTES {
-        let message = format!(
-            "the file has {} bytes, at most {MAX_SPEC_BYTES} are read",
-            bytes.len()
-        );
+        // A reader with the same cap has seen one byte more, not the whole.
+        let message = format!("the file has more than {MAX_SPEC_BYTES} bytes");
         return Err(fail(whole, message, None));
     }
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {

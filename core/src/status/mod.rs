@@ -152,7 +152,10 @@ fn headline<'a>(known: &Known<'a>, latest: Option<&Run>) -> Headline<'a> {
             Headline {
                 phase: phase_of(run, known.server),
                 reason: end.map(|end| end.reason.to_string()),
-                message: end.map(|end| end.message.clone()),
+                message: end.map(|end| match &run.delete_message {
+                    Some(cause) => format!("{}; its server is still there: {cause}", end.message),
+                    None => end.message.clone(),
+                }),
                 waiting: None,
             }
         }
@@ -203,7 +206,10 @@ fn progress(known: &Known<'_>, run: &Run) -> Option<String> {
         if run.booted_at.is_some() {
             return Some("its server runs, its guest has not called yet".to_owned());
         }
-        return Some("its server is being created".to_owned());
+        return Some(match run.server {
+            Some(_) => "its server starts".to_owned(),
+            None => "its server is being created".to_owned(),
+        });
     }
     known
         .entry
@@ -247,7 +253,8 @@ pub fn orphan_status(server: &ObservedServer) -> CattleStatus {
             .as_ref()
             .map_or_else(|| server.name.clone(), ToString::to_string),
         phase: Phase::Running,
-        reason: Some("orphan".to_owned()),
+        // The condition says it.
+        reason: None,
         message: Some(message.clone()),
         queue_position: None,
         conditions: vec![condition(
@@ -257,7 +264,7 @@ pub fn orphan_status(server: &ObservedServer) -> CattleStatus {
             message,
             Some(server.created),
         )],
-        run: None,
+        run: Some(run::unknown_run(server)),
         earlier_runs: Vec::new(),
         spec: None,
         origin: None,

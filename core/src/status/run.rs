@@ -2,7 +2,7 @@
 
 use cattle_schemas::{
     Timestamp,
-    status::{Cost, RunStatus, ServerStatus},
+    status::{Cost, Phase, RunStatus, ServerStatus},
 };
 
 use crate::{cost, ledger::Run, lifecycle::phase_of, observed::ObservedServer};
@@ -37,9 +37,41 @@ pub fn run_status(
         last_seen_at: run.last_seen_at,
         ended_at: run.ended.as_ref().map(|end| end.at),
         gone_at: run.gone_at,
-        expires_at: run.gone_at.is_none().then_some(run.expires_at),
+        // A refused create's time has not begun.
+        expires_at: (run.gone_at.is_none() && !run.is_refused()).then_some(run.expires_at),
         exit_code: run.outcome.as_ref().and_then(|outcome| outcome.exit_code),
         cost: run_cost(run, currency, now),
+    }
+}
+
+/// The server of a run that the ledger does not know, from its labels alone.
+pub(super) fn unknown_run(server: &ObservedServer) -> RunStatus {
+    RunStatus {
+        run: server
+            .labels
+            .run
+            .map_or_else(|| "unknown".to_owned(), |run| run.to_string()),
+        phase: Phase::Running,
+        end_reason: None,
+        message: None,
+        attempt: 0,
+        server: Some(ServerStatus {
+            id: server.id.0,
+            name: server.name.clone(),
+            status: Some(server.status.as_str().to_owned()),
+            server_type: server.server_type.clone(),
+            location: server.location.clone(),
+            ipv4: server.ipv4.clone(),
+        }),
+        created_at: server.created,
+        booted_at: None,
+        started_at: None,
+        last_seen_at: None,
+        ended_at: None,
+        gone_at: None,
+        expires_at: server.labels.expires_at,
+        exit_code: None,
+        cost: None,
     }
 }
 

@@ -408,3 +408,16 @@ fn a_later_proof_makes_older_lists_old_news() {
     let _ = lifecycle::mark_gone(world.rex(), at(140));
     assert_eq!(world.rex().gone_at, Some(at(150)));
 }
+
+#[test]
+fn a_create_that_is_refused_again_and_again_waits_longer_but_not_long() {
+    let mut world = World::intended();
+    let mut wait = |attempt| {
+        let run = world.rex();
+        run.attempt = attempt;
+        let soon = Some(at(202));
+        let _ = lifecycle::refuse_create(run, PendingReason::Backoff, "down", soon, at(200));
+        (run.retry_at.unwrap() - at(200)).num_seconds()
+    };
+    assert_eq!([1, 2, 4, 100].map(&mut wait), [2, 5, 15, 60]);
+}

@@ -163,8 +163,14 @@ fn an_ended_one_says_how() {
         (status.phase, status.reason.as_deref()),
         (Phase::Finishing, Some("completed"))
     );
+    let _ = lifecycle::delete_failed(world.rex(), "protected", secs(30), at(110));
+    assert_eq!(
+        status_of(&world, "rex").message.as_deref(),
+        Some("done; its server is still there: protected")
+    );
     let _ = lifecycle::mark_gone(world.rex(), at(200));
     let status = status_of(&world, "rex");
+    assert_eq!(status.message.as_deref(), Some("done"));
     assert_eq!(
         (status.phase, status.reason.as_deref()),
         (Phase::Succeeded, Some("completed"))

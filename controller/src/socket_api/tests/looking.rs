@@ -213,7 +213,7 @@ async fn a_server_that_nobody_asked_for_is_shown_to_operators() {
     controller.pass().await;
     let list = controller.get("/v1/cattle").await.ok();
     assert_eq!(names(&list), ["cattle-lost-abcdef"]);
-    assert_eq!(list["items"][0]["reason"], "orphan");
+    assert_eq!(list["items"][0]["conditions"][0]["type"], "Orphan");
     controller.become_bot(1001);
     assert_eq!(
         names(&controller.get("/v1/cattle").await.ok()),

@@ -24,7 +24,7 @@ fn each_kind_of_non_text_has_an_error_of_its_own() {
     assert_snapshot!(said(b"a: \xff\xfe\xfd"), @"a.yaml:1:4: the file is not UTF-8 text");
     assert_snapshot!(said(b"\xff\xfea\x00:\x00"), @"a.yaml: the file is UTF-16 (save it as UTF-8)");
     assert_snapshot!(said(b"\x7fELF\x02\x01\x01"), @"a.yaml:1:5: control character U+0002: this is not a text file");
-    assert_snapshot!(said(&vec![b'a'; MAX_SPEC_BYTES + 1]), @"a.yaml: the file has 262145 bytes, at most 262144 are read");
+    assert_snapshot!(said(&vec![b'a'; MAX_SPEC_BYTES + 1]), @"a.yaml: the file has more than 262144 bytes");
 }
 
 #[test]
