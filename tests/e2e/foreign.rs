@@ -37,7 +37,7 @@ fn another_fleet_and_foreign_servers_are_never_touched() {
     neighbour.kill();
     let ours_in_all = json!({
         "managed-by": "clawdlets", "cattle": "true", "fleet": "example",
-        "cattle-name": "worker", "expires-at": EXPIRED,
+        "cattle-name": "forgotten", "expires-at": EXPIRED,
     });
     let with = |key: &str, value: &str| {
         let mut labels = ours_in_all.clone();
