@@ -11,7 +11,7 @@ use cattle_schemas::{
 use comfy_table::{Table, presets};
 use serde::Serialize;
 
-use super::stage::Stage;
+use super::stage::{Stage, TOKEN};
 
 /// How much of each log is shown.
 const LOG_LINES: usize = 3;
@@ -337,7 +337,7 @@ pub(super) fn keep(stage: &Stage) {
          \x20 clawdlets cattle list\n\
          \x20 clawdlets cattle describe hello\n\
          \x20 clawdlets cattle spawn --persona rex --message 'ok once more' --wait\n\
-         \x20 curl -s {}/state | head\n\
+         \x20 curl -s -H 'Authorization: Bearer {TOKEN}' {}/state | head -c 600\n\
          (`cargo build --release --workspace` puts `clawdlets` into target/release.)\n",
         stage.socket().display(),
         stage.sim().control_url(),

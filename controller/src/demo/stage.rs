@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// The imitation accepts only this; a real token in the environment is not even read.
-const TOKEN: &str = "demo-token";
+pub(super) const TOKEN: &str = "demo-token";
 
 /// What the demo's agents get as a model key. Not one.
 const MODEL_KEY: &str = "demo-not-a-real-key";

@@ -22,6 +22,10 @@ use super::{
 /// A task file holds one message; JSON may write a byte of it as six.
 const MAX_TASK_BYTES: usize = 6 * spec::MAX_MESSAGE + 16 * 1024;
 
+/// A broken file is kept up to here; a longer one was not written by hand, and ten thousand of them
+/// must not fill the memory.
+const MAX_KEPT_BYTES: usize = 16 * 1024;
+
 /// What every spec file of one scan is completed with.
 pub(super) struct Around<'a> {
     pub(super) at: &'a Moment,
@@ -53,6 +57,7 @@ pub(super) struct SpecFile {
     file: Tracked<Result<Arc<ParsedSpec>, Refusal>>,
     task: Option<TaskFile>,
     completed: Option<Completed>,
+    judged: Option<Judged>,
     /// How often it was parsed; unchanged files are not parsed again.
     pub(super) parsed: u64,
 }
@@ -60,9 +65,28 @@ pub(super) struct SpecFile {
 #[derive(Clone, Debug)]
 enum Refusal {
     /// Its content is wrong.
-    Content(Vec<Diagnostic>),
+    Content(Arc<Unparsed>),
     /// It could not be read.
     Read(ReadError),
+}
+
+/// A file that is no spec, kept so that what the fleet has against it can be told too.
+#[derive(Debug)]
+struct Unparsed {
+    stem: String,
+    /// `None` of a file above [`MAX_KEPT_BYTES`].
+    bytes: Option<Vec<u8>>,
+    /// What is wrong with it whatever the fleet says.
+    diagnostics: Vec<Diagnostic>,
+}
+
+/// An unparsed file, held against a fleet.
+#[derive(Debug)]
+struct Judged {
+    file: Arc<Unparsed>,
+    fleet_version: u64,
+    authority: Authority,
+    diagnostics: Vec<Diagnostic>,
 }
 
 #[derive(Debug)]
@@ -100,7 +124,13 @@ impl SpecFile {
                 *parsed += 1;
                 spec::parse(location.shown, location.stem, &bytes)
                     .map(Arc::new)
-                    .map_err(Refusal::Content)
+                    .map_err(|diagnostics| {
+                        Refusal::Content(Arc::new(Unparsed {
+                            stem: location.stem.to_owned(),
+                            bytes: (bytes.len() <= MAX_KEPT_BYTES).then_some(bytes),
+                            diagnostics,
+                        }))
+                    })
             },
         );
         again.after(look.again_in());
@@ -122,7 +152,13 @@ impl SpecFile {
     ) -> Option<SpecState> {
         let spec = match self.file.value()? {
             Ok(spec) => spec.clone(),
-            Err(refusal) => return Some(SpecState::Broken(refusal.diagnostics(shown))),
+            Err(Refusal::Content(file)) => {
+                let file = file.clone();
+                return Some(SpecState::Broken(
+                    self.judge(file, around, shown, authority),
+                ));
+            }
+            Err(Refusal::Read(error)) => return Some(SpecState::Broken(unread(error, shown))),
         };
         let waits = self.file.is_pending();
         let task = match self.task(&spec, around, directory) {
@@ -175,6 +211,38 @@ impl SpecFile {
             });
         }
         self.last_state()
+    }
+
+    /// Everything that is wrong with a file that is no spec, in one go.
+    fn judge(
+        &mut self,
+        file: Arc<Unparsed>,
+        around: &Around<'_>,
+        shown: &str,
+        authority: Authority,
+    ) -> Vec<Diagnostic> {
+        let fresh = self.judged.as_ref().filter(|last| {
+            Arc::ptr_eq(&last.file, &file)
+                && last.fleet_version == around.fleet_version
+                && last.authority == authority
+        });
+        if let Some(judged) = fresh {
+            return judged.diagnostics.clone();
+        }
+        let diagnostics = file
+            .bytes
+            .as_ref()
+            .and_then(|bytes| {
+                spec::parse_for(shown, &file.stem, bytes, around.fleet, authority).err()
+            })
+            .unwrap_or_else(|| file.diagnostics.clone());
+        self.judged = Some(Judged {
+            file,
+            fleet_version: around.fleet_version,
+            authority,
+            diagnostics: diagnostics.clone(),
+        });
+        diagnostics
     }
 
     fn last_state(&self) -> Option<SpecState> {
@@ -247,29 +315,22 @@ fn same_content(
     }
 }
 
-impl Refusal {
-    fn diagnostics(&self, shown: &str) -> Vec<Diagnostic> {
-        match self {
-            Self::Content(diagnostics) => diagnostics.clone(),
-            Self::Read(error) => {
-                let (message, hint) = match error {
-                    ReadError::Missing => ("the link leads nowhere".to_owned(), None),
-                    ReadError::Outside => (
-                        "the link leads out of its spec directory".to_owned(),
-                        Some("copy the file instead".to_owned()),
-                    ),
-                    error => (format!("cannot be read: {error}"), None),
-                };
-                vec![Diagnostic {
-                    path: shown.to_owned(),
-                    line: 0,
-                    column: 0,
-                    message,
-                    hint,
-                }]
-            }
-        }
-    }
+fn unread(error: &ReadError, shown: &str) -> Vec<Diagnostic> {
+    let (message, hint) = match error {
+        ReadError::Missing => ("the link leads nowhere".to_owned(), None),
+        ReadError::Outside => (
+            "the link leads out of its spec directory".to_owned(),
+            Some("copy the file instead".to_owned()),
+        ),
+        error => (format!("cannot be read: {error}"), None),
+    };
+    vec![Diagnostic {
+        path: shown.to_owned(),
+        line: 0,
+        column: 0,
+        message,
+        hint,
+    }]
 }
 
 /// When to look again: the soonest of all that asked.

@@ -41,6 +41,8 @@ fn reap(pass: &mut Pass<'_>, server: &ObservedServer) {
     if let Some(expired_at) = server.labels.expires_at
         && pass.due(expired_at)
     {
+        // Only a list says that it is gone, and a cattle of its name may be waiting for that.
+        pass.list_soon = true;
         pass.sections.deletes.push(Action::ReapOrphan {
             server: server.id,
             name: server.name.clone(),

@@ -1,7 +1,7 @@
 use std::{fs, os::unix::fs::symlink, time::Duration};
 
 use super::{FLEET, SPEC, Yard, broken, valid};
-use cattle_core::fleet::Fleet;
+use cattle_core::{desired::SpecState, fleet::Fleet};
 
 fn with_task_file(path: &str) -> String {
     SPEC.replace(
@@ -24,6 +24,27 @@ fn a_new_fleet_default_completes_what_was_parsed_before() {
     assert_eq!((before.ttl.as_secs(), after.ttl.as_secs()), (7_200, 10_800));
     assert_eq!(before.hash, after.hash);
     assert_eq!(yard.scanner.parses(), 1);
+}
+
+#[test]
+fn a_file_that_is_no_spec_is_held_against_the_fleet_all_the_same() {
+    let mut yard = Yard::new();
+    let text = format!(
+        "{}  ttl: 20d\n  presona: ada\n",
+        SPEC.trim_end().to_owned() + "\n"
+    );
+    yard.write(&yard.spec("rex.yaml"), &text);
+    let desired = yard.scan(0);
+    let entry = &desired.specs[&"rex".parse().unwrap()];
+    let SpecState::Broken(errors) = &entry.state else {
+        panic!("not broken: {entry:?}")
+    };
+    let said: Vec<&str> = errors.iter().map(|error| error.message.as_str()).collect();
+    assert_eq!(said.len(), 2, "{said:?}");
+    assert!(
+        said[0].contains("20d") && said[1].contains("presona"),
+        "{said:?}"
+    );
 }
 
 #[test]
