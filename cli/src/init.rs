@@ -87,7 +87,8 @@ impl Init {
              clf-orchestrator demo                       see it work, without an account\n  \
              $EDITOR fleet/clawdlets.json                your image, sizes and limits\n  \
              mkdir -m 700 secrets                        then your model's key: secrets/zai_api_key\n  \
-             export HCLOUD_TOKEN=…                       your Hetzner project's\n  \
+             export HCLOUD_ENDPOINT=http://127.0.0.1:8080/v1  a `hetzner-sim`; the real one is refused for now\n  \
+             export HCLOUD_TOKEN=…                       its token\n  \
              clf-orchestrator run --secrets-dir secrets  starts what cattle/specs asks for\n\n\
              In another terminal, in the project:\n  clawdlets cattle list                       see what is there\n  \
              clawdlets cattle spawn --persona rex --message 'Say hello' --wait"

@@ -104,8 +104,12 @@ impl ConnectError {
             Self::NotASocket { .. } => format!(
                 "name the controller's socket with `--socket` or `{SOCKET_ENV}`"
             ),
-            Self::Refused { .. } => "start it again with `clf-orchestrator run`, on a host with \
-                 `systemctl start clf-orchestrator`"
+            Self::Refused { .. } => "start it again with `clf-orchestrator run`".to_owned(),
+            // Nobody should join root's group for this.
+            Self::Denied {
+                group: Some(group), ..
+            } if group == "root" => "run as root, or add a group `clf-bots`, join it, and start \
+                 the controller again: it opens the socket to that group"
                 .to_owned(),
             Self::Denied {
                 group: Some(group), ..
