@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 const CRASHES: usize = 10;
 
 /// New work for every life, so that each crash falls into the midst of it.
-const SPECS_A_LIFE: usize = 8;
+const SPECS_A_LIFE: usize = 20;
 
 /// From before the socket is open to when the first results come in.
 const LIFE_MS: std::ops::Range<u64> = 20..1_200;
