@@ -24,8 +24,10 @@ fn one_that_is_not_desired_is_left_to_its_expiry() {
     let plan = world.plan();
     assert_eq!(plan.actions, []);
     assert_eq!(plan.next_wake, Some(at(7300)));
+    assert!(!plan.list_soon, "nothing is to be seen before then");
     world.later(7200);
     assert_eq!(world.verbs(), ["reap"]);
+    assert!(world.plan().list_soon, "only a list says that it is gone");
 }
 
 #[test]
