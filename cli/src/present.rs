@@ -60,7 +60,10 @@ pub(crate) fn cost(cost: &Cost) -> String {
 pub(crate) fn is_fine(condition: &Condition) -> bool {
     match condition.kind {
         ConditionType::SpecValid
+        | ConditionType::ImageResolved
+        | ConditionType::ServersReadable
         | ConditionType::HetznerReachable
+        | ConditionType::TokenAccepted
         | ConditionType::FleetConfigValid
         | ConditionType::SpecsReadable => condition.status,
         ConditionType::Drifted

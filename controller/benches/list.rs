@@ -11,7 +11,7 @@ use cattle_controller::{
         serve,
     },
     store::{Edit, SqliteStore, Store},
-    world::{Bell, Handle, Prices, World},
+    world::{Bell, Handle, World},
 };
 use cattle_core::{
     desired::{Authority, Desired, Origin, Requester, RootState, SpecEntry, SpecState},
@@ -153,7 +153,6 @@ async fn world(store: &SqliteStore, fleet: Arc<Fleet>, now: Timestamp) -> World 
         limits: Arc::new(limits),
         plan: Arc::new(plan),
         conditions: Vec::new(),
-        prices: Arc::new(Prices::default()),
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::Context;
 use metrics_exporter_prometheus::PrometheusHandle;
-use tokio::{net::TcpListener, sync::watch, time::MissedTickBehavior};
+use tokio::{net::TcpListener, time::MissedTickBehavior};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -28,7 +28,8 @@ use crate::{
     settings::{PeerCheck, Settings},
     socket_api::{self, SocketApi, peer::Users},
     store::{SqliteStore, StateLock, Store},
-    world::{Bell, Handle, Prices},
+    survey::Survey,
+    world::{Bell, Handle},
 };
 
 /// Effects in flight get this long at a stop.
@@ -37,12 +38,6 @@ const DRAIN: Duration = Duration::from_secs(2);
 /// All of a stop, the drain included: SIGTERM to exit stays under five seconds, of which the
 /// runtime's own end takes the rest.
 const LEAVE: Duration = Duration::from_secs(4);
-
-/// Prices change by announcement, months ahead.
-const PRICES_EVERY: Duration = Duration::from_secs(6 * 3_600);
-
-/// After prices could not be read: they are wanted, but nothing waits for them.
-const PRICES_RETRY: Duration = Duration::from_secs(60);
 
 /// How often what is past its retention is forgotten.
 const FORGET_EVERY: Duration = Duration::from_secs(3_600);
@@ -209,9 +204,14 @@ pub async fn start(
         reconciler,
         lister,
         follower,
-        prices,
+        catalogue,
         ..
     } = parts;
+    let survey = Survey {
+        client,
+        catalogue,
+        bell,
+    };
     let ended = |stop: &CancellationToken| stop.clone().cancelled_owned();
     daemon.part(
         "the socket API",
@@ -223,10 +223,7 @@ pub async fn start(
     );
     daemon.part("the lister", fine(lister.run(stop.clone())));
     daemon.part("the delete follower", fine(follower.run(stop.clone())));
-    daemon.part(
-        "the price reader",
-        fine(learn_prices(client, prices, bell, stop.clone())),
-    );
+    daemon.part("the survey", fine(survey.run(stop.clone())));
     daemon.part("housekeeping", fine(housekeeping.run(stop.clone())));
     daemon.part(
         "the loop",
@@ -288,32 +285,6 @@ impl Housekeeping {
                     }
                 }
             }
-        }
-    }
-}
-
-/// Learns prices, and again now and then. Nothing waits for them but what is shown.
-async fn learn_prices(
-    client: Arc<Client>,
-    prices: watch::Sender<Arc<Prices>>,
-    bell: Bell,
-    stop: CancellationToken,
-) {
-    loop {
-        let wait = match client.prices().await {
-            Ok(learned) => {
-                prices.send_replace(Arc::new(learned));
-                bell.ring();
-                PRICES_EVERY
-            }
-            Err(error) => {
-                tracing::warn!(error = %crate::report(&error), "could not read the prices");
-                PRICES_RETRY
-            }
-        };
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(wait) => {}
         }
     }
 }

@@ -30,6 +30,7 @@ pub mod secrets;
 pub mod settings;
 pub mod socket_api;
 pub mod store;
+pub mod survey;
 pub mod token;
 pub mod world;
 

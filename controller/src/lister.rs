@@ -157,5 +157,6 @@ fn seen(asked_at: Timestamp, servers: Vec<cattle_core::observed::ObservedServer>
         listed_at: Some(asked_at),
         unreachable: None,
         servers,
+        odd: Vec::new(),
     }
 }

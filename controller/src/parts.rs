@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use cattle_core::{
-    action::Plan, desired::Desired, fleet::Fleet, ledger::Ledger, observed::Observed,
+    action::Plan, catalogue::Catalogue, desired::Desired, fleet::Fleet, ledger::Ledger,
+    observed::Observed,
 };
 use tokio::sync::watch;
 
@@ -19,7 +20,7 @@ use crate::{
     secrets::Secrets,
     settings::Settings,
     store::Store,
-    world::{Bell, Handle, Prices, World},
+    world::{Bell, Handle, World},
 };
 
 /// The loop and everything beside it, not yet running.
@@ -36,8 +37,8 @@ pub struct Parts {
     pub handle: Handle,
     /// The fleet's configuration as the last pass read it.
     pub fleet: watch::Receiver<Arc<Fleet>>,
-    /// Who learns prices puts them here.
-    pub prices: watch::Sender<Arc<Prices>>,
+    /// Who learns what Hetzner offers puts it here.
+    pub catalogue: watch::Sender<Arc<Catalogue>>,
 }
 
 /// What the loop stands on.
@@ -74,7 +75,7 @@ impl Ground {
         let (fleet_seen, fleet_receiver) = watch::channel(fleet.clone());
         let (observed_sender, observed) = watch::channel(Arc::new(Observed::default()));
         let (list_soon, soon) = watch::channel(true);
-        let (price_sender, prices) = watch::channel(Arc::new(Prices::default()));
+        let (catalogue_sender, catalogue) = watch::channel(Arc::new(Catalogue::default()));
         let limits = fleet.limits();
         let (worlds, seen) = watch::channel(Arc::new(World {
             pass: 0,
@@ -86,7 +87,6 @@ impl Ground {
             limits: Arc::new(limits),
             plan: Arc::new(Plan::default()),
             conditions: Vec::new(),
-            prices: Arc::new(Prices::default()),
         }));
         let (executor, follower) = Executor::new(Needs {
             store: self.store.clone(),
@@ -95,7 +95,7 @@ impl Ground {
             settings: self.settings,
             secrets: self.secrets,
             fleet: fleet_receiver.clone(),
-            prices: prices.clone(),
+            catalogue: catalogue.clone(),
             bell: self.bell.clone(),
             guest_url: self.guest_url,
         });
@@ -116,7 +116,7 @@ impl Ground {
             store: self.store,
             observed,
             list_soon,
-            prices,
+            catalogue,
             executor: executor.clone(),
             clock: self.clock,
             serves_guests: self.serves_guests,
@@ -132,7 +132,7 @@ impl Ground {
             executor,
             handle,
             fleet: fleet_receiver,
-            prices: price_sender,
+            catalogue: catalogue_sender,
         }
     }
 }

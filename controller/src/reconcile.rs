@@ -7,6 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use cattle_core::{
     action::{Limits, Plan},
+    catalogue::Catalogue,
     desired::{Desired, SpecState},
     fleet::Fleet,
     guard::{self, guard},
@@ -27,7 +28,7 @@ use crate::{
     meter::Meter,
     record::record,
     store::{Store, StoreError},
-    world::{Bell, Prices, World},
+    world::{Bell, World},
 };
 
 /// Rounds of one pass. A commit may make further actions possible (a queued assignment starts, an
@@ -54,8 +55,8 @@ pub struct Reconciler {
     pub observed: watch::Receiver<Arc<Observed>>,
     /// Whether a list is wanted soon.
     pub list_soon: watch::Sender<bool>,
-    /// Prices.
-    pub prices: watch::Receiver<Arc<Prices>>,
+    /// What Hetzner offers.
+    pub catalogue: watch::Receiver<Arc<Catalogue>>,
     /// What carries plans out.
     pub executor: Executor,
     /// Hetzner's clock.
@@ -210,6 +211,7 @@ impl Reconciler {
         let limits = Limits {
             in_flight,
             guests_heard_since: self.guests_heard_since,
+            catalogue: self.catalogue.borrow().clone(),
             ..fleet.limits()
         };
         let planned = plan(desired, &observed, &ledger, &limits, now);
@@ -284,7 +286,6 @@ impl Reconciler {
                 limits: seen.limits,
                 plan: Arc::new(plan),
                 conditions: status.conditions,
-                prices: self.prices.borrow().clone(),
             });
         });
     }

@@ -127,7 +127,9 @@ pub fn run_server(server: &ObservedServer) -> RunServer {
         server_type: server.server_type.clone(),
         location: server.location.clone(),
         created: Some(server.created),
-        hourly_price: None,
+        price: None,
+        image: None,
+        actions: Vec::new(),
     }
 }
 

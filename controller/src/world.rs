@@ -3,11 +3,10 @@
 //!
 //! Invariant: a trigger carries no data. It only rings; the pass reads everything again.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use cattle_core::{
     action::{Limits, Plan},
-    cost::Amount,
     desired::Desired,
     fleet::Fleet,
     ledger::Ledger,
@@ -37,30 +36,6 @@ pub struct World {
     pub plan: Arc<Plan>,
     /// The controller's own conditions.
     pub conditions: Vec<Condition>,
-    /// Hourly prices, net, decimal, by (server type, location), IPv4 apart; empty until known.
-    pub prices: Arc<Prices>,
-}
-
-/// What servers cost.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Prices {
-    /// The account's currency; empty until known.
-    pub currency: String,
-    /// (server type, location) to net hourly price, decimal.
-    pub hourly: BTreeMap<(String, String), String>,
-    /// Net hourly price of one primary IPv4 by location.
-    pub ipv4_hourly: BTreeMap<String, String>,
-}
-
-impl Prices {
-    /// The net hourly price of a server with its IPv4 address; `None` while it is not known.
-    #[must_use]
-    pub fn hourly_with_ipv4(&self, server_type: &str, location: &str) -> Option<String> {
-        let key = (server_type.to_owned(), location.to_owned());
-        let server: Amount = self.hourly.get(&key)?.parse().ok()?;
-        let ipv4: Amount = self.ipv4_hourly.get(location)?.parse().ok()?;
-        Some((server + ipv4).to_string())
-    }
 }
 
 /// Rings for a pass.

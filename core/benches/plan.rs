@@ -9,7 +9,7 @@ use std::{
 };
 
 use cattle_core::{
-    action::Limits,
+    action::{Budget, Calls, Limits},
     desired::{
         Authority, Cattle, Desired, Origin, Placement, Requester, RootState, SpecEntry, SpecState,
     },
@@ -70,6 +70,9 @@ fn world(running: u64) -> (Desired, Observed, Ledger, Limits) {
         ends_paused: None,
         in_flight: BTreeSet::new(),
         guests_heard_since: Some(now()),
+        catalogue: Arc::default(),
+        budget: Budget::default(),
+        calls: Calls::default(),
         fleet_labels: BTreeMap::new(),
         fleet: "bench".parse().expect("a valid name"),
     };
@@ -113,7 +116,9 @@ fn world(running: u64) -> (Desired, Observed, Ledger, Limits) {
                 server_type: None,
                 location: None,
                 created: Some(now()),
-                hourly_price: None,
+                price: None,
+                image: None,
+                actions: Vec::new(),
             };
             observed.servers.push(ObservedServer {
                 id: server.id,
@@ -126,6 +131,7 @@ fn world(running: u64) -> (Desired, Observed, Ledger, Limits) {
                 location: None,
                 locked: false,
                 protected: false,
+                odd: Vec::new(),
             });
             let _ = lifecycle::accept_create(&mut run, server);
             let _ = lifecycle::mark_booted(&mut run, now());

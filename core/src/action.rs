@@ -12,6 +12,8 @@ use cattle_schemas::{
 };
 
 use crate::{
+    catalogue::Catalogue,
+    cost::Amount,
     desired::{Cattle, Origin, Requester},
     names::{CattleName, RunId, ServerId, SpecHash},
 };
@@ -225,8 +227,42 @@ pub struct Limits {
     /// Since when this process has been able to hear its guests without a break (guest API bound,
     /// tailnet up); `None` while it cannot. Their silence before then proves nothing.
     pub guests_heard_since: Option<Timestamp>,
+    /// What Hetzner offers, as far as it is known.
+    pub catalogue: Arc<Catalogue>,
+    /// What may be spent.
+    pub budget: Budget,
+    /// What the rate limit has room for.
+    pub calls: Calls,
     /// The fleet's own labels, for relabelling.
     pub fleet_labels: BTreeMap<String, String>,
     /// The label `fleet`: what is not of it is never touched.
     pub fleet: crate::names::FleetName,
+}
+
+/// `cattle.budget`, net, in the account's currency.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Budget {
+    /// The sum of the hourly prices of all servers at once.
+    pub max_hourly: Option<Amount>,
+    /// What the started hours of one UTC day may cost.
+    pub max_daily: Option<Amount>,
+}
+
+/// What Hetzner's rate limit has room for now, creates in flight already taken off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Calls {
+    /// Creates that may be posted now without touching what is kept for deletes.
+    pub creates: u32,
+    /// When the next one may be; `None` while there is room.
+    pub more_at: Option<Timestamp>,
+}
+
+impl Default for Calls {
+    /// No limit.
+    fn default() -> Self {
+        Self {
+            creates: u32::MAX,
+            more_at: None,
+        }
+    }
 }

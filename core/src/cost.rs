@@ -7,6 +7,7 @@
 use std::{fmt, str::FromStr};
 
 use cattle_schemas::Timestamp;
+use serde::{Deserialize, Serialize};
 
 /// Decimals that are kept: Hetzner writes net prices with ten.
 const DECIMALS: usize = 10;
@@ -15,9 +16,39 @@ const ONE: i128 = 10_i128.pow(DECIMALS as u32);
 const MAX_WHOLE_DIGITS: usize = 12;
 const SECONDS_PER_HOUR: i64 = 3600;
 
-/// An amount of the account's currency, net, never negative.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+/// An amount of the account's currency, net, never negative. Kept as text with all its decimals.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Amount(i128);
+
+/// A price of Hetzner's, net.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Price {
+    /// For each started hour.
+    pub hourly: Amount,
+    /// The most of one calendar month; `None` where Hetzner did not say.
+    #[serde(default)]
+    pub monthly: Option<Amount>,
+}
+
+/// What a server costs, its IPv4 address apart: each is capped by itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ServerPrice {
+    /// The server.
+    pub server: Price,
+    /// Its primary IPv4 address.
+    pub ipv4: Price,
+}
+
+impl ServerPrice {
+    /// What one started hour of both costs.
+    #[must_use]
+    pub fn hourly(&self) -> Amount {
+        self.server.hourly + self.ipv4.hourly
+    }
+}
 
 /// Not a decimal number such as `0.0088`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -45,6 +76,21 @@ impl FromStr for Amount {
             .parse()
             .map_err(|_| error())?;
         Ok(Self(scaled))
+    }
+}
+
+impl TryFrom<String> for Amount {
+    type Error = NotAPrice;
+
+    fn try_from(text: String) -> Result<Self, NotAPrice> {
+        text.parse()
+    }
+}
+
+impl From<Amount> for String {
+    /// Exact, unlike what people are shown.
+    fn from(amount: Amount) -> Self {
+        format!("{}.{:0DECIMALS$}", amount.0 / ONE, amount.0 % ONE)
     }
 }
 

@@ -14,6 +14,8 @@ use cattle_schemas::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    catalogue::ImageKind,
+    cost::{Amount, ServerPrice},
     desired::{Authority, Placement, Requester},
     names::{CattleName, PersonaName, RunId, ServerId, SpecHash},
 };
@@ -104,6 +106,9 @@ pub struct Run {
     /// Why the delete of its server failed the last time, for people.
     #[serde(default)]
     pub delete_message: Option<String>,
+    /// The most that an hour of its server may cost, so that the budget holds; `None` without one.
+    #[serde(default)]
+    pub hourly_limit: Option<Amount>,
     /// Granted by `extend`.
     pub extension: Duration,
     /// When its server is deleted whatever happens.
@@ -189,8 +194,15 @@ pub struct RunServer {
     pub location: Option<String>,
     /// When Hetzner created it; what billing counts from.
     pub created: Option<Timestamp>,
-    /// Net hourly price of the server with its IPv4, decimal, where it was known at create.
-    pub hourly_price: Option<String>,
+    /// What it costs, as it was known at create.
+    #[serde(default)]
+    pub price: Option<ServerPrice>,
+    /// What its image is, where that was known at create.
+    #[serde(default)]
+    pub image: Option<ImageKind>,
+    /// The actions that its create began: when they have succeeded, Hetzner is done with it.
+    #[serde(default)]
+    pub actions: Vec<u64>,
 }
 
 /// The guest is asked to stop.

@@ -4,6 +4,7 @@
 //! included; `clippy.toml` beside this crate forbids the calls that would break that.
 
 pub mod action;
+pub mod catalogue;
 pub mod cost;
 pub mod desired;
 pub mod example;

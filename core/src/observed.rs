@@ -15,6 +15,9 @@ pub struct Observed {
     pub unreachable: Option<String>,
     /// Everything the selector matched, minus what carries another tool's mark.
     pub servers: Vec<ObservedServer>,
+    /// What the list had that is no server to us, a sentence each: it has no id that can be read, or
+    /// its labels are not this fleet's. These exist and may bill.
+    pub odd: Vec<String>,
 }
 
 /// One server.
@@ -40,6 +43,8 @@ pub struct ObservedServer {
     pub locked: bool,
     /// `protection.delete`: only an operator can lift it.
     pub protected: bool,
+    /// What could not be read of it, a sentence each; what stands in its place is a guess.
+    pub odd: Vec<String>,
 }
 
 /// Hetzner's server status; what we do not know is `Unknown`, never an error.

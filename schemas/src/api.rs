@@ -15,6 +15,7 @@
 //! | `POST /v1/reap` | [`ReapRequest`] | [`ReapReply`] |
 //! | `POST /v1/resume` | [`ResumeRequest`] | [`ResumeReply`] |
 //! | `GET /v1/limits` | | [`Limits`] |
+//! | `GET /v1/cost` | [`CostQuery`] | [`CostReply`] |
 //! | `/v1/jobs…` | [`crate::job`] | |
 //!
 //! With `Accept: text/event-stream` the event lists stay open: `id:` is the event's id, `event:` its
@@ -234,6 +235,82 @@ pub struct PlanReply {
     /// What is wrong with spec files.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub diagnostics: Vec<Diagnostic>,
+    /// What the servers to be created cost; absent while prices are not known, or without any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spawn: Option<SpawnCost>,
+}
+
+/// What a plan adds to the bill.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SpawnCost {
+    /// Servers to be created.
+    pub servers: u32,
+    /// What an hour of all of them costs, IPv4 included, at their first candidates; decimal, net.
+    pub hourly: String,
+    /// The account's currency.
+    pub currency: String,
+}
+
+/// How charges are put together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum CostBy {
+    /// Everything together.
+    #[default]
+    Fleet,
+    /// By persona.
+    Persona,
+    /// By UTC day on which the hours began.
+    Day,
+}
+
+/// Query of `GET /v1/cost`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct CostQuery {
+    /// How charges are put together.
+    pub by: CostBy,
+    /// Only hours that began at this time or later.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    /// Only hours that began before this time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+}
+
+/// Charges of one group. Net, decimal, four places.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CostItem {
+    /// The fleet, the persona, or the day as `2026-11-22`.
+    pub key: String,
+    /// Runs that had a server.
+    pub runs: u64,
+    /// Started hours, each billed whole.
+    pub started_hours: u64,
+    /// Servers.
+    pub server: String,
+    /// IPv4 addresses.
+    pub ipv4: String,
+    /// Both.
+    pub total: String,
+}
+
+/// Reply of `GET /v1/cost`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CostReply {
+    /// How they were put together.
+    pub by: CostBy,
+    /// The account's currency; empty while it is not known.
+    pub currency: String,
+    /// By key.
+    pub items: Vec<CostItem>,
+    /// All of them; its key is `total`.
+    pub total: CostItem,
+    /// Runs that had a server whose price is not known: not in the sums.
+    pub unpriced_runs: u64,
 }
 
 /// Query of `GET /v1/cattle/{name}/logs`.

@@ -128,6 +128,8 @@ words!(
         OutOfStock = "out-of-stock",
         /// Hetzner's rate limit.
         RateLimited = "rate-limited",
+        /// Hetzner's account does not allow it: its token, its quota, a restriction.
+        Account = "account",
         /// Nothing is started until an operator says `resume`, or cattle are disabled.
         StartsPaused = "starts-paused",
         /// Something in the configuration must be mended; the message says what.
@@ -158,8 +160,14 @@ words!(
         StartsPaused = "StartsPaused",
         /// Controller: nothing is ended because of spec files.
         EndsPaused = "EndsPaused",
+        /// Its image was looked for: `missing`, `ambiguous` or `unread` when it was not found.
+        ImageResolved = "ImageResolved",
+        /// Everything that Hetzner lists can be read; also of one server.
+        ServersReadable = "ServersReadable",
         /// Controller: the API answers.
         HetznerReachable = "HetznerReachable",
+        /// Controller: the token may read and write.
+        TokenAccepted = "TokenAccepted",
         /// Controller: the fleet's configuration was read.
         FleetConfigValid = "FleetConfigValid",
         /// Controller: a spec directory can be read.
@@ -258,8 +266,14 @@ pub struct RunStatus {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Cost {
-    /// Decimal, four places.
+    /// Decimal, four places: server and IPv4 address together.
     pub amount: String,
+    /// The server's share.
+    pub server: String,
+    /// The IPv4 address's share.
+    pub ipv4: String,
+    /// What each started hour of both costs.
+    pub hourly: String,
     /// The account's currency.
     pub currency: String,
     /// Started hours, each billed whole.
@@ -351,4 +365,23 @@ pub struct ControllerStatus {
     /// When Hetzner was last listed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub listed_at: Option<Timestamp>,
+    /// What Hetzner's rate limit has left; absent before its first answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calls: Option<CallBudget>,
+}
+
+/// Hetzner's rate limit, which all tools of a project share.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CallBudget {
+    /// Calls an hour.
+    pub limit: u32,
+    /// Calls left now, what was refilled since the last answer included.
+    pub remaining: u32,
+    /// How many of those only deletes may use.
+    pub reserve: u32,
+    /// Calls that this controller made within the last hour.
+    pub used_last_hour: u32,
+    /// Calls that others are known to have made within the last hour.
+    pub others_last_hour: u32,
 }

@@ -74,10 +74,8 @@ impl Executor {
             let error = match needs.client.create_server(&new, default_ttl).await {
                 Ok(created) => {
                     let server = RunServer {
-                        hourly_price: needs
-                            .prices
-                            .borrow()
-                            .hourly_with_ipv4(&server_type, &location),
+                        price: needs.catalogue.borrow().price(&server_type, &location),
+                        actions: created.actions,
                         server_type: Some(server_type),
                         location: Some(location),
                         ..run_server(&created.server)

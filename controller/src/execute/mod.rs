@@ -17,6 +17,7 @@ use std::{
 };
 
 use cattle_core::{
+    catalogue::Catalogue,
     fleet::Fleet,
     ledger::{Assignment, Run},
     lifecycle::Transition,
@@ -34,7 +35,7 @@ use crate::{
     secrets::Secrets,
     settings::Settings,
     store::Store,
-    world::{Bell, Prices},
+    world::Bell,
 };
 
 /// An orphan that is still listed this long after its delete is deleted again: two lists later.
@@ -58,8 +59,8 @@ pub struct Needs {
     pub secrets: Arc<Secrets>,
     /// The fleet's configuration.
     pub fleet: watch::Receiver<Arc<Fleet>>,
-    /// What servers cost.
-    pub prices: watch::Receiver<Arc<Prices>>,
+    /// What Hetzner offers.
+    pub catalogue: watch::Receiver<Arc<Catalogue>>,
     /// Rung after each effect.
     pub bell: Bell,
     /// The URL of the guest API as guests see it.

@@ -1,10 +1,11 @@
 //! What servers cost, from `/pricing`, remembered for a while.
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
+use cattle_core::{
+    catalogue::{Catalogue, ServerType},
+    cost::Price,
+};
 use serde_json::Value;
 
 use super::{
@@ -14,13 +15,12 @@ use super::{
     transport::Call,
     wire::string,
 };
-use crate::world::Prices;
 
 /// Prices change a few times a year; what a run is charged is fixed at its create.
 pub(super) const FRESH: Duration = Duration::from_secs(6 * 3600);
 
 /// The latest prices and when they were read.
-pub(super) type Remembered = Option<(Instant, Prices)>;
+pub(super) type Remembered = Option<(Instant, Catalogue)>;
 
 impl Client {
     /// Hourly prices of server types and of primary IPv4 addresses, net. Read at most every six
@@ -28,7 +28,7 @@ impl Client {
     ///
     /// # Errors
     /// The call failed and there is no earlier answer.
-    pub async fn prices(&self) -> Result<Prices, ApiError> {
+    pub async fn prices(&self) -> Result<Catalogue, ApiError> {
         let mut remembered = self.memory().prices.lock().await;
         if let Some((read_at, prices)) = remembered.as_ref()
             && read_at.elapsed() < FRESH
@@ -60,26 +60,30 @@ impl Client {
 }
 
 /// Entries that cannot be read are left out: a server without a price is better than no prices.
-fn decode(body: &Value) -> Option<Prices> {
+fn decode(body: &Value) -> Option<Catalogue> {
     let pricing = body.get("pricing")?;
-    let mut prices = Prices {
+    let mut catalogue = Catalogue {
         currency: string(pricing, &["currency"])?,
-        ..Prices::default()
+        ..Catalogue::default()
     };
     for server_type in list(pricing, "server_types") {
         let Some(name) = string(server_type, &["name"]) else {
             continue;
         };
-        for (location, hourly) in by_location(server_type) {
-            prices.hourly.insert((name.clone(), location), hourly);
+        let server_type = ServerType {
+            prices: by_location(server_type).collect(),
+            ..ServerType::default()
+        };
+        if !server_type.prices.is_empty() {
+            catalogue.server_types.insert(name, server_type);
         }
     }
     for address in list(pricing, "primary_ips") {
         if string(address, &["type"]).as_deref() == Some("ipv4") {
-            prices.ipv4_hourly = by_location(address).collect::<BTreeMap<_, _>>();
+            catalogue.ipv4 = by_location(address).collect();
         }
     }
-    (!prices.hourly.is_empty()).then_some(prices)
+    (!catalogue.server_types.is_empty()).then_some(catalogue)
 }
 
 fn list<'a>(value: &'a Value, name: &str) -> impl Iterator<Item = &'a Value> {
@@ -90,13 +94,13 @@ fn list<'a>(value: &'a Value, name: &str) -> impl Iterator<Item = &'a Value> {
         .flatten()
 }
 
-fn by_location(value: &Value) -> impl Iterator<Item = (String, String)> {
-    list(value, "prices").filter_map(|price| {
-        let net = string(price, &["price_hourly", "net"])?;
-        // What is not a number would be taken for zero further on.
-        net.parse::<f64>()
-            .ok()
-            .filter(|net| net.is_finite() && *net >= 0.0)?;
-        Some((string(price, &["location"])?, net))
+fn by_location(value: &Value) -> impl Iterator<Item = (String, Price)> {
+    list(value, "prices").filter_map(|entry| {
+        let amount = |period| string(entry, &[period, "net"])?.parse().ok();
+        let price = Price {
+            hourly: amount("price_hourly")?,
+            monthly: amount("price_monthly"),
+        };
+        Some((string(entry, &["location"])?, price))
     })
 }

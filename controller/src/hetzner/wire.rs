@@ -118,6 +118,7 @@ fn observed(
         location: string(value, &["location", "name"]),
         locked: boolean(value, &["locked"]),
         protected: boolean(value, &["protection", "delete"]),
+        odd: Vec::new(),
     }
 }
 

@@ -285,16 +285,9 @@ async fn prices_are_known_for_what_can_be_ordered() {
     let account = Account::open(Config::default()).await;
     let prices = account.client.prices().await.unwrap();
     assert_eq!(prices.currency, "EUR");
-    let cx23 = &prices.hourly[&("cx23".to_owned(), "nbg1".to_owned())];
-    assert!(
-        (cx23.parse::<f64>().unwrap() - 0.0088).abs() < 1e-9,
-        "{cx23}"
-    );
-    assert!(
-        prices.ipv4_hourly.contains_key("nbg1"),
-        "{:?}",
-        prices.ipv4_hourly
-    );
+    let cx23 = prices.price("cx23", "nbg1").unwrap();
+    assert_eq!(cx23.server.hourly, "0.0088".parse().unwrap());
+    assert_eq!(cx23.hourly(), "0.0096".parse().unwrap());
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use cattle_schemas::duration::SpecDuration;
 
 use super::{Budget, FleetLimits};
 use crate::{
+    cost::Amount,
     desired::Placement,
     labels,
     names::FleetName,
@@ -210,15 +211,16 @@ fn decode_budget(cattle: &mut Fields, findings: &mut Findings) -> Budget {
     }
 }
 
-fn amount(budget: &mut Fields, field: &str, findings: &mut Findings) -> Option<f64> {
+fn amount(budget: &mut Fields, field: &str, findings: &mut Findings) -> Option<Amount> {
     let name = budget.name(field);
     let node = budget.take(field)?;
     if let Value::Number(text) = &node.value
         && let Ok(value) = text.parse::<f64>()
         && value.is_finite()
-        && value >= 0.0
+        // `2e1` is a number too.
+        && let Ok(amount) = text.parse().or_else(|_| format!("{value:.10}").parse())
     {
-        return Some(value);
+        return Some(amount);
     }
     findings.error(
         node.place,

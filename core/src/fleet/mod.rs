@@ -11,6 +11,7 @@ mod tests;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 
@@ -22,7 +23,7 @@ pub use secret_name::{SecretName, SecretNameError};
 use shared::{decode_host, decode_shared};
 
 use crate::{
-    action,
+    action::{self, Budget},
     desired::Placement,
     names::FleetName,
     provider_env,
@@ -85,15 +86,6 @@ pub struct FleetLimits {
     pub creates_per_hour: u32,
 }
 
-/// `cattle.budget`, in the account's currency, net; finite and not negative.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Budget {
-    /// The sum of the hourly prices of all servers at once.
-    pub max_hourly: Option<f64>,
-    /// What the started hours of one UTC day may cost.
-    pub max_daily: Option<f64>,
-}
-
 impl Fleet {
     /// Reads and validates the file.
     ///
@@ -124,6 +116,9 @@ impl Fleet {
             ends_paused: None,
             in_flight: BTreeSet::new(),
             guests_heard_since: None,
+            catalogue: Arc::default(),
+            budget: self.budget,
+            calls: action::Calls::default(),
             fleet_labels: self.labels.clone(),
             fleet: self.name.clone(),
         }

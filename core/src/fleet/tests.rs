@@ -70,7 +70,7 @@ fn everything_that_is_configured_is_read() {
     );
     assert_eq!(fleet.limits.images, ["123456", "debian-13"]);
     assert_eq!(fleet.limits.locations, ["nbg1"]);
-    assert_eq!(fleet.budget.max_daily, Some(20.0));
+    assert_eq!(fleet.budget.max_daily, "20".parse().ok());
     assert_eq!(fleet.host_model.as_deref(), Some("zai/glm-4.7"));
     assert_eq!(fleet.admin_cidr.as_deref(), Some("203.0.113.0/24"));
     assert!(!fleet.auto_shutdown);

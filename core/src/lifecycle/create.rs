@@ -51,6 +51,7 @@ pub fn begin(
         create_message: None,
         create_reason: None,
         delete_message: None,
+        hourly_limit: None,
         extension: Duration::ZERO,
         expires_at: expiry::expires_at(now, cattle.ttl, Duration::ZERO, max_ttl),
         server: None,

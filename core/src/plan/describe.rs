@@ -215,5 +215,6 @@ pub fn to_api(plan: &Plan, desired: &Desired, ledger: &Ledger) -> PlanReply {
             .collect(),
         next_wake: plan.next_wake,
         diagnostics,
+        spawn: None,
     }
 }

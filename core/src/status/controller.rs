@@ -85,5 +85,6 @@ pub fn controller_status(
             },
         ],
         listed_at: observed.listed_at,
+        calls: None,
     }
 }

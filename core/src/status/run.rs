@@ -79,11 +79,16 @@ pub(super) fn unknown_run(server: &ObservedServer) -> RunStatus {
 #[must_use]
 pub fn run_cost(run: &Run, currency: &str, now: Timestamp) -> Option<Cost> {
     let server = run.server.as_ref()?;
-    let hourly = server.hourly_price.as_deref()?.parse().ok()?;
+    let price = server.price?;
     let created = server.created.unwrap_or(run.posted_at);
     let started_hours = cost::started_hours(created, run.gone_at.unwrap_or(now));
+    let of = |price: cost::Price| cost::cost(price.hourly, started_hours, price.monthly);
+    let (server, ipv4) = (of(price.server), of(price.ipv4));
     Some(Cost {
-        amount: cost::cost(hourly, started_hours, None).to_string(),
+        amount: (server + ipv4).to_string(),
+        server: server.to_string(),
+        ipv4: ipv4.to_string(),
+        hourly: price.hourly().to_string(),
         currency: currency.to_owned(),
         started_hours,
     })

@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use cattle_core::{
-    action::{Limits, Plan},
+    action::{Budget, Calls, Limits, Plan},
+    cost::{Price, ServerPrice},
     desired::{
         Authority, Cattle, Desired, Origin, Placement, Requester, RootState, SpecEntry, SpecState,
     },
@@ -133,6 +134,7 @@ impl World {
                 listed_at: Some(at(100)),
                 unreachable: None,
                 servers: Vec::new(),
+                odd: Vec::new(),
             },
             ledger: Ledger::default(),
             limits: Limits {
@@ -146,6 +148,9 @@ impl World {
                 ends_paused: None,
                 in_flight: std::collections::BTreeSet::new(),
                 guests_heard_since: Some(at(0)),
+                catalogue: Arc::default(),
+                budget: Budget::default(),
+                calls: Calls::default(),
                 fleet_labels: BTreeMap::new(),
                 fleet: "test".parse().unwrap(),
             },
@@ -267,6 +272,7 @@ impl World {
             location: Some("nbg1".to_owned()),
             locked: false,
             protected: false,
+            odd: Vec::new(),
         }
     }
 
@@ -358,6 +364,20 @@ pub(crate) fn run_server(listed: &ObservedServer) -> RunServer {
         server_type: listed.server_type.clone(),
         location: listed.location.clone(),
         created: Some(listed.created),
-        hourly_price: Some("0.0096".to_owned()),
+        price: Some(price()),
+        image: None,
+        actions: Vec::new(),
+    }
+}
+
+/// A cx23 in Nuremberg.
+pub(crate) fn price() -> ServerPrice {
+    let price = |hourly: &str, monthly: &str| Price {
+        hourly: hourly.parse().unwrap(),
+        monthly: Some(monthly.parse().unwrap()),
+    };
+    ServerPrice {
+        server: price("0.0088", "5.49"),
+        ipv4: price("0.0008", "0.50"),
     }
 }

@@ -92,6 +92,9 @@ fn a_running_cattle_in_full() {
         "expiresAt": "2026-09-21T16:15:00Z",
         "cost": {
           "amount": "0.0096",
+          "server": "0.0088",
+          "ipv4": "0.0008",
+          "hourly": "0.0096",
           "currency": "EUR",
           "startedHours": 1
         }

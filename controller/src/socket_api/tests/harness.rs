@@ -43,7 +43,7 @@ use super::super::{
 use crate::{
     edit,
     store::{Edit, MemoryStore, Store},
-    world::{Bell, Handle, Prices, World},
+    world::{Bell, Handle, World},
 };
 
 pub(super) const FLEET: &str = r#"{
@@ -226,6 +226,7 @@ impl Controller {
             listed_at: Some(start()),
             unreachable: None,
             servers: Vec::new(),
+            odd: Vec::new(),
         }));
         let now = Arc::new(Mutex::new(start()));
         let uid = Arc::new(AtomicU32::new(0));
@@ -242,7 +243,6 @@ impl Controller {
             ledger: Arc::default(),
             plan: Arc::default(),
             conditions: Vec::new(),
-            prices: Arc::new(Prices::default()),
         }));
         let bell = Bell::default();
         let handle = Handle::new(worlds, bell.clone());
@@ -386,7 +386,9 @@ impl Controller {
             server_type: None,
             location: None,
             created: Some(now),
-            hourly_price: None,
+            price: None,
+            image: None,
+            actions: Vec::new(),
         };
         assert!(lifecycle::accept_create(&mut run, server).applied);
         assert!(lifecycle::env_handed_out(&mut run, now).applied);

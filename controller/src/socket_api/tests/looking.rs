@@ -209,6 +209,7 @@ async fn a_server_that_nobody_asked_for_is_shown_to_operators() {
             location: None,
             locked: false,
             protected: false,
+            odd: Vec::new(),
         });
     controller.pass().await;
     let list = controller.get("/v1/cattle").await.ok();

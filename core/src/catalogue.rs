@@ -1,0 +1,139 @@
+//! What Hetzner offers, as far as it is known: server types, where they can be ordered, prices, and
+//! the images that specs name.
+//!
+//! Plain values. They are read now and then and may be old or incomplete: what is missing here is
+//! not known, which forbids nothing. Only what is said clearly (a type that is retired, an image of
+//! another architecture, a disk that is too small) keeps a create from being tried.
+
+use std::collections::BTreeMap;
+
+use cattle_schemas::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::cost::{Price, ServerPrice};
+
+/// Everything that was read.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Catalogue {
+    /// The account's currency; empty until known.
+    pub currency: String,
+    /// By name; empty until known.
+    pub server_types: BTreeMap<String, ServerType>,
+    /// Net price of one primary IPv4 address, by location.
+    pub ipv4: BTreeMap<String, Price>,
+    /// What became of looking for each image, by the text that a placement names it with. What is
+    /// not in here was not looked for yet.
+    pub images: BTreeMap<String, ImageAnswer>,
+}
+
+/// A server type.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ServerType {
+    /// Its processors'.
+    pub architecture: Option<Architecture>,
+    /// Local disk in GB: an image needs one at least as large as its own.
+    pub disk_gb: Option<u32>,
+    /// Virtual processors.
+    pub cores: Option<u32>,
+    /// Memory in MB.
+    pub memory_mb: Option<u32>,
+    /// `cost_optimized`, `regular_purpose`, `general_purpose`; free text.
+    pub category: Option<String>,
+    /// Where it is offered. A location that is missing does not have it; an empty map says nothing.
+    pub offers: BTreeMap<String, Offer>,
+    /// Net, by location. Also of locations where it cannot be ordered.
+    pub prices: BTreeMap<String, Price>,
+}
+
+/// A server type in one location.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Offer {
+    /// Said to be in stock. Seen wrong both ways, so it orders candidates and forbids none.
+    pub available: bool,
+    /// Hetzner would rather have one use it.
+    pub recommended: bool,
+    /// Cannot be ordered from then on.
+    pub unavailable_after: Option<Timestamp>,
+}
+
+/// An instruction set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Architecture {
+    /// CX, CPX, CCX.
+    X86,
+    /// CAX.
+    Arm,
+}
+
+/// What became of looking for an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ImageAnswer {
+    /// The newest usable one of each architecture; never empty.
+    Found(Vec<Image>),
+    /// There is none.
+    Missing {
+        /// A sentence for people.
+        message: String,
+        /// What to do.
+        hint: String,
+    },
+    /// There are several, and none is the newest.
+    Ambiguous {
+        /// A sentence for people.
+        message: String,
+        /// What to do.
+        hint: String,
+    },
+    /// Hetzner did not say.
+    Unread {
+        /// Why.
+        message: String,
+    },
+}
+
+/// An image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Image {
+    /// Hetzner's number.
+    pub id: u64,
+    /// What people know it by: its name, or a snapshot's description.
+    pub title: String,
+    /// Where it comes from.
+    pub kind: ImageKind,
+    /// What it runs on.
+    pub architecture: Option<Architecture>,
+    /// The disk that it needs, in GB.
+    pub disk_gb: Option<u32>,
+    /// When it was made.
+    pub created: Option<Timestamp>,
+    /// Not usable for new servers from then on.
+    pub unavailable_after: Option<Timestamp>,
+}
+
+/// Where an image comes from; servers of some kinds take longer to come up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ImageKind {
+    /// Hetzner's own; on every host.
+    System,
+    /// Hetzner's own, with an application.
+    App,
+    /// Somebody's; copied to the host first, which takes minutes.
+    Snapshot,
+    /// Of one server.
+    Backup,
+    /// Not known.
+    Other,
+}
+
+impl Catalogue {
+    /// What a server costs with its IPv4 address; `None` while either is not known.
+    #[must_use]
+    pub fn price(&self, server_type: &str, location: &str) -> Option<ServerPrice> {
+        Some(ServerPrice {
+            server: *self.server_types.get(server_type)?.prices.get(location)?,
+            ipv4: *self.ipv4.get(location)?,
+        })
+    }
+}
