@@ -4,6 +4,7 @@
 //! included; `clippy.toml` beside this crate forbids the calls that would break that.
 
 pub mod action;
+pub mod candidates;
 pub mod catalogue;
 pub mod cost;
 pub mod desired;
@@ -11,6 +12,8 @@ pub mod example;
 pub mod expiry;
 pub mod fleet;
 pub mod guard;
+pub mod image_ref;
+pub mod images;
 pub mod labels;
 pub mod ledger;
 pub mod lifecycle;
@@ -18,6 +21,7 @@ pub mod names;
 pub mod observed;
 pub mod plan;
 pub mod provider_env;
+pub mod retired;
 pub mod spec;
 pub mod status;
 pub mod untrusted;

@@ -86,6 +86,7 @@ impl<'a> View<'a> {
             assignment: key.and_then(|key| world.ledger.assignments.get(&key)),
             waiting: self.waiting.get(name).copied(),
             server: server.and_then(|server| self.servers.get(&server.id).copied()),
+            images: &world.limits.catalogue.images,
             currency: &world.limits.catalogue.currency,
             now: (api.now)(),
         })
@@ -302,7 +303,8 @@ async fn pending_or_gone(
         assignment: Some(assignment),
         waiting: None,
         server: None,
-        currency: &world.limits.catalogue.currency,
+        images: &world.limits.catalogue.images,
+            currency: &world.limits.catalogue.currency,
         now: (api.now)(),
     }))
 }

@@ -14,8 +14,10 @@
 //! ended  runs: their servers go
 //! orphans  servers without a run
 //! queue  what may start now, and why the rest waits
+//! choice  is its image known, and is a pair left to make it?
 //! ```
 
+mod choice;
 mod describe;
 mod ended;
 mod live;
@@ -27,8 +29,8 @@ use std::sync::Arc;
 
 use cattle_schemas::Timestamp;
 
-pub use self::describe::to_api;
 use self::view::View;
+pub use self::{choice::images, describe::to_api};
 use crate::{
     action::{Action, Limits, Plan, Waiting},
     desired::{Cattle, Desired, RootState, SpecState},

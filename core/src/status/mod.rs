@@ -15,11 +15,13 @@ use cattle_schemas::{
 
 use self::conditions::{condition, conditions};
 pub use self::{
+    conditions::image_resolved,
     controller::controller_status,
     run::{run_cost, run_status},
 };
 use crate::{
     action::Waiting,
+    catalogue::ImageAnswer,
     desired::{Cattle, SpecEntry, SpecState},
     ledger::{Assignment, Run},
     lifecycle::phase_of,
@@ -42,6 +44,8 @@ pub struct Known<'a> {
     pub waiting: Option<&'a Waiting>,
     /// Its latest run's server as last listed.
     pub server: Option<&'a ObservedServer>,
+    /// What became of looking for images.
+    pub images: &'a BTreeMap<String, ImageAnswer>,
     /// The account's currency.
     pub currency: &'a str,
     /// Now.

@@ -2,11 +2,13 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod candidates;
 mod convergence;
 mod cost;
 mod describe;
 mod fixture;
 mod guard;
+mod images;
 mod labels;
 mod lifecycle;
 mod model;
