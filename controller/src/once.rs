@@ -6,7 +6,10 @@
 use std::{io::Write, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context;
-use cattle_core::{plan::to_api, spec};
+use cattle_core::{
+    plan::{images, to_api},
+    spec,
+};
 use cattle_schemas::api::PlanReply;
 use tokio_util::sync::CancellationToken;
 
@@ -56,8 +59,12 @@ pub async fn run(
         pace: Pace::default(),
     }
     .build();
-    let (mut reconciler, mut lister) = (parts.reconciler, parts.lister);
+    let (mut reconciler, mut lister, mut survey) = (parts.reconciler, parts.lister, parts.survey);
     lister.list().await.context("cannot list the servers")?;
+    let preview = reconciler.preview().await?;
+    survey
+        .once(&images(&preview.plan, &preview.desired, &preview.ledger))
+        .await;
     let preview = reconciler.preview().await?;
     print(&to_api(&preview.plan, &preview.desired, &preview.ledger))?;
     if dry_run {

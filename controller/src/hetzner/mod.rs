@@ -3,7 +3,8 @@
 //! ```text
 //! client.rs   what the controller asks for, in its own words
 //! servers.rs  servers as they are asked for and got
-//! firewall.rs, ssh_keys.rs, prices.rs   what rarely changes and is remembered for a while
+//! firewall.rs, ssh_keys.rs   what rarely changes and is remembered for a while
+//! offer.rs, images.rs   what can be ordered, of what it is made, and what it costs
 //! candidates.rs   (server type, location) pairs and how long a refused one is left alone
 //! error.rs    what a failure was
 //! table.rs    the one table that says what to do about it
@@ -22,7 +23,8 @@ pub mod candidates;
 pub mod client;
 pub mod error;
 mod firewall;
-mod prices;
+mod images;
+mod offer;
 mod redact;
 mod servers;
 mod ssh_keys;
@@ -32,10 +34,11 @@ pub(crate) mod tests;
 mod transport;
 mod wire;
 
-pub use candidates::CoolDowns;
+pub use candidates::{Cold, CoolDowns};
 pub use client::Client;
 pub use error::{ApiError, CreateOutcome, Kind};
 pub use firewall::Firewall;
+pub use offer::Pricing;
 pub use servers::{Created, Deleted, Listed, NewServer, Scope};
 pub use table::{Code, Disposition, Operation, Pace};
 pub use transport::{DEFAULT_ENDPOINT, Endpoint, EndpointError, RateLimit};

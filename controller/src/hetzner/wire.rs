@@ -62,9 +62,7 @@ pub(super) fn server(value: &Value, default_ttl: Duration) -> Result<ObservedSer
     let raw = labels(value);
     let name = string(value, &["name"]).ok_or_else(|| odd("it has no name"))?;
     // Without `created` the label that we wrote says nearly the same.
-    let created = string(value, &["created"])
-        .and_then(|text| DateTime::parse_from_rfc3339(&text).ok())
-        .map(|created| created.with_timezone(&Utc))
+    let created = timestamp(value, &["created"])
         .or_else(|| DateTime::from_timestamp(raw.get("created-at")?.parse().ok()?, 0))
         .ok_or_else(|| odd("it does not say when it was created"))?;
     Ok(observed(
@@ -179,8 +177,20 @@ pub(super) fn string(value: &Value, path: &[&str]) -> Option<String> {
     Some(at(value, path)?.as_str()?.to_owned())
 }
 
-fn boolean(value: &Value, path: &[&str]) -> bool {
+/// Whether there is a `true` at a path.
+pub(super) fn boolean(value: &Value, path: &[&str]) -> bool {
     at(value, path).and_then(Value::as_bool).unwrap_or(false)
+}
+
+/// A number at a path, whole or not.
+pub(super) fn number(value: &Value, path: &[&str]) -> Option<f64> {
+    at(value, path)?.as_f64()
+}
+
+/// An instant at a path; both `Z` and `+00:00` have been seen.
+pub(super) fn timestamp(value: &Value, path: &[&str]) -> Option<Timestamp> {
+    let at = DateTime::parse_from_rfc3339(&string(value, path)?).ok()?;
+    Some(at.with_timezone(&Utc))
 }
 
 fn at<'a>(value: &'a Value, path: &[&str]) -> Option<&'a Value> {

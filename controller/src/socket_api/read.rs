@@ -304,7 +304,7 @@ async fn pending_or_gone(
         waiting: None,
         server: None,
         images: &world.limits.catalogue.images,
-            currency: &world.limits.catalogue.currency,
+        currency: &world.limits.catalogue.currency,
         now: (api.now)(),
     }))
 }

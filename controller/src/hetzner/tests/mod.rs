@@ -7,7 +7,9 @@ mod calls;
 mod create;
 mod failures;
 pub(crate) mod fake;
+mod images;
 mod lists;
+mod offer;
 mod remembered;
 mod table;
 
