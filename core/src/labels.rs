@@ -246,6 +246,18 @@ pub fn decode(
     }
 }
 
+/// When the create call of a server was made, by its label.
+#[must_use]
+pub fn created_at(raw: &BTreeMap<String, String>) -> Option<Timestamp> {
+    unix_seconds(raw.get(key::CREATED_AT)?)
+}
+
+/// The run that a server's label names.
+#[must_use]
+pub fn run(raw: &BTreeMap<String, String>) -> Option<RunId> {
+    raw.get(key::RUN)?.parse().ok()
+}
+
 fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(
     raw: &BTreeMap<String, String>,
     name: &str,
