@@ -16,7 +16,6 @@ use crate::{
     fleet_file::FleetFile,
     hetzner::{Client, Endpoint},
     intake::{Scanner, Settled},
-    lister::Pace,
     parts::Ground,
     settings::Settings,
     store::{MemoryStore, SqliteStore, StateLock, Store},
@@ -39,7 +38,7 @@ pub async fn run(
     let settings = Arc::new(settings);
     let (store, _lock) = ledger(&settings, dry_run).await?;
     let settled = Settled::default();
-    let client = Arc::new(Client::new(endpoint)?);
+    let client = Arc::new(Client::patient(endpoint, settings.patience.answers)?);
     let parts = Ground {
         settings: settings.clone(),
         store,
@@ -54,7 +53,7 @@ pub async fn run(
             .clone()
             .unwrap_or_else(|| format!("http://{}", settings.guest_listen)),
         serves_guests: false,
-        pace: Pace::default(),
+        pace: settings.patience.lists,
     }
     .build();
     let (mut reconciler, mut lister) = (parts.reconciler, parts.lister);
