@@ -18,6 +18,7 @@
 //! ```
 
 mod bring_up;
+mod budget;
 mod describe;
 mod ended;
 mod live;

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use cattle_core::{
     action::{Budget, Calls, Limits, Plan},
-    catalogue::ImageKind,
+    catalogue::{Catalogue, ImageKind},
     cost::{Price, ServerPrice},
     desired::{
         Authority, Cattle, Desired, Origin, Placement, Requester, RootState, SpecEntry, SpecState,
@@ -249,6 +249,16 @@ impl World {
         world
     }
 
+    /// With prices, and a budget.
+    pub(crate) fn with_budget(mut self, max_hourly: Option<&str>, max_daily: Option<&str>) -> Self {
+        add_prices(Arc::make_mut(&mut self.limits.catalogue));
+        self.limits.budget = Budget {
+            max_hourly: max_hourly.map(|amount| amount.parse().unwrap()),
+            max_daily: max_daily.map(|amount| amount.parse().unwrap()),
+        };
+        self
+    }
+
     pub(crate) fn with_spec(mut self, cattle: Cattle) -> Self {
         self.set_spec(SpecState::Valid(Arc::new(cattle.clone())), &cattle.name);
         self
@@ -410,6 +420,22 @@ pub(crate) fn run_server(listed: &ObservedServer) -> RunServer {
         price: Some(price()),
         image: None,
         actions: Vec::new(),
+    }
+}
+
+/// Prices of a cx23 and a cpx22, in two places, IPv4 addresses apart: 0.0096 and 0.0320 an hour.
+pub(crate) fn add_prices(catalogue: &mut Catalogue) {
+    let price = |amount: &str| Price {
+        hourly: amount.parse().unwrap(),
+        monthly: None,
+    };
+    let everywhere =
+        |amount: &str| ["nbg1", "fsn1"].map(|location| (location.to_owned(), price(amount)));
+    catalogue.currency = "EUR".to_owned();
+    catalogue.ipv4.extend(everywhere("0.0008"));
+    for (name, amount) in [("cx23", "0.0088"), ("cpx22", "0.0312")] {
+        let server_type = catalogue.server_types.entry(name.to_owned()).or_default();
+        server_type.prices.extend(everywhere(amount));
     }
 }
 

@@ -1,6 +1,7 @@
 //! What is said about a cattle, as people and programs read it.
 
 use cattle_core::{
+    catalogue::Catalogue,
     desired::{RootState, SpecState},
     lifecycle::{self, Ending},
     status::{self, Known},
@@ -38,6 +39,8 @@ fn status_of(world: &World, text: &str) -> CattleStatus {
             .iter()
             .find(|server| server.id == bound)
     });
+    let mut catalogue = Catalogue::clone(&world.limits.catalogue);
+    catalogue.currency = "EUR".to_owned();
     status::cattle_status(&Known {
         name: &name,
         entry,
@@ -45,7 +48,7 @@ fn status_of(world: &World, text: &str) -> CattleStatus {
         assignment: key.and_then(|key| world.ledger.assignments.get(&key)),
         waiting: plan.waiting.iter().find(|waiting| waiting.cattle == name),
         server,
-        currency: "EUR",
+        catalogue: &catalogue,
         now: world.now,
     })
 }

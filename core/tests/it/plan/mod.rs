@@ -2,6 +2,7 @@
 
 mod absence;
 mod bring_up;
+mod budget;
 mod create;
 mod ends;
 mod orphans;
