@@ -21,7 +21,6 @@ use crate::{
     guest_api::{self, GuestApi},
     hetzner::{Client, Endpoint},
     intake::{Scanner, Settled, SocketSpecs, Watcher},
-    lister::Pace,
     logs::Logs,
     parts::{Ground, Parts},
     secrets::Secrets,
@@ -119,7 +118,7 @@ pub async fn start(
     let settled = Settled::default();
     let fleet_file = FleetFile::open(settings.fleet_file())?;
     let secrets = Arc::new(secrets(&settings, endpoint)?);
-    let client = Arc::new(Client::new(endpoint)?);
+    let client = Arc::new(Client::patient(endpoint, settings.patience.answers)?);
     let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&settings.ledger()).await?);
     let logs = Logs::open(&settings.logs())?;
     let clock = Clock::default();
@@ -152,7 +151,7 @@ pub async fn start(
         fleet_file,
         guest_url,
         serves_guests: true,
-        pace: Pace::default(),
+        pace: settings.patience.lists,
     }
     .build();
 
@@ -216,7 +215,7 @@ pub async fn start(
         guest_api::serve(guests, guest_api, ended(&stop)),
     );
     daemon.part("the lister", fine(lister.run(stop.clone())));
-    daemon.part("the delete follower", fine(follower.run(stop.clone())));
+    daemon.part("the follower", fine(follower.run(stop.clone())));
     daemon.part("the survey", fine(survey.run(stop.clone())));
     daemon.part("housekeeping", fine(housekeeping.run(stop.clone())));
     daemon.part(

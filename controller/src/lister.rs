@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock::{ALARMING, Clock},
-    hetzner::{ApiError, Client},
+    hetzner::{ApiError, Client, Listed, Odd},
     world::Bell,
 };
 
@@ -24,6 +24,9 @@ pub struct Pace {
     pub idle: Duration,
     /// While something waits for what only a list can say.
     pub busy: Duration,
+    /// For each page of a list. At 3,600 calls an hour one call a second is refilled; lists take at
+    /// most a quarter of that.
+    pub page: Duration,
 }
 
 impl Default for Pace {
@@ -31,12 +34,10 @@ impl Default for Pace {
         Self {
             idle: Duration::from_secs(30),
             busy: Duration::from_secs(5),
+            page: Duration::from_secs(4),
         }
     }
 }
-
-/// At 3,600 calls an hour one call a second is refilled; lists take at most a quarter of that.
-const SECONDS_PER_PAGE: u64 = 4;
 
 /// The longest wait after failed lists: a controller must notice within minutes that Hetzner is
 /// back.
@@ -113,11 +114,13 @@ impl Lister {
                 // By the clock as it is known now: this reply may be the first to tell it, and a
                 // list dated an hour ahead would pass for newer than all that happens until then.
                 let asked_at = asked_at + self.clock.offset();
-                for odd in &listed.odd {
-                    tracing::warn!(server = ?odd.id, cause = %odd.why, "a listed server does not decode");
+                let seen = Arc::new(seen(asked_at, listed));
+                let before = self.observed.send_replace(seen.clone());
+                let (before, unread) = (before.unread(), seen.unread());
+                // Said when it changes: the status says it all the time.
+                for cause in unread.iter().filter(|cause| !before.contains(cause)) {
+                    tracing::warn!(%cause, "not everything that is listed can be read");
                 }
-                self.observed
-                    .send_replace(Arc::new(seen(asked_at, listed.servers)));
                 Ok(())
             }
             Err(error) => {
@@ -140,7 +143,8 @@ impl Lister {
             self.pace.idle
         };
         let pages = self.observed.borrow().servers.len() / PAGE + 1;
-        let fair = Duration::from_secs(SECONDS_PER_PAGE * pages as u64);
+        let pages = u32::try_from(pages).unwrap_or(u32::MAX);
+        let fair = self.pace.page.saturating_mul(pages);
         let wait = wanted.max(fair);
         match failures {
             0 => wait,
@@ -152,11 +156,11 @@ impl Lister {
     }
 }
 
-fn seen(asked_at: Timestamp, servers: Vec<cattle_core::observed::ObservedServer>) -> Observed {
+fn seen(asked_at: Timestamp, listed: Listed) -> Observed {
     Observed {
         listed_at: Some(asked_at),
         unreachable: None,
-        servers,
-        odd: Vec::new(),
+        odd: listed.odd.iter().map(Odd::sentence).collect(),
+        servers: listed.servers,
     }
 }

@@ -19,7 +19,6 @@ use crate::{
     fleet_file::FleetFile,
     hetzner::{Client, Endpoint},
     intake::{Scanner, Settled},
-    lister::Pace,
     parts::Ground,
     settings::Settings,
     store::{MemoryStore, SqliteStore, StateLock, Store},
@@ -42,10 +41,11 @@ pub async fn run(
     let settings = Arc::new(settings);
     let (store, _lock) = ledger(&settings, dry_run).await?;
     let settled = Settled::default();
+    let client = Arc::new(Client::patient(endpoint, settings.patience.answers)?);
     let parts = Ground {
         settings: settings.clone(),
         store,
-        client: Arc::new(Client::new(endpoint)?),
+        client: client.clone(),
         clock: Clock::default(),
         secrets: Arc::new(secrets(&settings, endpoint)?),
         bell: Bell::default(),
@@ -56,7 +56,7 @@ pub async fn run(
             .clone()
             .unwrap_or_else(|| format!("http://{}", settings.guest_listen)),
         serves_guests: false,
-        pace: Pace::default(),
+        pace: settings.patience.lists,
     }
     .build();
     let (mut reconciler, mut lister, mut survey) = (parts.reconciler, parts.lister, parts.survey);
@@ -66,7 +66,13 @@ pub async fn run(
         .once(&images(&preview.plan, &preview.desired, &preview.ledger))
         .await;
     let preview = reconciler.preview().await?;
-    print(&to_api(&preview.plan, &preview.desired, &preview.ledger))?;
+    let reply = to_api(
+        &preview.plan,
+        &preview.desired,
+        &preview.ledger,
+        &preview.catalogue,
+    );
+    print(&reply)?;
     if dry_run {
         return Ok(ExitCode::SUCCESS);
     }
@@ -116,6 +122,9 @@ fn print(reply: &PlanReply) -> std::io::Result<()> {
             "wait {}: {} ({})",
             wait.cattle, wait.message, wait.reason
         )?;
+    }
+    if let Some(spawn) = &reply.spawn {
+        writeln!(out, "{spawn}")?;
     }
     for diagnostic in &reply.diagnostics {
         writeln!(out, "error {}", spec::line(diagnostic))?;

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use crate::{
     clock::Clock,
-    execute::{DeleteFollower, Executor, Needs},
+    execute::{Executor, Follower, Needs},
     fleet_file::FleetFile,
     hetzner::Client,
     intake::Scanner,
@@ -31,7 +31,7 @@ pub struct Parts {
     /// Lists.
     pub lister: Lister,
     /// Follows deletes.
-    pub follower: DeleteFollower,
+    pub follower: Follower,
     /// Carries out.
     pub executor: Executor,
     /// For those who answer questions.
@@ -79,6 +79,7 @@ impl Ground {
         let (catalogue_sender, catalogue) = watch::channel(Arc::new(Catalogue::default()));
         let (images, wanted) = watch::channel(BTreeSet::new());
         let (doubt, doubts) = Doubt::channel();
+        let again = self.settings.patience.again.survey;
         let limits = fleet.limits();
         let (worlds, seen) = watch::channel(Arc::new(World {
             pass: 0,
@@ -111,6 +112,7 @@ impl Ground {
             doubts,
             catalogue: catalogue_sender,
             bell: self.bell.clone(),
+            again,
         };
         let lister = Lister {
             client: self.client,

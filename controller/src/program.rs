@@ -20,7 +20,9 @@ use crate::{
     args::{Cli, Command, HetznerArgs, LogFormat, PeerCheckArg, ReapArgs, RunArgs},
     daemon,
     hetzner::{Client, Endpoint, Scope},
-    once, reap,
+    once,
+    patience::Patience,
+    reap,
     secrets::Secrets,
     settings::{PeerCheck, Settings, SpecDir},
 };
@@ -160,6 +162,9 @@ async fn reap(args: ReapArgs) -> anyhow::Result<ExitCode> {
         if reply.servers.is_empty() {
             writeln!(out, "nothing is past its expiry")?;
         }
+        for cause in &reply.unreadable {
+            writeln!(out, "cannot be read: {cause}")?;
+        }
     }
     let failed = reply.servers.iter().any(|server| server.error.is_some());
     Ok(if failed {
@@ -204,6 +209,7 @@ fn understand(args: RunArgs) -> anyhow::Result<(Settings, Endpoint)> {
         peer_check: match args.peer_check {
             PeerCheckArg::Off => PeerCheck::Off,
         },
+        patience: Patience::default(),
     };
     Ok((settings, endpoint))
 }

@@ -83,6 +83,8 @@ pub struct Preview {
     pub desired: Arc<Desired>,
     /// What was.
     pub ledger: Arc<Ledger>,
+    /// What Hetzner offers.
+    pub catalogue: Arc<Catalogue>,
 }
 
 /// What a round looks at.
@@ -186,6 +188,7 @@ impl Reconciler {
             plan,
             desired,
             ledger: seen.ledger,
+            catalogue: seen.limits.catalogue.clone(),
         })
     }
 
@@ -251,7 +254,7 @@ impl Reconciler {
             &plan.actions,
             &seen.observed,
             &seen.ledger,
-            seen.limits.max_ttl,
+            &seen.limits,
             seen.now,
         );
         let mut records = match records {

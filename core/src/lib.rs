@@ -6,6 +6,7 @@
 pub mod action;
 pub mod candidates;
 pub mod catalogue;
+pub mod charge;
 pub mod cost;
 pub mod desired;
 pub mod example;

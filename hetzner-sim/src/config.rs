@@ -16,8 +16,11 @@ pub struct Config {
     pub delete_delay: Duration,
     /// How far a firewall's membership trails the labels it selects on.
     pub firewall_lag: Duration,
-    /// Calls per hour; the bucket's capacity as well as its refill.
+    /// Calls that the full bucket holds, which `RateLimit-Limit` shows. It is the hourly refill
+    /// as well, as on the real API, unless `rate_refill` says otherwise.
     pub rate_limit: u32,
+    /// Calls that an hour brings back; `rate_limit` when None.
+    pub rate_refill: Option<u32>,
     /// The account's server quota. New real accounts have 5.
     pub max_servers: u32,
     /// What can be ordered where when the simulator starts.
@@ -33,6 +36,9 @@ pub struct Config {
     pub guests: Guests,
     /// Leave a deleted server's guest directory in place, for a look at it.
     pub keep_guests: bool,
+    /// Server ids begin above this. Beyond 32 bits by default, so that a client which cuts ids
+    /// fails here and not in production.
+    pub first_server_id: u64,
     /// Seeds ids, correlation ids and fault probabilities: equal seeds, equal answers.
     pub seed: u64,
 }
@@ -46,6 +52,7 @@ impl Default for Config {
             delete_delay: Duration::from_millis(500),
             firewall_lag: Duration::from_millis(1000),
             rate_limit: 3600,
+            rate_refill: None,
             max_servers: 1000,
             stock: StockPreset::Everything,
             legacy_deprecated: false,
@@ -53,6 +60,7 @@ impl Default for Config {
             read_only_tokens: Vec::new(),
             guests: Guests::None,
             keep_guests: false,
+            first_server_id: 5_000_000_000,
             seed: 1,
         }
     }
@@ -94,10 +102,18 @@ impl Config {
         self
     }
 
-    /// Calls per hour.
+    /// Calls that the full bucket holds, and that an hour brings back.
     #[must_use]
-    pub fn rate_limit(mut self, per_hour: u32) -> Self {
-        self.rate_limit = per_hour;
+    pub fn rate_limit(mut self, calls: u32) -> Self {
+        self.rate_limit = calls;
+        self
+    }
+
+    /// Calls that an hour brings back, apart from what the bucket holds: `rate_limit(60)` with
+    /// `rate_refill(3600)` is a burst of 60, then one call a second.
+    #[must_use]
+    pub fn rate_refill(mut self, per_hour: u32) -> Self {
+        self.rate_refill = Some(per_hour);
         self
     }
 
@@ -147,6 +163,13 @@ impl Config {
     #[must_use]
     pub fn keep_guests(mut self, keep: bool) -> Self {
         self.keep_guests = keep;
+        self
+    }
+
+    /// Where server ids begin: 600,000,000,000,000 gives them the 15 digits that actions have.
+    #[must_use]
+    pub fn first_server_id(mut self, id: u64) -> Self {
+        self.first_server_id = id;
         self
     }
 

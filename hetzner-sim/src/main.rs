@@ -63,9 +63,13 @@ struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 1000)]
     firewall_lag_ms: u64,
 
-    /// Calls per hour
+    /// Calls that the full bucket holds, and that an hour brings back
     #[arg(long, value_name = "N", default_value_t = 3600)]
     rate_limit: u32,
+
+    /// Calls that an hour brings back [default: the rate limit]
+    #[arg(long, value_name = "N")]
+    rate_refill: Option<u32>,
 
     /// The account's server quota
     #[arg(long, value_name = "N", default_value_t = 1000)]
@@ -91,6 +95,11 @@ struct Arguments {
     /// Accept this token for reading
     #[arg(long, value_name = "T")]
     read_only_token: Vec<String>,
+
+    /// Server ids begin above this, up to 9,000,000,000,000,000
+    #[arg(long, value_name = "ID", default_value_t = 5_000_000_000,
+        value_parser = clap::value_parser!(u64).range(1..=9_000_000_000_000_000))]
+    first_server_id: u64,
 
     /// Seed of ids and fault probabilities
     #[arg(long, value_name = "N", default_value_t = 1)]
@@ -121,6 +130,9 @@ Examples:
   A small, slow, nearly exhausted account:
   hetzner-sim --max-servers 5 --boot-ms 30000 --rate-limit 60
 
+  A burst of 60 calls, then one a second:
+  hetzner-sim --rate-limit 60 --rate-refill 3600
+
   Real processes inside the servers:
   hetzner-sim --guests process --token secret --guest-command ./clf-cattle
 
@@ -149,7 +161,9 @@ impl Arguments {
             .legacy_deprecated(self.legacy_deprecated)
             .guests(guests)
             .keep_guests(self.keep_guests)
+            .first_server_id(self.first_server_id)
             .seed(self.seed);
+        config.rate_refill = self.rate_refill;
         for token in &self.token {
             config = config.token(token);
         }

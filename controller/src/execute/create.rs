@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use cattle_core::{
     candidates::{self, Candidate, choose, obstacle},
-    cost::Amount,
+    charge,
     ledger::{Run, RunServer},
     lifecycle,
     names::RunId,
@@ -77,10 +77,9 @@ impl Executor {
         let mut tries = Tries::default();
         for candidate in choose(placement, &catalogue, now).candidates {
             let (server_type, location) = (&candidate.server_type, &candidate.location);
-            if let Some(limit) = recorded.hourly_limit
-                && let Some(why) = too_dear(&candidate, limit)
-            {
-                tries.too_dear.push(why);
+            let pair = (server_type.as_str(), location.as_str());
+            if !charge::is_within(recorded.hourly_limit, &catalogue, pair) {
+                tries.too_dear.push(price_of(&candidate));
                 continue;
             }
             let free = self
@@ -105,7 +104,7 @@ impl Executor {
                         actions: created.actions,
                         server_type: Some(candidate.server_type),
                         location: Some(candidate.location),
-                        ..run_server(&created.server)
+                        ..run_server(&created.server, &catalogue)
                     };
                     tracing::info!(server = %server.id, name = %server.name, "created");
                     self.tell(run, move |run, _| lifecycle::accept_create(run, server))
@@ -195,7 +194,7 @@ impl Tries {
         }
         if !self.too_dear.is_empty() {
             let dear = candidates::told(&self.too_dear);
-            told.push(format!("left out for the budget: {dear}"));
+            told.push(format!("beyond the budget: {dear}"));
         }
         if let Some((reason, message, wait)) = self.last {
             told.push(message);
@@ -210,13 +209,12 @@ impl Tries {
     }
 }
 
-/// Why a candidate is beyond what may be spent. A price that is not known may be any.
-fn too_dear(candidate: &Candidate, limit: Amount) -> Option<String> {
+/// What a candidate costs, in words.
+fn price_of(candidate: &Candidate) -> String {
     let place = format!("{} in {}", candidate.server_type, candidate.location);
-    match candidate.price.map(|price| price.hourly()) {
-        Some(hourly) if hourly <= limit => None,
-        Some(hourly) => Some(format!("{place} ({hourly} an hour, {limit} are left)")),
-        None => Some(format!("{place} (its price is not known)")),
+    match candidate.price {
+        Some(price) => format!("{place} ({} an hour)", price.hourly()),
+        None => format!("{place} (its price is not known)"),
     }
 }
 

@@ -26,7 +26,7 @@ use cattle_core::{
 use tokio::sync::{mpsc, watch};
 use tokio_util::task::TaskTracker;
 
-pub use self::follow::DeleteFollower;
+pub use self::follow::Follower;
 use crate::{
     clock::Clock,
     edit,
@@ -38,9 +38,6 @@ use crate::{
     survey::Doubt,
     world::Bell,
 };
-
-/// An orphan that is still listed this long after its delete is deleted again: two lists later.
-const REAP_AGAIN: Duration = Duration::from_secs(60);
 
 /// Runs effects.
 #[derive(Clone)]
@@ -74,7 +71,7 @@ struct Inner {
     needs: Needs,
     in_flight: Mutex<InFlight>,
     tasks: TaskTracker,
-    deletes: mpsc::UnboundedSender<follow::PendingDelete>,
+    actions: mpsc::UnboundedSender<follow::Pending>,
     cool_downs: Mutex<CoolDowns>,
 }
 
@@ -85,18 +82,18 @@ struct InFlight {
 }
 
 impl Executor {
-    /// An executor and the task that follows its deletes.
+    /// An executor and the task that follows Hetzner's actions for it.
     #[must_use]
-    pub fn new(needs: Needs) -> (Self, DeleteFollower) {
-        let (deletes, pending) = mpsc::unbounded_channel();
+    pub fn new(needs: Needs) -> (Self, Follower) {
+        let (actions, pending) = mpsc::unbounded_channel();
         let executor = Self(Arc::new(Inner {
             needs,
             in_flight: Mutex::default(),
             tasks: TaskTracker::new(),
-            deletes,
+            actions,
             cool_downs: Mutex::default(),
         }));
-        let follower = DeleteFollower::new(executor.clone(), pending);
+        let follower = Follower::new(executor.clone(), pending);
         (executor, follower)
     }
 
@@ -114,12 +111,13 @@ impl Executor {
                 Effect::ReapOrphan { server, name } => {
                     if self.lock().orphans.insert(server) {
                         let this = self.clone();
+                        let again = this.0.needs.settings.patience.again.orphan;
                         self.0.tasks.spawn(async move {
                             this.reap_orphan(server, &name).await;
                             // Until a list without it has come, plans go on asking for this. Not
                             // one of our tasks: a shutdown need not wait for it.
                             tokio::spawn(async move {
-                                tokio::time::sleep(REAP_AGAIN).await;
+                                tokio::time::sleep(again).await;
                                 this.lock().orphans.remove(&server);
                                 this.0.needs.bell.ring();
                             });
@@ -151,6 +149,12 @@ impl Executor {
                     this.lookup(run, &name).await;
                     drop(guard);
                 }),
+                Effect::FollowCreate { run, actions } => {
+                    let pending = follow::Pending::create(run, actions, self.guard(run));
+                    if self.0.actions.send(pending).is_err() {
+                        tracing::debug!(%run, "shutting down: it is asked for after the restart");
+                    }
+                }
                 Effect::PowerOn { run, server } => self.spawn(run, |this, guard| async move {
                     this.power_on(run, server).await;
                     drop(guard);

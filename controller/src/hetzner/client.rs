@@ -27,6 +27,7 @@ use super::{
     transport::{Call, Endpoint, EndpointError, RateLimit, Reply, Transport},
     wire::{self, ActionState, NextPage, Odd},
 };
+use crate::patience::Answers;
 
 /// The most that the API gives on one page.
 const PER_PAGE: usize = 50;
@@ -56,8 +57,16 @@ impl Client {
     /// # Errors
     /// The endpoint is not https (nor loopback), or the token cannot be sent.
     pub fn new(endpoint: &Endpoint) -> Result<Self, EndpointError> {
+        Self::patient(endpoint, Answers::default())
+    }
+
+    /// The same, with another patience.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn patient(endpoint: &Endpoint, answers: Answers) -> Result<Self, EndpointError> {
         Ok(Self {
-            transport: Transport::new(endpoint)?,
+            transport: Transport::new(endpoint, answers)?,
             memory: Arc::default(),
         })
     }
@@ -128,18 +137,16 @@ impl Client {
                 // A selector that the API misread must not put others' servers before us.
                 Ok(server) if !scope.contains(&server.labels.raw) => odd.push(Odd {
                     id: Some(server.id.0),
-                    why: "the list has it, but its labels are not of this fleet".to_owned(),
+                    why: if wire::has_labels(entry) {
+                        "the list has it, but its labels are not of this fleet".to_owned()
+                    } else {
+                        "its labels cannot be read".to_owned()
+                    },
+                    name: Some(server.name),
                 }),
                 Ok(server) => drop(servers.insert(server.id, server)),
                 Err(entry) => odd.push(entry),
             }
-        }
-        for Odd { id, why } in &odd {
-            tracing::warn!(
-                server = id,
-                why,
-                "Hetzner listed a server that cannot be used"
-            );
         }
         Ok(Listed {
             servers: servers.into_values().collect(),

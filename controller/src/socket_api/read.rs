@@ -86,8 +86,7 @@ impl<'a> View<'a> {
             assignment: key.and_then(|key| world.ledger.assignments.get(&key)),
             waiting: self.waiting.get(name).copied(),
             server: server.and_then(|server| self.servers.get(&server.id).copied()),
-            images: &world.limits.catalogue.images,
-            currency: &world.limits.catalogue.currency,
+            catalogue: &world.limits.catalogue,
             now: (api.now)(),
         })
     }
@@ -303,8 +302,7 @@ async fn pending_or_gone(
         assignment: Some(assignment),
         waiting: None,
         server: None,
-        images: &world.limits.catalogue.images,
-        currency: &world.limits.catalogue.currency,
+        catalogue: &world.limits.catalogue,
         now: (api.now)(),
     }))
 }

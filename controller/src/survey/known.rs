@@ -16,15 +16,12 @@ use crate::hetzner::Pricing;
 /// Server types and prices change by announcement, months ahead; what is in stock only orders what
 /// is tried.
 const OFFER_EVERY: Duration = Duration::from_secs(6 * 3_600);
-/// After they could not be read: they are wanted, but nothing waits for them.
-const OFFER_RETRY: Duration = Duration::from_secs(60);
 /// How long an image that was found is taken for the newest. Whoever has just made a new one waits
 /// no longer than this for it to be used.
 const FOUND_FOR: Duration = Duration::from_secs(600);
-/// What was not found is looked for again so often while something waits for it.
-const MISSING_EVERY: Duration = Duration::from_secs(60);
-/// The soonest that an image is asked for again after Hetzner did not say.
-const UNREAD_RETRY: Duration = Duration::from_secs(15);
+/// So much sooner than anything else an image is asked for again of which Hetzner did not say
+/// whether it is there.
+const UNREAD_SOONER: u32 = 4;
 /// How long starts wait for the first answers, so that what is made has a price and is not tried
 /// where it cannot be. An endpoint that fails must not keep anything from starting.
 const FIRST_WAIT: Duration = Duration::from_secs(5);
@@ -61,6 +58,8 @@ pub(super) struct Failed {
 #[derive(Debug)]
 pub(super) struct Known {
     began: Instant,
+    /// How long after something could not be read, or was not there, it is asked for again.
+    again: Duration,
     server_types: Slot<BTreeMap<String, ServerType>>,
     pricing: Slot<Pricing>,
     images: BTreeMap<String, Slot<ImageAnswer>>,
@@ -103,9 +102,10 @@ impl<T> Slot<T> {
 }
 
 impl Known {
-    pub(super) fn new(now: Instant) -> Self {
+    pub(super) fn new(again: Duration, now: Instant) -> Self {
         Self {
             began: now,
+            again,
             server_types: Slot::new(now),
             pricing: Slot::new(now),
             images: BTreeMap::new(),
@@ -232,21 +232,23 @@ impl Known {
             (Subject::Image(text), Ok(Answer::Image(answer))) => {
                 let every = match answer {
                     ImageAnswer::Found(_) => FOUND_FOR,
-                    _ => MISSING_EVERY,
+                    _ => self.again,
                 };
                 if let Some(slot) = self.images.get_mut(text) {
                     slot.take(answer, now + every);
                 }
             }
-            (Subject::ServerTypes, result) => self.server_types.fail(now + later(result)),
-            (Subject::Pricing, result) => self.pricing.fail(now + later(result)),
+            (Subject::ServerTypes, result) => {
+                self.server_types.fail(now + later(result, self.again))
+            }
+            (Subject::Pricing, result) => self.pricing.fail(now + later(result, self.again)),
             (Subject::Image(text), result) => {
                 let Some(slot) = self.images.get_mut(text) else {
                     return;
                 };
                 let failed = result.err();
                 let retry = failed.as_ref().and_then(|it| it.retry_in);
-                slot.fail(now + retry.unwrap_or(UNREAD_RETRY).max(UNREAD_RETRY));
+                slot.fail(now + retry.unwrap_or_default().max(self.again / UNREAD_SOONER));
                 // Found yesterday is better than not known.
                 if !matches!(slot.value, Some(ImageAnswer::Found(_))) {
                     slot.value = Some(ImageAnswer::Unread {
@@ -303,7 +305,7 @@ impl Known {
 }
 
 /// When to ask again for what only a few are curious about.
-fn later(result: Result<Answer, Failed>) -> Duration {
+fn later(result: Result<Answer, Failed>, again: Duration) -> Duration {
     let asked = result.err().and_then(|failed| failed.retry_in);
-    asked.unwrap_or(OFFER_RETRY).max(OFFER_RETRY)
+    asked.unwrap_or_default().max(again)
 }

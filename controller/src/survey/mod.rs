@@ -46,6 +46,8 @@ pub struct Survey {
     pub catalogue: watch::Sender<Arc<Catalogue>>,
     /// Rung after each change.
     pub bell: Bell,
+    /// How long after something could not be read, or was not there, it is asked for again.
+    pub again: Duration,
 }
 
 /// How somebody tells that an image is not what it was taken for.
@@ -70,7 +72,7 @@ impl Doubt {
 impl Survey {
     /// Reads until told to stop.
     pub async fn run(mut self, stop: CancellationToken) {
-        let mut known = Known::new(Instant::now());
+        let mut known = Known::new(self.again, Instant::now());
         let mut reads = JoinSet::new();
         loop {
             let now = Instant::now();
@@ -91,7 +93,7 @@ impl Survey {
 
     /// Reads everything that is wanted, once.
     pub async fn once(&mut self, wanted: &BTreeSet<String>) {
-        let mut known = Known::new(Instant::now());
+        let mut known = Known::new(self.again, Instant::now());
         let mut reads = JoinSet::new();
         let fleets = self.fleet.borrow().placement.image.clone();
         known.want(wanted, &fleets, Instant::now());

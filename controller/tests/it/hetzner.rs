@@ -57,7 +57,7 @@ impl Account {
     }
 
     /// A server of a run of its own that expires so many seconds from now.
-    async fn new_server(&self, seed: u128, expires_in: i64) -> NewServer {
+    pub(crate) async fn new_server(&self, seed: u128, expires_in: i64) -> NewServer {
         let cattle: CattleName = "rex".parse().unwrap();
         let run = RunId::from_parts(1_795_341_600_000, seed);
         let now = Utc::now();

@@ -3,4 +3,5 @@
 #![allow(clippy::unwrap_used)]
 
 mod hetzner;
+mod offer;
 mod program;

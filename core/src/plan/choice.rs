@@ -24,7 +24,7 @@ pub(super) fn gate(pass: &Pass<'_>, placement: &Placement) -> Option<(PendingRea
 pub fn images(plan: &Plan, desired: &Desired, ledger: &Ledger) -> BTreeSet<String> {
     let starting = plan.actions.iter().filter_map(|action| match action {
         Action::Start { cattle, .. } => Some(&cattle.placement),
-        Action::Retry { run } => ledger.runs.get(run).map(|run| &run.spec.placement),
+        Action::Retry { run, .. } => ledger.runs.get(run).map(|run| &run.spec.placement),
         _ => None,
     });
     let live: BTreeMap<&CattleName, &Run> = ledger

@@ -76,11 +76,12 @@ pub(super) fn conditions(known: &Known<'_>, latest: Option<&Run>) -> Vec<Conditi
     if known.waiting.is_some()
         && let Some(image) = next_image(known)
     {
-        let unresolved = image_resolved(image, known.images).filter(|it| !it.status);
+        let unresolved = image_resolved(image, &known.catalogue.images).filter(|it| !it.status);
         conditions.extend(unresolved);
     }
     if let Some(server) = known.server {
         conditions.extend(labels_unread(server));
+        conditions.extend(unread(server));
     }
     conditions
 }
@@ -218,4 +219,11 @@ fn labels_unread(server: &ObservedServer) -> Option<Condition> {
             None,
         )
     })
+}
+
+/// What is shown of the server is partly a guess.
+pub(super) fn unread(server: &ObservedServer) -> Option<Condition> {
+    let message = server.unread()?;
+    let kind = ConditionType::ServersReadable;
+    Some(condition(kind, false, "odd", message, None))
 }
