@@ -9,6 +9,7 @@ mod crash;
 mod dry_run;
 mod foreign;
 mod git_checkout;
+mod images;
 mod jobs;
 mod kept;
 mod life;
