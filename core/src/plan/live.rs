@@ -2,7 +2,7 @@
 
 use cattle_schemas::{Timestamp, guest::Outcome, status::EndReason};
 
-use super::{Pass, Wish, describe::span};
+use super::{Pass, Wish, calls, describe::span};
 use crate::{
     action::Action,
     expiry,
@@ -312,6 +312,9 @@ fn unseen(pass: &mut Pass<'_>, run: &Run) {
         return;
     }
     if may_retry(pass, run) {
+        if calls::spent(pass).is_some() {
+            return;
+        }
         pass.sections.starts.push(Action::Retry { run: run.id });
     } else {
         look_up(pass, run);

@@ -14,8 +14,10 @@
 //! ended  runs: their servers go
 //! orphans  servers without a run
 //! queue  what may start now, and why the rest waits
+//! calls  what the rate limit has room for
 //! ```
 
+mod calls;
 mod describe;
 mod ended;
 mod live;

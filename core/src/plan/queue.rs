@@ -10,7 +10,7 @@ use cattle_schemas::{
     status::{EndReason, PendingReason},
 };
 
-use super::{Pass, Wish, describe::span};
+use super::{Pass, Wish, calls, describe::span};
 use crate::{
     action::{Action, Waiting},
     desired::{Cattle, Origin, Requester, SpecState},
@@ -358,6 +358,8 @@ fn admit(pass: &mut Pass<'_>, candidates: Vec<Candidate<'_>>) {
                     candidate.requester.0, limits.live_runs_per_requester
                 ),
             )
+        } else if let Some(spent) = calls::spent(pass) {
+            spent
         } else {
             slots += 1;
             creates += 1;
