@@ -33,8 +33,9 @@ const RESERVE_SHARE: u32 = 10;
 /// One in so many of the limit is left to creates by reads.
 const CREATES_SHARE: u32 = 20;
 
-/// Lists take at most one in so many of the calls that are refilled.
-const LISTS_SHARE: f64 = 4.0;
+/// How far lists are apart for each of their pages while one call a second is refilled: then they
+/// take a quarter of it.
+pub const PER_PAGE: Duration = Duration::from_secs(4);
 
 /// Servers in one page of a list: the most that the API gives.
 pub const PAGE: usize = 50;
@@ -375,13 +376,18 @@ pub fn pages(servers: usize) -> usize {
     servers.div_ceil(PAGE).max(1)
 }
 
-/// How far lists of so many servers are apart when they are wanted every `wanted`: never so close
-/// that they take more than a quarter of what is refilled (`refill` calls a second).
+/// How far lists of so many servers are apart when they are wanted every `wanted` and `refill` calls
+/// a second are refilled: with [`PER_PAGE`] never so close that they take more than a quarter of it.
 #[must_use]
-pub fn list_interval(wanted: Duration, servers: usize, refill: f64) -> Duration {
+pub fn list_interval(
+    wanted: Duration,
+    per_page: Duration,
+    servers: usize,
+    refill: f64,
+) -> Duration {
     #[allow(clippy::cast_precision_loss)]
-    let calls = pages(servers) as f64 * LISTS_SHARE;
-    wanted.max(Duration::try_from_secs_f64(calls / refill).unwrap_or(Duration::MAX))
+    let seconds = pages(servers) as f64 * per_page.as_secs_f64() / refill;
+    wanted.max(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
 }
 
 /// What lists cost at some pace.
@@ -397,10 +403,11 @@ pub struct ListCost {
     pub share: f64,
 }
 
-/// What lists of so many servers cost, at the interval of [`list_interval`].
+/// What lists of so many servers cost, at the interval of [`list_interval`] with [`PER_PAGE`].
 #[must_use]
 pub fn list_cost(wanted: Duration, servers: usize, refill: f64) -> ListCost {
-    let (interval, pages) = (list_interval(wanted, servers, refill), pages(servers));
+    let interval = list_interval(wanted, PER_PAGE, servers, refill);
+    let pages = pages(servers);
     #[allow(clippy::cast_precision_loss)]
     let calls_an_hour = pages as f64 * HOUR_SECONDS / interval.as_secs_f64();
     ListCost {

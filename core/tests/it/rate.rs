@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cattle_core::rate::{Budget, Class, Sent, Told, list_cost, list_interval, pages};
+use cattle_core::rate::{Budget, Class, PER_PAGE, Sent, Told, list_cost, list_interval, pages};
 use proptest::prelude::*;
 
 use crate::fixture::at;
@@ -313,13 +313,13 @@ fn lists_are_pages_of_fifty_and_take_a_quarter_at_most() {
         [1, 1, 1, 2, 20],
         "the API gives no page after a full last one"
     );
-    let interval = |wanted, servers| list_interval(secs(wanted), servers, 1.0).as_secs();
+    let interval = |wanted, servers| list_interval(secs(wanted), PER_PAGE, servers, 1.0).as_secs();
     assert_eq!(
         [10, 100, 500, 1000].map(|n| interval(30, n)),
         [30, 30, 40, 80]
     );
     assert_eq!([10, 100, 500, 1000].map(|n| interval(5, n)), [5, 8, 40, 80]);
-    assert_eq!(list_interval(secs(5), 10, 0.1), secs(40));
+    assert_eq!(list_interval(secs(5), PER_PAGE, 10, 0.1), secs(40));
 }
 
 proptest! {
