@@ -81,6 +81,8 @@ pub struct Preview {
     pub desired: Arc<Desired>,
     /// What was.
     pub ledger: Arc<Ledger>,
+    /// What Hetzner offers.
+    pub catalogue: Arc<Catalogue>,
 }
 
 /// What a round looks at.
@@ -181,6 +183,7 @@ impl Reconciler {
             plan,
             desired,
             ledger: seen.ledger,
+            catalogue: seen.limits.catalogue.clone(),
         })
     }
 
@@ -247,7 +250,7 @@ impl Reconciler {
             &plan.actions,
             &seen.observed,
             &seen.ledger,
-            seen.limits.max_ttl,
+            &seen.limits,
             seen.now,
         );
         let mut records = match records {

@@ -48,11 +48,15 @@ pub enum Action {
         cattle: Arc<Cattle>,
         /// Where its spec comes from.
         origin: Origin,
+        /// The most that an hour of its server may cost; `None` without a budget.
+        hourly_limit: Option<Amount>,
     },
     /// Record a further attempt of a live run and create its server.
     Retry {
         /// The run.
         run: RunId,
+        /// The most that an hour of its server may cost; `None` without a budget.
+        hourly_limit: Option<Amount>,
     },
     /// Ledger: this server is this run's.
     Adopt {
@@ -157,6 +161,12 @@ pub enum Action {
         run: RunId,
         /// The name.
         name: String,
+    },
+    /// Ask how far the actions are that the create of its server began. All of a plan are asked for
+    /// with one call.
+    FollowCreate {
+        /// The run.
+        run: RunId,
     },
     /// Power on a server found off before its env was handed out.
     PowerOn {

@@ -5,6 +5,7 @@
 
 pub mod action;
 pub mod catalogue;
+pub mod charge;
 pub mod cost;
 pub mod desired;
 pub mod example;

@@ -21,7 +21,7 @@
 //! With `Accept: text/event-stream` the event lists stay open: `id:` is the event's id, `event:` its
 //! reason, `data:` the [`Event`] as JSON; `Last-Event-ID` resumes after it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -252,6 +252,18 @@ pub struct SpawnCost {
     pub currency: String,
 }
 
+impl fmt::Display for SpawnCost {
+    /// `3 to spawn: +0.0960 EUR/h`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            servers,
+            hourly,
+            currency,
+        } = self;
+        write!(f, "{servers} to spawn: +{hourly} {currency}/h")
+    }
+}
+
 /// How charges are put together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -451,6 +463,10 @@ pub struct ReapReply {
     /// Whether nothing was deleted because it was asked so.
     #[serde(default)]
     pub dry_run: bool,
+    /// What is listed and could not be read, a sentence each. A server that is only odd is reaped by
+    /// its expiry like any other; what has no id cannot be, and bills.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unreadable: Vec<String>,
 }
 
 /// Body of `POST /v1/resume`. Operators only.

@@ -20,6 +20,7 @@ pub use self::{
 };
 use crate::{
     action::Waiting,
+    catalogue::Catalogue,
     desired::{Cattle, SpecEntry, SpecState},
     ledger::{Assignment, Run},
     lifecycle::phase_of,
@@ -42,8 +43,8 @@ pub struct Known<'a> {
     pub waiting: Option<&'a Waiting>,
     /// Its latest run's server as last listed.
     pub server: Option<&'a ObservedServer>,
-    /// The account's currency.
-    pub currency: &'a str,
+    /// What Hetzner offers, with prices.
+    pub catalogue: &'a Catalogue,
     /// Now.
     pub now: Timestamp,
 }
@@ -73,12 +74,12 @@ pub fn cattle_status(known: &Known<'_>) -> CattleStatus {
         message: head.message,
         queue_position: head.waiting.and_then(|waiting| waiting.queue_position),
         conditions: conditions(known, latest),
-        run: latest.map(|run| run_status(run, known.server, known.currency, known.now)),
+        run: latest.map(|run| run_status(run, known.server, known.catalogue, known.now)),
         earlier_runs: known
             .runs
             .iter()
             .skip(1)
-            .map(|run| run_status(run, None, known.currency, known.now))
+            .map(|run| run_status(run, None, known.catalogue, known.now))
             .collect(),
         spec: summary,
         origin: there.map(|entry| SpecOrigin {
@@ -207,7 +208,10 @@ fn progress(known: &Known<'_>, run: &Run) -> Option<String> {
             return Some("its server runs, its guest has not called yet".to_owned());
         }
         return Some(match run.server {
-            Some(_) => "its server starts".to_owned(),
+            Some(_) => match known.server {
+                Some(server) => format!("its server is {}", server.status.as_str()),
+                None => "its server starts".to_owned(),
+            },
             None => "its server is being created".to_owned(),
         });
     }
@@ -242,10 +246,17 @@ pub fn orphan_status(server: &ObservedServer) -> CattleStatus {
         "server {} ({}) of this fleet has no run in the ledger; it is deleted when it expires, at {expiry}",
         server.name, server.id
     );
-    for problem in &server.labels.problems {
+    for problem in server.labels.problems.iter().chain(&server.odd) {
         message.push_str("; ");
         message.push_str(problem);
     }
+    let orphan = condition(
+        ConditionType::Orphan,
+        true,
+        "unknown-run",
+        message.clone(),
+        Some(server.created),
+    );
     CattleStatus {
         name: server
             .labels
@@ -255,15 +266,11 @@ pub fn orphan_status(server: &ObservedServer) -> CattleStatus {
         phase: Phase::Running,
         // The condition says it.
         reason: None,
-        message: Some(message.clone()),
+        message: Some(message),
         queue_position: None,
-        conditions: vec![condition(
-            ConditionType::Orphan,
-            true,
-            "unknown-run",
-            message,
-            Some(server.created),
-        )],
+        conditions: std::iter::once(orphan)
+            .chain(conditions::unread(server))
+            .collect(),
         run: Some(run::unknown_run(server)),
         earlier_runs: Vec::new(),
         spec: None,

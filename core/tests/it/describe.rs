@@ -7,6 +7,15 @@ use cattle_schemas::{spec_file::OnFailure, status::EndReason};
 
 use crate::fixture::*;
 
+fn to_api(world: &World) -> cattle_schemas::api::PlanReply {
+    plan::to_api(
+        &world.plan(),
+        &world.desired,
+        &world.ledger,
+        &world.limits.catalogue,
+    )
+}
+
 #[test]
 fn every_action_has_one_line() {
     let run = run_id(1);
@@ -14,7 +23,10 @@ fn every_action_has_one_line() {
     let origin = World::dropped().desired.specs[&name("rex")].origin.clone();
     let message = "because".to_owned();
     let actions = [
-        Action::Retry { run },
+        Action::Retry {
+            run,
+            hourly_limit: None,
+        },
         Action::Adopt { run, server },
         Action::AdoptUnknown {
             cattle: cattle("rex").into(),
@@ -52,6 +64,7 @@ fn every_action_has_one_line() {
             run,
             name: "cattle-rex-000001".to_owned(),
         },
+        Action::FollowCreate { run },
         Action::PowerOn { run, server },
         Action::ReapOrphan {
             server,
@@ -72,6 +85,7 @@ fn every_action_has_one_line() {
     confirm-gone 01M3250V000000000000000001: ask whether server 7 is gone
     mark-gone 01M3250V000000000000000001: note that it has no server
     look-up 01M3250V000000000000000001: look for server cattle-rex-000001
+    follow 01M3250V000000000000000001: ask how far its create is
     power-on 01M3250V000000000000000001: power server 7 on
     reap: delete server cattle-rex-000001 (7), which no run stands behind and which expired at 2026-09-21 14:13:20 UTC
     ");
@@ -84,7 +98,7 @@ fn the_socket_answers_with_the_same_plan() {
     world.edit(|cattle| cattle.hash = hash(2));
     let mut world = world.with_spec(cattle("max"));
     world.set_spec(broken(), &name("odd"));
-    let reply = plan::to_api(&world.plan(), &world.desired, &world.ledger);
+    let reply = to_api(&world);
     insta::assert_json_snapshot!(reply, @r#"
     {
       "actions": [

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use cattle_core::{
     action::{Budget, Calls, Limits, Plan},
+    catalogue::{Catalogue, ImageKind},
     cost::{Price, ServerPrice},
     desired::{
         Authority, Cattle, Desired, Origin, Placement, Requester, RootState, SpecEntry, SpecState,
@@ -12,7 +13,7 @@ use cattle_core::{
     ledger::{Assignment, Ledger, Run, RunServer},
     lifecycle,
     names::{CattleName, RunId, ServerId, SpecHash},
-    observed::{Observed, ObservedServer, ServerState},
+    observed::{ActionState, ActionStatus, Observed, ObservedServer, ServerState},
     plan,
 };
 use cattle_schemas::{
@@ -21,6 +22,29 @@ use cattle_schemas::{
 
 /// The specs' directory.
 pub(crate) const ROOT: &str = "/specs";
+
+/// The actions that the create of `rex` began.
+pub(crate) const CREATE: u64 = 600_000_000_000_021;
+pub(crate) const START: u64 = CREATE + 1;
+
+/// What Hetzner answers about one of them.
+pub(crate) fn action(id: u64, status: ActionStatus) -> ActionState {
+    let command = if id == CREATE {
+        "create_server"
+    } else {
+        "start_server"
+    };
+    ActionState {
+        id,
+        command: command.to_owned(),
+        status,
+    }
+}
+
+pub(crate) fn failed(id: u64) -> ActionState {
+    let code = "action_failed".to_owned();
+    action(id, ActionStatus::Error { code })
+}
 
 /// Seconds after the beginning of the test's time.
 pub(crate) fn at(seconds: u64) -> Timestamp {
@@ -168,6 +192,25 @@ impl World {
         Self::dropped().with_run("rex", 1)
     }
 
+    /// Hetzner accepted its create: a server from an image of its own, listed as initializing.
+    pub(crate) fn created() -> Self {
+        let mut world = Self::intended();
+        world.bind(run_id(1), ServerId(7));
+        world.listed().status = ServerState::Initializing;
+        let server = world.rex().server.as_mut().unwrap();
+        server.image = Some(ImageKind::System);
+        server.actions = vec![CREATE, START];
+        world
+    }
+
+    /// Hetzner answers how far the actions of `rex` are.
+    pub(crate) fn follow(&mut self, answers: &[ActionState]) -> lifecycle::Transition {
+        let now = self.now;
+        let key = (name("rex"), hash(1));
+        let run = self.ledger.runs.get_mut(&run_id(1)).unwrap();
+        lifecycle::followed(run, self.ledger.assignments.get_mut(&key), answers, now)
+    }
+
     /// Its server exists and is listed as running; its guest has not called.
     pub(crate) fn booting() -> Self {
         let mut world = Self::intended();
@@ -204,6 +247,16 @@ impl World {
             at(100),
         );
         world
+    }
+
+    /// With prices, and a budget.
+    pub(crate) fn with_budget(mut self, max_hourly: Option<&str>, max_daily: Option<&str>) -> Self {
+        add_prices(Arc::make_mut(&mut self.limits.catalogue));
+        self.limits.budget = Budget {
+            max_hourly: max_hourly.map(|amount| amount.parse().unwrap()),
+            max_daily: max_daily.map(|amount| amount.parse().unwrap()),
+        };
+        self
     }
 
     pub(crate) fn with_spec(mut self, cattle: Cattle) -> Self {
@@ -367,6 +420,22 @@ pub(crate) fn run_server(listed: &ObservedServer) -> RunServer {
         price: Some(price()),
         image: None,
         actions: Vec::new(),
+    }
+}
+
+/// Prices of a cx23 and a cpx22, in two places, IPv4 addresses apart: 0.0096 and 0.0320 an hour.
+pub(crate) fn add_prices(catalogue: &mut Catalogue) {
+    let price = |amount: &str| Price {
+        hourly: amount.parse().unwrap(),
+        monthly: None,
+    };
+    let everywhere =
+        |amount: &str| ["nbg1", "fsn1"].map(|location| (location.to_owned(), price(amount)));
+    catalogue.currency = "EUR".to_owned();
+    catalogue.ipv4.extend(everywhere("0.0008"));
+    for (name, amount) in [("cx23", "0.0088"), ("cpx22", "0.0312")] {
+        let server_type = catalogue.server_types.entry(name.to_owned()).or_default();
+        server_type.prices.extend(everywhere(amount));
     }
 }
 
