@@ -199,7 +199,7 @@ fn a_watched_list_outlasts_a_restart_of_its_controller() {
 }
 
 fn with_calls(remaining: u32) -> Fake {
-    let mut all = list(&[running("rex")]);
+    let mut all = list(&[pending("ada")]);
     all["controller"]["calls"] = json!({
         "limit": 3600, "remaining": remaining, "reserve": 360, "usedLastHour": 188, "othersLastHour": 12
     });
