@@ -5,3 +5,5 @@
 mod hetzner;
 mod program;
 mod rate;
+mod stage;
+mod trouble;
