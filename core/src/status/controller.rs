@@ -1,6 +1,6 @@
 //! The controller's own conditions.
 
-use cattle_schemas::status::{ConditionType, ControllerStatus};
+use cattle_schemas::status::{Condition, ConditionType, ControllerStatus};
 
 use super::conditions::condition;
 use crate::{
@@ -8,6 +8,9 @@ use crate::{
     desired::{Desired, RootState},
     observed::Observed,
 };
+
+/// Servers that are named in one sentence; of more it says how many there are.
+const MAX_NAMED: usize = 5;
 
 /// The controller's own status.
 #[must_use]
@@ -59,6 +62,7 @@ pub fn controller_status(
                     condition(ConditionType::HetznerReachable, true, "listed", "", None)
                 }
             },
+            servers_readable(observed),
             match config_error {
                 Some(why) => condition(
                     ConditionType::FleetConfigValid,
@@ -87,4 +91,21 @@ pub fn controller_status(
         listed_at: observed.listed_at,
         calls: None,
     }
+}
+
+/// Whether everything was understood that the last list had. What was not exists all the same, and
+/// bills.
+fn servers_readable(observed: &Observed) -> Condition {
+    let kind = ConditionType::ServersReadable;
+    let mut unread = observed.unread();
+    if unread.is_empty() {
+        return condition(kind, true, "readable", "", None);
+    }
+    let more = unread.len().saturating_sub(MAX_NAMED);
+    unread.truncate(MAX_NAMED);
+    let mut message = unread.join("; ");
+    if more > 0 {
+        message.push_str(&format!("; and {more} more"));
+    }
+    condition(kind, false, "odd", message, observed.listed_at)
 }
