@@ -1,6 +1,6 @@
 //! The words for a cattle that several commands share.
 
-use cattle_schemas::status::{CattleStatus, Condition, ConditionType, Cost};
+use cattle_schemas::status::{CallBudget, CattleStatus, Condition, ConditionType, Cost};
 
 use crate::output::clean;
 
@@ -33,6 +33,9 @@ pub(crate) fn reason(status: &CattleStatus) -> String {
             (ConditionType::Drifted, true) => parts.push("drifted".to_owned()),
             (ConditionType::Kept, true) => parts.push("kept".to_owned()),
             (ConditionType::Orphan, true) => parts.push("orphan".to_owned()),
+            (ConditionType::ImageResolved, false) => {
+                parts.push(format!("image {}", clean(&condition.reason)));
+            }
             (ConditionType::SpecValid, false) if status.diagnostics.is_empty() => {
                 // Nothing is wrong with what is not there.
                 let absent = ["absent", "none"].contains(&condition.reason.as_str());
@@ -54,6 +57,28 @@ pub(crate) fn reason(status: &CattleStatus) -> String {
 /// `0.0060 EUR`.
 pub(crate) fn cost(cost: &Cost) -> String {
     format!("{} {}", cost.amount, cost.currency)
+}
+
+/// What Hetzner's rate limit has left, and who used it.
+pub(crate) fn calls(calls: &CallBudget) -> String {
+    format!(
+        "Hetzner's rate limit: {} of {} calls left, {} of them kept for deletes; last hour: {} by this controller, {} by others",
+        calls.remaining, calls.limit, calls.reserve, calls.used_last_hour, calls.others_last_hour
+    )
+}
+
+/// The warning while only deletes may use what is left.
+pub(crate) fn calls_spent(calls: &CallBudget) -> Option<String> {
+    (calls.remaining <= calls.reserve).then(|| {
+        format!(
+            "Hetzner's rate limit has {} of {} calls left, and {} are kept for deletes: nothing starts until there are more (last hour: {} by this controller, {} by others)",
+            calls.remaining,
+            calls.limit,
+            calls.reserve,
+            calls.used_last_hour,
+            calls.others_last_hour
+        )
+    })
 }
 
 /// Whether a condition is as it should be.

@@ -91,6 +91,7 @@ impl Ground {
             limits: Arc::new(limits),
             plan: Arc::new(Plan::default()),
             conditions: Vec::new(),
+            calls: None,
         }));
         let (executor, follower) = Executor::new(Needs {
             store: self.store.clone(),
@@ -122,6 +123,7 @@ impl Ground {
             soon,
             bell: self.bell.clone(),
             pace: self.pace,
+            certain: None,
         };
         let handle = Handle::new(seen, self.bell.clone());
         let reconciler = Reconciler {

@@ -22,6 +22,7 @@ pub mod names;
 pub mod observed;
 pub mod plan;
 pub mod provider_env;
+pub mod rate;
 pub mod retired;
 pub mod spec;
 pub mod status;

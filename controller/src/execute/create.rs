@@ -12,7 +12,7 @@ use cattle_core::{
 use cattle_schemas::{Timestamp, status::PendingReason};
 use secrecy::SecretString;
 
-use super::{Executor, prepare};
+use super::{Executor, Unposted, prepare};
 use crate::{
     hetzner::{ApiError, Code, Cold, CreateOutcome, NewServer},
     record::run_server,
@@ -26,7 +26,7 @@ const SOON_KNOWN: Duration = Duration::from_secs(5);
 impl Executor {
     /// Makes the server of a run's latest attempt, and tells the ledger what became of it.
     #[tracing::instrument(skip_all, fields(%run))]
-    pub(super) async fn create(&self, run: RunId, token: &SecretString) {
+    pub(super) async fn create(&self, run: RunId, token: &SecretString, unposted: Unposted) {
         let recorded = match self.0.needs.store.run(run).await {
             Ok(Some(recorded)) => recorded,
             Ok(None) => return,
@@ -56,6 +56,7 @@ impl Executor {
                 return;
             }
         };
+        drop(unposted);
         self.post(&recorded, new).await;
     }
 
@@ -107,8 +108,7 @@ impl Executor {
                         ..run_server(&created.server, &catalogue)
                     };
                     tracing::info!(server = %server.id, name = %server.name, "created");
-                    self.tell(run, move |run, _| lifecycle::accept_create(run, server))
-                        .await;
+                    self.accepted(run, server).await;
                     return;
                 }
                 Err(error) => error,
@@ -146,6 +146,17 @@ impl Executor {
         }
         let (reason, message, wait) = tries.told(needs.clock.now());
         self.refused(run, reason, message, Some(wait)).await;
+    }
+
+    /// The reply is newer than any list that was asked for before it came.
+    async fn accepted(&self, run: RunId, server: RunServer) {
+        let now = self.0.needs.clock.now();
+        self.tell(run, move |run, _| {
+            let told = lifecycle::accept_create(run, server);
+            let _ = lifecycle::called(run, now);
+            told
+        })
+        .await;
     }
 
     async fn may_exist(&self, run: RunId, error: &ApiError) {

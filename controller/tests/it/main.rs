@@ -5,3 +5,6 @@
 mod hetzner;
 mod offer;
 mod program;
+mod rate;
+mod stage;
+mod trouble;

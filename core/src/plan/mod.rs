@@ -16,10 +16,12 @@
 //! orphans  servers without a run
 //! queue  what may start now, and why the rest waits
 //! choice  is its image known, and is a pair left to make it?
+//! calls  what the rate limit has room for
 //! ```
 
 mod bring_up;
 mod budget;
+mod calls;
 mod choice;
 mod describe;
 mod ended;
@@ -33,7 +35,10 @@ use std::sync::Arc;
 use cattle_schemas::Timestamp;
 
 use self::view::View;
-pub use self::{choice::images, describe::to_api};
+pub use self::{
+    choice::images,
+    describe::{cattle_of, to_api},
+};
 use crate::{
     action::{Action, Limits, Plan, Waiting},
     desired::{Cattle, Desired, RootState, SpecState},

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod candidates;
+mod charge;
 mod convergence;
 mod cost;
 mod describe;
@@ -13,4 +14,5 @@ mod labels;
 mod lifecycle;
 mod model;
 mod plan;
+mod rate;
 mod status;
