@@ -12,6 +12,7 @@ use cattle_schemas::{
 };
 
 use crate::{
+    account::Token,
     catalogue::Catalogue,
     cost::Amount,
     desired::{Cattle, Origin, Requester},
@@ -233,6 +234,8 @@ pub struct Limits {
     pub budget: Budget,
     /// What the rate limit has room for.
     pub calls: Calls,
+    /// What is known of the API token.
+    pub token: Token,
     /// The fleet's own labels, for relabelling.
     pub fleet_labels: BTreeMap<String, String>,
     /// The label `fleet`: what is not of it is never touched.

@@ -220,11 +220,13 @@ impl Client {
             .get("servers")
             .and_then(Value::as_array)
             .ok_or_else(|| unreadable("no servers in it"))?;
-        let Some(entry) = entries
-            .iter()
-            .find(|entry| wire::string(entry, &["name"]).as_deref() == Some(name))
-        else {
-            return Ok(None);
+        let named = |entry: &&Value| wire::string(entry, &["name"]).as_deref() == Some(name);
+        let Some(entry) = entries.iter().find(named) else {
+            // One whose name cannot be read may be the one that is looked for.
+            return match entries.iter().all(|entry| wire::string(entry, &["name"]).is_some()) {
+                true => Ok(None),
+                false => Err(unreadable("a server without a name in it")),
+            };
         };
         wire::server(entry, default_ttl)
             .map(Some)
@@ -246,7 +248,10 @@ impl Client {
             Ok(reply) => reply,
             Err(error) => {
                 // The firewall or a key may be what is not found: read them again before the next.
-                if matches!(error.code(), Some(Code::NotFound | Code::InvalidInput)) {
+                if matches!(
+                    error.code(),
+                    Some(Code::NotFound | Code::InvalidInput | Code::FirewallResourceNotFound)
+                ) {
                     self.forget_references().await;
                 }
                 return Err(error);

@@ -22,7 +22,7 @@ pub use self::{
     change::{ExtendError, extend, update},
     create::{
         accept_create, adopt, adopt_unknown, begin, called, lookup_missed, lost_reply, mark_booted,
-        powered_on, refuse_create, retry,
+        powered_on, refuse_create, refused_event, retry,
     },
     end::{Ending, delete_failed, end, found_gone, gone_reason, mark_gone, release, stop},
     guest::{env_handed_out, heartbeat, outcome, ready},

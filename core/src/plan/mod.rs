@@ -16,6 +16,7 @@
 //! queue  what may start now, and why the rest waits
 //! ```
 
+mod account;
 mod describe;
 mod ended;
 mod live;

@@ -151,6 +151,7 @@ impl World {
                 catalogue: Arc::default(),
                 budget: Budget::default(),
                 calls: Calls::default(),
+                token: Token::default(),
                 fleet_labels: BTreeMap::new(),
                 fleet: "test".parse().unwrap(),
             },
