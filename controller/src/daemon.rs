@@ -21,7 +21,6 @@ use crate::{
     guest_api::{self, GuestApi},
     hetzner::{Client, Endpoint},
     intake::{Scanner, Settled, SocketSpecs, Watcher},
-    lister::Pace,
     logs::Logs,
     parts::{Ground, Parts},
     secrets::Secrets,
@@ -120,7 +119,7 @@ pub async fn start(
     let settled = Settled::default();
     let fleet_file = FleetFile::open(settings.fleet_file())?;
     let secrets = Arc::new(secrets(&settings, endpoint)?);
-    let client = Arc::new(Client::new(endpoint)?);
+    let client = Arc::new(Client::patient(endpoint, settings.patience.answers)?);
     let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&settings.ledger()).await?);
     let logs = Logs::open(&settings.logs())?;
     let clock = Clock::default();
@@ -153,7 +152,7 @@ pub async fn start(
         fleet_file,
         guest_url,
         serves_guests: true,
-        pace: Pace::default(),
+        pace: settings.patience.lists,
     }
     .build();
 
@@ -211,6 +210,7 @@ pub async fn start(
         client,
         catalogue,
         bell,
+        again: settings.patience.again.survey,
     };
     let ended = |stop: &CancellationToken| stop.clone().cancelled_owned();
     daemon.part(

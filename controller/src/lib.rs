@@ -20,6 +20,7 @@ pub mod logs;
 pub mod meter;
 pub mod once;
 pub mod parts;
+pub mod patience;
 pub mod persona_archive;
 pub mod program;
 pub mod reap;

@@ -24,6 +24,9 @@ pub struct Pace {
     pub idle: Duration,
     /// While something waits for what only a list can say.
     pub busy: Duration,
+    /// For each page of a list. At 3,600 calls an hour one call a second is refilled; lists take at
+    /// most a quarter of that.
+    pub page: Duration,
 }
 
 impl Default for Pace {
@@ -31,12 +34,10 @@ impl Default for Pace {
         Self {
             idle: Duration::from_secs(30),
             busy: Duration::from_secs(5),
+            page: Duration::from_secs(4),
         }
     }
 }
-
-/// At 3,600 calls an hour one call a second is refilled; lists take at most a quarter of that.
-const SECONDS_PER_PAGE: u64 = 4;
 
 /// The longest wait after failed lists: a controller must notice within minutes that Hetzner is
 /// back.
@@ -140,7 +141,8 @@ impl Lister {
             self.pace.idle
         };
         let pages = self.observed.borrow().servers.len() / PAGE + 1;
-        let fair = Duration::from_secs(SECONDS_PER_PAGE * pages as u64);
+        let pages = u32::try_from(pages).unwrap_or(u32::MAX);
+        let fair = self.pace.page.saturating_mul(pages);
         let wait = wanted.max(fair);
         match failures {
             0 => wait,

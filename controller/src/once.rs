@@ -16,7 +16,6 @@ use crate::{
     fleet_file::FleetFile,
     hetzner::{Client, Endpoint},
     intake::{Scanner, Settled},
-    lister::Pace,
     parts::Ground,
     settings::Settings,
     store::{MemoryStore, SqliteStore, StateLock, Store},
@@ -42,7 +41,7 @@ pub async fn run(
     let parts = Ground {
         settings: settings.clone(),
         store,
-        client: Arc::new(Client::new(endpoint)?),
+        client: Arc::new(Client::patient(endpoint, settings.patience.answers)?),
         clock: Clock::default(),
         secrets: Arc::new(secrets(&settings, endpoint)?),
         bell: Bell::default(),
@@ -53,7 +52,7 @@ pub async fn run(
             .clone()
             .unwrap_or_else(|| format!("http://{}", settings.guest_listen)),
         serves_guests: false,
-        pace: Pace::default(),
+        pace: settings.patience.lists,
     }
     .build();
     let (mut reconciler, mut lister) = (parts.reconciler, parts.lister);

@@ -20,7 +20,9 @@ use crate::{
     args::{Cli, Command, HetznerArgs, LogFormat, PeerCheckArg, ReapArgs, RunArgs},
     daemon,
     hetzner::{Client, Endpoint, Scope},
-    once, reap,
+    once,
+    patience::Patience,
+    reap,
     secrets::Secrets,
     settings::{PeerCheck, Settings, SpecDir},
 };
@@ -204,6 +206,7 @@ fn understand(args: RunArgs) -> anyhow::Result<(Settings, Endpoint)> {
         peer_check: match args.peer_check {
             PeerCheckArg::Off => PeerCheck::Off,
         },
+        patience: Patience::default(),
     };
     Ok((settings, endpoint))
 }

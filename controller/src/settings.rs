@@ -4,6 +4,8 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use cattle_core::desired::Authority;
 
+use crate::patience::Patience;
+
 /// The controller's settings.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -25,6 +27,8 @@ pub struct Settings {
     pub retention: Duration,
     /// Whether guests are told apart by the tailnet.
     pub peer_check: PeerCheck,
+    /// How long is waited for answers and between looks.
+    pub patience: Patience,
 }
 
 /// A spec directory and what specs in it may do.

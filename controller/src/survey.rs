@@ -10,8 +10,6 @@ use crate::{hetzner::Client, world::Bell};
 
 /// Prices change by announcement, months ahead.
 const PRICES_EVERY: Duration = Duration::from_secs(6 * 3_600);
-/// After prices could not be read: they are wanted, but nothing waits for them.
-const PRICES_RETRY: Duration = Duration::from_secs(60);
 
 /// Reads the offer, and again now and then.
 pub struct Survey {
@@ -21,6 +19,8 @@ pub struct Survey {
     pub catalogue: watch::Sender<Arc<Catalogue>>,
     /// Rung after each change.
     pub bell: Bell,
+    /// How long after prices could not be read they are asked for again.
+    pub again: Duration,
 }
 
 impl Survey {
@@ -35,7 +35,7 @@ impl Survey {
                 }
                 Err(error) => {
                     tracing::warn!(error = %crate::report(&error), "could not read the prices");
-                    PRICES_RETRY
+                    self.again
                 }
             };
             tokio::select! {

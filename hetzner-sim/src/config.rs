@@ -16,8 +16,11 @@ pub struct Config {
     pub delete_delay: Duration,
     /// How far a firewall's membership trails the labels it selects on.
     pub firewall_lag: Duration,
-    /// Calls per hour; the bucket's capacity as well as its refill.
+    /// Calls that the full bucket holds, which `RateLimit-Limit` shows. It is the hourly refill
+    /// as well, as on the real API, unless `rate_refill` says otherwise.
     pub rate_limit: u32,
+    /// Calls that an hour brings back; `rate_limit` when None.
+    pub rate_refill: Option<u32>,
     /// The account's server quota. New real accounts have 5.
     pub max_servers: u32,
     /// What can be ordered where when the simulator starts.
@@ -46,6 +49,7 @@ impl Default for Config {
             delete_delay: Duration::from_millis(500),
             firewall_lag: Duration::from_millis(1000),
             rate_limit: 3600,
+            rate_refill: None,
             max_servers: 1000,
             stock: StockPreset::Everything,
             legacy_deprecated: false,
@@ -94,10 +98,18 @@ impl Config {
         self
     }
 
-    /// Calls per hour.
+    /// Calls that the full bucket holds, and that an hour brings back.
     #[must_use]
-    pub fn rate_limit(mut self, per_hour: u32) -> Self {
-        self.rate_limit = per_hour;
+    pub fn rate_limit(mut self, calls: u32) -> Self {
+        self.rate_limit = calls;
+        self
+    }
+
+    /// Calls that an hour brings back, apart from what the bucket holds: `rate_limit(60)` with
+    /// `rate_refill(3600)` is a burst of 60, then one call a second.
+    #[must_use]
+    pub fn rate_refill(mut self, per_hour: u32) -> Self {
+        self.rate_refill = Some(per_hour);
         self
     }
 

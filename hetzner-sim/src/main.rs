@@ -63,9 +63,13 @@ struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 1000)]
     firewall_lag_ms: u64,
 
-    /// Calls per hour
+    /// Calls that the full bucket holds, and that an hour brings back
     #[arg(long, value_name = "N", default_value_t = 3600)]
     rate_limit: u32,
+
+    /// Calls that an hour brings back [default: the rate limit]
+    #[arg(long, value_name = "N")]
+    rate_refill: Option<u32>,
 
     /// The account's server quota
     #[arg(long, value_name = "N", default_value_t = 1000)]
@@ -121,6 +125,9 @@ Examples:
   A small, slow, nearly exhausted account:
   hetzner-sim --max-servers 5 --boot-ms 30000 --rate-limit 60
 
+  A burst of 60 calls, then one a second:
+  hetzner-sim --rate-limit 60 --rate-refill 3600
+
   Real processes inside the servers:
   hetzner-sim --guests process --token secret --guest-command ./clf-cattle
 
@@ -150,6 +157,7 @@ impl Arguments {
             .guests(guests)
             .keep_guests(self.keep_guests)
             .seed(self.seed);
+        config.rate_refill = self.rate_refill;
         for token in &self.token {
             config = config.token(token);
         }

@@ -25,6 +25,7 @@ use crate::{
     args::LogFormat,
     daemon::{self, Daemon},
     hetzner::Endpoint,
+    patience::Patience,
     program::log_to,
     settings::{PeerCheck, Settings, SpecDir},
 };
@@ -100,6 +101,7 @@ impl Stage {
             guest_url: None,
             retention: Duration::from_secs(24 * 3600),
             peer_check: PeerCheck::Off,
+            patience: Patience::default(),
             project,
         };
         let endpoint = Endpoint {

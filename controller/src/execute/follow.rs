@@ -15,15 +15,6 @@ use tokio_util::sync::CancellationToken;
 use super::{Executor, Guard};
 use crate::hetzner::ActionStatus;
 
-/// The first look, about as long as the quickest delete takes.
-const FIRST_LOOK: Duration = Duration::from_secs(1);
-
-/// Looks are never further apart: a delete takes about ten seconds.
-const MAX_GAP: Duration = Duration::from_secs(8);
-
-/// After this the plan takes over again and asks for the server by id.
-const GIVE_UP: Duration = Duration::from_secs(120);
-
 /// An accepted delete.
 pub(crate) struct PendingDelete {
     run: RunId,
@@ -66,18 +57,19 @@ impl DeleteFollower {
 
     /// Follows until told to stop.
     pub async fn run(mut self, stop: CancellationToken) {
-        let mut gap = FIRST_LOOK;
+        let patience = self.executor.0.needs.settings.patience.follow;
+        let mut gap = patience.first;
         let mut due = Instant::now();
         loop {
             if self.pending.is_empty() {
-                gap = FIRST_LOOK;
+                gap = patience.first;
             }
             tokio::select! {
                 () = stop.cancelled() => return,
                 arrived = self.arriving.recv() => match arrived {
                     None => return,
                     Some(pending) => {
-                        gap = FIRST_LOOK;
+                        gap = patience.first;
                         if self.pending.is_empty() {
                             due = Instant::now() + gap;
                         }
@@ -86,7 +78,7 @@ impl DeleteFollower {
                 },
                 () = tokio::time::sleep_until(due), if !self.pending.is_empty() => {
                     self.look().await;
-                    gap = (gap * 2).min(MAX_GAP);
+                    gap = (gap * 2).min(patience.longest);
                     due = Instant::now() + gap;
                 }
             }
@@ -125,7 +117,7 @@ impl DeleteFollower {
                         .await;
                 }
                 Some(ActionStatus::Running | ActionStatus::Unknown) | None
-                    if pending.since.elapsed() < GIVE_UP =>
+                    if pending.since.elapsed() < needs.settings.patience.follow.give_up =>
                 {
                     still.push(pending);
                 }

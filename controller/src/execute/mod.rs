@@ -38,9 +38,6 @@ use crate::{
     world::Bell,
 };
 
-/// An orphan that is still listed this long after its delete is deleted again: two lists later.
-const REAP_AGAIN: Duration = Duration::from_secs(60);
-
 /// Runs effects.
 #[derive(Clone)]
 pub struct Executor(Arc<Inner>);
@@ -111,12 +108,13 @@ impl Executor {
                 Effect::ReapOrphan { server, name } => {
                     if self.lock().orphans.insert(server) {
                         let this = self.clone();
+                        let again = this.0.needs.settings.patience.again.orphan;
                         self.0.tasks.spawn(async move {
                             this.reap_orphan(server, &name).await;
                             // Until a list without it has come, plans go on asking for this. Not
                             // one of our tasks: a shutdown need not wait for it.
                             tokio::spawn(async move {
-                                tokio::time::sleep(REAP_AGAIN).await;
+                                tokio::time::sleep(again).await;
                                 this.lock().orphans.remove(&server);
                                 this.0.needs.bell.ring();
                             });

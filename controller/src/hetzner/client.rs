@@ -27,6 +27,7 @@ use super::{
     transport::{Call, Endpoint, EndpointError, RateLimit, Reply, Transport},
     wire::{self, ActionState, NextPage, Odd},
 };
+use crate::patience::Answers;
 
 /// The most that the API gives on one page.
 const PER_PAGE: usize = 50;
@@ -57,8 +58,16 @@ impl Client {
     /// # Errors
     /// The endpoint is not https (nor loopback), or the token cannot be sent.
     pub fn new(endpoint: &Endpoint) -> Result<Self, EndpointError> {
+        Self::patient(endpoint, Answers::default())
+    }
+
+    /// The same, with another patience.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn patient(endpoint: &Endpoint, answers: Answers) -> Result<Self, EndpointError> {
         Ok(Self {
-            transport: Transport::new(endpoint)?,
+            transport: Transport::new(endpoint, answers)?,
             memory: Arc::default(),
         })
     }

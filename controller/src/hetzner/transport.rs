@@ -26,16 +26,10 @@ use super::{
     redact::Redactor,
     table::Operation,
 };
+use crate::patience::Answers;
 
 /// The real one.
 pub const DEFAULT_ENDPOINT: &str = "https://api.hetzner.cloud/v1";
-/// A TCP and TLS handshake across Europe takes a tenth of a second; ten are a network that is down.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// A list page or a delete takes well under a second. Longer than a gateway's own patience gains
-/// nothing.
-const READ_TIMEOUT: Duration = Duration::from_secs(30);
-/// A create is worth more patience: giving up early leaves a server to be looked for.
-const CREATE_TIMEOUT: Duration = Duration::from_secs(60);
 /// A page of 50 servers is about 400 KB, the price list about 300 KB.
 const MAX_REPLY_BYTES: usize = 8 * 1024 * 1024;
 /// An error body is a few hundred bytes; a gateway's HTML page may be more and is not read further.
@@ -178,6 +172,7 @@ struct Learnt {
 #[derive(Clone)]
 pub(super) struct Transport {
     http: reqwest::Client,
+    answers: Answers,
     base: String,
     redactor: Arc<Redactor>,
     learnt: Arc<Mutex<Learnt>>,
@@ -192,7 +187,7 @@ impl fmt::Debug for Transport {
 }
 
 impl Transport {
-    pub(super) fn new(endpoint: &Endpoint) -> Result<Self, EndpointError> {
+    pub(super) fn new(endpoint: &Endpoint, answers: Answers) -> Result<Self, EndpointError> {
         let base = checked_base(&endpoint.url)?;
         let token = endpoint.token.expose_secret();
         if token.trim().is_empty() {
@@ -207,7 +202,7 @@ impl Transport {
         let http = reqwest::Client::builder()
             .user_agent(concat!("clawdlets-cattle/", env!("CARGO_PKG_VERSION")))
             .default_headers(headers)
-            .connect_timeout(CONNECT_TIMEOUT)
+            .connect_timeout(answers.connect)
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .https_only(base.starts_with("https:"))
@@ -215,6 +210,7 @@ impl Transport {
             .map_err(EndpointError::Client)?;
         Ok(Self {
             http,
+            answers,
             base,
             redactor: Arc::new(Redactor::new(token.trim())),
             learnt: Arc::default(),
@@ -277,9 +273,9 @@ impl Transport {
         } = call;
         let fail = |kind: Kind| ApiError::new(operation, subject.clone(), kind);
         let timeout = if operation == Operation::CreateServer {
-            CREATE_TIMEOUT
+            self.answers.create
         } else {
-            READ_TIMEOUT
+            self.answers.usual
         };
         let mut request = self
             .http

@@ -86,11 +86,17 @@ impl World {
                 #[serde(rename_all = "camelCase", deny_unknown_fields)]
                 struct Body {
                     limit: Option<u32>,
+                    refill: Option<u32>,
                     remaining: Option<u32>,
                 }
                 let body: Body = request.parse()?;
+                let together = self.bucket.limit() == self.bucket.refill_per_hour();
                 if let Some(limit) = body.limit {
                     self.bucket.set_limit(limit, self.now);
+                }
+                // Without a word on the refill it goes with the limit, unless it was set apart.
+                if let Some(refill) = body.refill.or(body.limit.filter(|_| together)) {
+                    self.bucket.set_refill(refill, self.now);
                 }
                 if let Some(remaining) = body.remaining {
                     self.bucket.set_remaining(remaining, self.now);
@@ -234,7 +240,11 @@ impl World {
             "serversCreated": self.servers_created,
             "maxServers": self.max_servers,
             "restricted": self.restricted,
-            "rateLimit": {"limit": standing.limit, "remaining": standing.remaining},
+            "rateLimit": {
+                "limit": standing.limit,
+                "refill": self.bucket.refill_per_hour(),
+                "remaining": standing.remaining,
+            },
             "clockOffsetMs": self.clock_offset.num_milliseconds(),
             "stock": self.stock.pairs(),
         })

@@ -52,6 +52,8 @@ struct Match {
     operation: Option<String>,
     /// Of the server concerned; `*` as above.
     server_name: Option<String>,
+    /// As it was sent, decoded: `name=web&page=1`; `*` as above.
+    query: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -238,7 +240,15 @@ impl Match {
             && fits(&self.path, Some(&request.path))
             && fits(&self.operation, Some(operation))
             && fits(&self.server_name, server_name)
+            && fits(&self.query, Some(&query(request)))
     }
+}
+
+/// `name=web&page=1`
+fn query(request: &Request) -> String {
+    let pairs = request.query.iter();
+    let pairs: Vec<String> = pairs.map(|(key, value)| format!("{key}={value}")).collect();
+    pairs.join("&")
 }
 
 /// The name that a body asks for, so that `POST /servers` can be matched by it.

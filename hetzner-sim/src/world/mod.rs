@@ -178,7 +178,11 @@ impl World {
             now,
             clock_offset: Duration::zero(),
             rng: Rng::new(config.seed),
-            bucket: Bucket::new(config.rate_limit, now),
+            bucket: Bucket::new(
+                config.rate_limit,
+                config.rate_refill.unwrap_or(config.rate_limit),
+                now,
+            ),
             stock: Stock::new(config.stock),
             events: BTreeMap::new(),
             next_event: 0,

@@ -25,6 +25,7 @@ use tempfile::TempDir;
 
 use super::{Scanned, Scanner, Settled, tracked::Moment};
 use crate::{
+    patience::Patience,
     settings::{PeerCheck, Settings, SpecDir},
     store::SocketSpec,
 };
@@ -88,6 +89,7 @@ impl Yard {
             guest_url: None,
             retention: Duration::from_secs(1),
             peer_check: PeerCheck::Off,
+            patience: Patience::default(),
         };
         for path in [
             "bots",

@@ -46,6 +46,18 @@ fn a_fault_after_the_effect_leaves_a_server_that_the_client_does_not_know() {
 }
 
 #[test]
+fn a_look_by_name_fails_beside_lists_that_do_not() {
+    let mut account = Account::new();
+    account.fault(&json!({
+        "match": {"operation": "list_servers", "query": "name=*"}, "count": 0,
+        "fault": {"kind": "html"},
+    }));
+    assert_eq!(account.status_of("GET", "/v1/servers?name=a"), 502);
+    assert_eq!(account.status_of("GET", "/v1/servers"), 200);
+    assert_eq!(account.status_of("GET", "/v1/servers?page=1"), 200);
+}
+
+#[test]
 fn a_dropped_reply_took_effect_and_a_cut_one_did_not() {
     let mut account = Account::new();
     account.fault(&on_create(json!({"kind": "drop_reply"})));

@@ -273,3 +273,37 @@ fn an_exhausted_bucket_answers_429_and_refills_by_the_second() {
     assert!(refused.header("x-correlation-id").is_some());
     assert_eq!(account.pass(1000).status_of("GET", "/v1/servers"), 200);
 }
+
+#[test]
+fn a_small_bucket_with_a_fast_refill_tells_its_size_and_when_it_is_full_again() {
+    let mut account = Account::with(timed().rate_limit(60).rate_refill(3600));
+    let statuses: Vec<u16> = (0..61)
+        .map(|_| account.status_of("GET", "/v1/servers"))
+        .collect();
+    assert!(statuses[..60].iter().all(|status| *status == 200));
+    assert_eq!(statuses[60], 429);
+    let reply = account.pass(1000).send(&Request::new("GET", "/v1/servers"));
+    assert_eq!(reply.status, 200);
+    assert_eq!(reply.header("ratelimit-limit"), Some("60"));
+    assert_eq!(reply.header("ratelimit-remaining"), Some("0"));
+    let full = (account.now + Duration::seconds(60))
+        .timestamp()
+        .to_string();
+    assert_eq!(reply.header("ratelimit-reset"), Some(full.as_str()));
+}
+
+#[test]
+fn a_refill_goes_with_the_limit_until_it_is_set_apart() {
+    let mut account = Account::new();
+    account.put("/_sim/rate-limit", &json!({"limit": 120}));
+    assert_eq!(
+        account.get("/_sim/state")["rateLimit"],
+        json!({"limit": 120, "refill": 120, "remaining": 120})
+    );
+    account.put("/_sim/rate-limit", &json!({"limit": 60, "refill": 3600}));
+    account.put("/_sim/rate-limit", &json!({"limit": 50}));
+    assert_eq!(
+        account.get("/_sim/state")["rateLimit"],
+        json!({"limit": 50, "refill": 3600, "remaining": 50})
+    );
+}
