@@ -5,7 +5,6 @@
 
 use std::{io::Write, process::ExitCode, sync::Arc, time::Duration};
 
-use anyhow::Context;
 use cattle_core::{plan::to_api, spec};
 use cattle_schemas::api::PlanReply;
 use tokio_util::sync::CancellationToken;
@@ -37,11 +36,12 @@ pub async fn run(
     refuse_strangers(&settings, endpoint)?;
     let settings = Arc::new(settings);
     let (store, _lock) = ledger(&settings, dry_run).await?;
+    let client = Arc::new(Client::patient(endpoint, settings.patience.answers)?);
     let settled = Settled::default();
     let parts = Ground {
         settings: settings.clone(),
         store,
-        client: Arc::new(Client::patient(endpoint, settings.patience.answers)?),
+        client: client.clone(),
         clock: Clock::default(),
         secrets: Arc::new(secrets(&settings, endpoint)?),
         bell: Bell::default(),
@@ -56,7 +56,8 @@ pub async fn run(
     }
     .build();
     let (mut reconciler, mut lister) = (parts.reconciler, parts.lister);
-    lister.list().await.context("cannot list the servers")?;
+    // The error says what was asked.
+    lister.list().await?;
     let preview = reconciler.preview().await?;
     print(&to_api(&preview.plan, &preview.desired, &preview.ledger))?;
     if dry_run {
@@ -73,6 +74,11 @@ pub async fn run(
         "some calls to Hetzner did not end within {} s",
         DRAIN.as_secs()
     );
+    // What it was not allowed to do is said by each cattle that waits; that nothing can be done at
+    // all is said by the exit.
+    if let Some(complaint) = client.token().borrow().complaint() {
+        anyhow::bail!("{complaint}");
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -7,6 +7,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use cattle_core::{
+    account::Token,
     labels,
     names::{FleetName, ServerId},
     observed::ObservedServer,
@@ -16,7 +17,7 @@ use chrono::{TimeDelta, Utc};
 use hcloud::models::ReplaceServerRequest;
 use reqwest::Method;
 use serde_json::Value;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 
 use super::{
     error::{ApiError, Kind},
@@ -88,6 +89,12 @@ impl Client {
     #[must_use]
     pub fn hetzner_now(&self, now: Timestamp) -> Timestamp {
         now + self.clock_offset().unwrap_or_else(TimeDelta::zero)
+    }
+
+    /// What the API's answers say of the token, from call to call.
+    #[must_use]
+    pub fn token(&self) -> watch::Receiver<Token> {
+        self.transport.token()
     }
 
     pub(super) fn transport(&self) -> &Transport {
@@ -232,7 +239,10 @@ impl Client {
         let named = |entry: &&Value| wire::string(entry, &["name"]).as_deref() == Some(name);
         let Some(entry) = entries.iter().find(named) else {
             // One whose name cannot be read may be the one that is looked for.
-            return match entries.iter().all(|entry| wire::string(entry, &["name"]).is_some()) {
+            return match entries
+                .iter()
+                .all(|entry| wire::string(entry, &["name"]).is_some())
+            {
                 true => Ok(None),
                 false => Err(unreadable("a server without a name in it")),
             };

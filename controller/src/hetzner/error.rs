@@ -101,9 +101,8 @@ impl Obstacle {
     fn of(error: &reqwest::Error) -> Option<Self> {
         let mut cause = std::error::Error::source(error);
         while let Some(error) = cause {
-            let refused = |error: &std::io::Error| {
-                error.kind() == std::io::ErrorKind::ConnectionRefused
-            };
+            let refused =
+                |error: &std::io::Error| error.kind() == std::io::ErrorKind::ConnectionRefused;
             if error.downcast_ref().is_some_and(refused) {
                 return Some(Self::Refused);
             }
@@ -276,6 +275,16 @@ impl ApiError {
         }
     }
 
+    /// What a cattle waits for after this failure.
+    #[must_use]
+    pub fn pending_reason(&self) -> PendingReason {
+        match self.outcome() {
+            CreateOutcome::Pending { reason, .. } => reason,
+            _ if self.is_unreachable() => PendingReason::HetznerUnreachable,
+            _ => PendingReason::Backoff,
+        }
+    }
+
     /// Whether the token is what is wrong: then everything is, and the controller is degraded.
     #[must_use]
     pub fn is_credentials(&self) -> bool {
@@ -333,7 +342,8 @@ impl ApiError {
         text
     }
 
-    fn cause(&self) -> String {
+    /// Without status and correlation id too.
+    pub(super) fn cause(&self) -> String {
         let circumstances = &self.circumstances;
         let custom = circumstances
             .endpoint
@@ -366,7 +376,8 @@ impl ApiError {
             }
             Kind::Gateway => "Hetzner answered without an explanation".to_owned(),
             Kind::NotOurs => {
-                "one of this name exists that clawdlets did not make; rename or delete it".to_owned()
+                "one of this name exists that clawdlets did not make; rename or delete it"
+                    .to_owned()
             }
             Kind::Refused(Code::NotFound) if self.is_elsewhere() => {
                 format!("no API is at {place}; Hetzner's ends in /v1")

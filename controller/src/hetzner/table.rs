@@ -371,6 +371,8 @@ pub(super) fn gateway(operation: Operation, status: u16) -> Disposition {
         (_, 429) => Disposition::Retry(Pace::Soon),
         (Operation::CreateServer, 408 | 500..) => Disposition::LookUp,
         (_, 408 | 423 | 500..) => Disposition::Retry(Pace::Locked),
+        // Whatever the word for it: not here, not now.
+        (Operation::CreateServer, 412) => Disposition::NextCandidate(NO_STOCK),
         // A redirect or a page of a captive portal: whatever answers is not the API.
         (Operation::CreateServer, ..=399) => Disposition::LookUp,
         (_, ..=399) => Disposition::Retry(Pace::Slow),

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use cattle_core::{
+    account::Token,
     action::{Budget, Calls, Limits, Plan},
     cost::{Price, ServerPrice},
     desired::{
