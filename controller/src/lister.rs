@@ -74,7 +74,10 @@ impl Lister {
                 () = stop.cancelled() => return,
                 listed = self.list() => match listed {
                     Ok(()) => failures = 0,
-                    Err(_) => failures = failures.saturating_add(1),
+                    Err(error) => {
+                        tracing::warn!(error = %crate::report(&error), "the list of servers failed");
+                        failures = failures.saturating_add(1);
+                    }
                 },
             }
             self.bell.ring();
@@ -122,7 +125,6 @@ impl Lister {
                 Ok(())
             }
             Err(error) => {
-                tracing::warn!(%error, "the list of servers failed");
                 self.observed.send_modify(|observed| {
                     let mut stale = (**observed).clone();
                     stale.unreachable = Some(error.to_string());

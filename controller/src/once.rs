@@ -36,8 +36,8 @@ pub async fn run(
     refuse_strangers(&settings, endpoint)?;
     let settings = Arc::new(settings);
     let (store, _lock) = ledger(&settings, dry_run).await?;
-    let client = Arc::new(Client::patient(endpoint, settings.patience.answers)?);
     let settled = Settled::default();
+    let client = Arc::new(Client::patient(endpoint, settings.patience.answers)?);
     let parts = Ground {
         settings: settings.clone(),
         store,
@@ -58,8 +58,19 @@ pub async fn run(
     let (mut reconciler, mut lister) = (parts.reconciler, parts.lister);
     // The error says what was asked.
     lister.list().await?;
+    match client.prices().await {
+        Ok(catalogue) => drop(parts.catalogue.send_replace(Arc::new(catalogue))),
+        // Nothing starts under a budget then, and the plan says so.
+        Err(error) => tracing::warn!(error = %crate::report(&error), "could not read the prices"),
+    }
     let preview = reconciler.preview().await?;
-    print(&to_api(&preview.plan, &preview.desired, &preview.ledger))?;
+    let reply = to_api(
+        &preview.plan,
+        &preview.desired,
+        &preview.ledger,
+        &preview.catalogue,
+    );
+    print(&reply)?;
     if dry_run {
         return Ok(ExitCode::SUCCESS);
     }
@@ -114,6 +125,9 @@ fn print(reply: &PlanReply) -> std::io::Result<()> {
             "wait {}: {} ({})",
             wait.cattle, wait.message, wait.reason
         )?;
+    }
+    if let Some(spawn) = &reply.spawn {
+        writeln!(out, "{spawn}")?;
     }
     for diagnostic in &reply.diagnostics {
         writeln!(out, "error {}", spec::line(diagnostic))?;

@@ -84,6 +84,8 @@ pub struct Preview {
     pub desired: Arc<Desired>,
     /// What was.
     pub ledger: Arc<Ledger>,
+    /// What Hetzner offers.
+    pub catalogue: Arc<Catalogue>,
 }
 
 /// What a round looks at.
@@ -184,6 +186,7 @@ impl Reconciler {
             plan,
             desired,
             ledger: seen.ledger,
+            catalogue: seen.limits.catalogue.clone(),
         })
     }
 
@@ -250,7 +253,7 @@ impl Reconciler {
             &plan.actions,
             &seen.observed,
             &seen.ledger,
-            seen.limits.max_ttl,
+            &seen.limits,
             seen.now,
         );
         let mut records = match records {

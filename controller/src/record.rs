@@ -4,10 +4,12 @@
 //! that this module builds; an effect whose record did not apply is dropped. Ids and tokens are
 //! drawn here, the only place in a pass that has randomness.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use cattle_core::{
-    action::Action,
+    action::{Action, Limits},
+    catalogue::Catalogue,
+    charge,
     ledger::{Assignment, Ledger, Run, RunServer},
     lifecycle::{self, Ending, Transition},
     names::{RunId, ServerId},
@@ -117,9 +119,9 @@ impl Records {
     }
 }
 
-/// What the ledger keeps of an observed server.
+/// What the ledger keeps of an observed server, with what it costs as far as that is known.
 #[must_use]
-pub fn run_server(server: &ObservedServer) -> RunServer {
+pub fn run_server(server: &ObservedServer, catalogue: &Catalogue) -> RunServer {
     RunServer {
         id: server.id,
         name: server.name.clone(),
@@ -127,7 +129,7 @@ pub fn run_server(server: &ObservedServer) -> RunServer {
         server_type: server.server_type.clone(),
         location: server.location.clone(),
         created: Some(server.created),
-        price: None,
+        price: charge::price_of_server(server, catalogue),
         image: None,
         actions: Vec::new(),
     }
@@ -141,7 +143,7 @@ pub fn record(
     actions: &[Action],
     observed: &Observed,
     ledger: &Ledger,
-    max_ttl: Duration,
+    limits: &Limits,
     now: Timestamp,
 ) -> Result<Records, getrandom::Error> {
     let servers: BTreeMap<ServerId, &ObservedServer> = observed
@@ -151,7 +153,7 @@ pub fn record(
         .collect();
     let mut records = Records::default();
     for action in actions {
-        add(&mut records, action, &servers, ledger, max_ttl, now)?;
+        add(&mut records, action, &servers, ledger, limits, now)?;
     }
     Ok(records)
 }
@@ -161,7 +163,7 @@ fn add(
     action: &Action,
     servers: &BTreeMap<ServerId, &ObservedServer>,
     ledger: &Ledger,
-    max_ttl: Duration,
+    limits: &Limits,
     now: Timestamp,
 ) -> Result<(), getrandom::Error> {
     match action.clone() {
@@ -193,9 +195,14 @@ fn add(
                 ))
             }));
         }
-        Action::Start { cattle, origin } => {
+        Action::Start {
+            cattle,
+            origin,
+            hourly_limit,
+        } => {
             let id = draw_run(now)?;
-            let (run, told) = lifecycle::begin(id, &cattle, &origin, max_ttl, now);
+            let (mut run, told) = lifecycle::begin(id, &cattle, &origin, limits.max_ttl, now);
+            run.hourly_limit = hourly_limit;
             let events = events(&told, cattle.name.as_str(), Some(id));
             let intent = records.edit(Edit::InsertRun {
                 run: Box::new(run),
@@ -203,14 +210,21 @@ fn add(
             });
             create(records, intent, id, 1)?;
         }
-        Action::Retry { run } => {
+        Action::Retry { run, hourly_limit } => {
             let attempt = ledger.runs.get(&run).map_or(1, |run| run.attempt + 1);
-            let intent = records.run(run, move |run, _| lifecycle::retry(run, max_ttl, now));
+            let max_ttl = limits.max_ttl;
+            let intent = records.run(run, move |run, _| {
+                let told = lifecycle::retry(run, max_ttl, now);
+                if told.applied {
+                    run.hourly_limit = hourly_limit;
+                }
+                told
+            });
             create(records, intent, run, attempt)?;
         }
         Action::Adopt { run, server } => {
             if let Some(server) = servers.get(&server) {
-                let server = run_server(server);
+                let server = run_server(server, &limits.catalogue);
                 records.run(run, move |run, _| lifecycle::adopt(run, server));
             }
         }
@@ -227,7 +241,7 @@ fn add(
                     run,
                     &cattle,
                     &origin,
-                    run_server(server),
+                    run_server(server, &limits.catalogue),
                     created,
                     expires_at,
                     now,

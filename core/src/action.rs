@@ -49,11 +49,15 @@ pub enum Action {
         cattle: Arc<Cattle>,
         /// Where its spec comes from.
         origin: Origin,
+        /// The most that an hour of its server may cost; `None` without a budget.
+        hourly_limit: Option<Amount>,
     },
     /// Record a further attempt of a live run and create its server.
     Retry {
         /// The run.
         run: RunId,
+        /// The most that an hour of its server may cost; `None` without a budget.
+        hourly_limit: Option<Amount>,
     },
     /// Ledger: this server is this run's.
     Adopt {

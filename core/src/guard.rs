@@ -9,7 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use cattle_schemas::{Timestamp, status::EndReason};
 
 use crate::{
-    action::{Action, Limits, Plan},
+    action::{Action, Budget, Limits, Plan},
+    charge,
+    cost::Amount,
     desired::{Desired, RootState, SpecState},
     labels,
     ledger::{Ledger, Run},
@@ -65,6 +67,8 @@ pub fn guard(mut plan: Plan, inputs: &Inputs<'_>) -> (Plan, Vec<Violation>) {
 struct Tally<'a> {
     inputs: &'a Inputs<'a>,
     servers: usize,
+    /// What an hour of them costs; `None` when that is not known of one.
+    hourly: Option<Amount>,
     started: BTreeSet<CattleName>,
     listed: BTreeMap<ServerId, &'a ObservedServer>,
     live_names: BTreeSet<&'a CattleName>,
@@ -82,7 +86,8 @@ impl<'a> Tally<'a> {
         let live = || inputs.ledger.runs.values().filter(|run| run.is_live());
         Self {
             inputs,
-            servers: servers(inputs),
+            servers: holders(inputs).count() + apart(inputs).count(),
+            hourly: hourly(inputs),
             started: BTreeSet::new(),
             listed: inputs.observed.servers.iter().map(|s| (s.id, s)).collect(),
             live_names: live().map(|run| &run.cattle).collect(),
@@ -94,15 +99,20 @@ impl<'a> Tally<'a> {
 
     fn check(&mut self, action: &Action) -> Verdict {
         match action {
-            Action::Start { cattle, .. } => {
+            Action::Start {
+                cattle,
+                hourly_limit,
+                ..
+            } => {
                 self.may_start(&cattle.name, &cattle.hash)?;
                 self.takes_slot()?;
+                self.takes_money(*hourly_limit)?;
                 require(
                     self.started.insert(cattle.name.clone()),
                     "a cattle starts at most once in a plan",
                 )
             }
-            Action::Retry { run } => self.may_retry(*run),
+            Action::Retry { run, hourly_limit } => self.may_retry(*run, *hourly_limit),
             Action::AdoptUnknown {
                 cattle,
                 run,
@@ -184,6 +194,24 @@ impl<'a> Tally<'a> {
         Ok(())
     }
 
+    fn takes_money(&mut self, limit: Option<Amount>) -> Verdict {
+        let budget = &self.inputs.limits.budget;
+        if *budget == Budget::default() {
+            return Ok(());
+        }
+        let sum = self.hourly.zip(limit).map(|(sum, limit)| sum + limit);
+        require(
+            sum.is_some(),
+            "what costs nobody knows how much does not start under a budget",
+        )?;
+        require(
+            budget.max_hourly.is_none_or(|max| sum <= Some(max)),
+            "servers never cost more than maxHourly at once",
+        )?;
+        self.hourly = sum;
+        Ok(())
+    }
+
     fn may_start(&self, name: &CattleName, hash: &SpecHash) -> Verdict {
         let Inputs {
             desired, ledger, ..
@@ -205,7 +233,7 @@ impl<'a> Tally<'a> {
         require(!spent, "an ended (name, hash) starts only by `rerun`")
     }
 
-    fn may_retry(&mut self, id: RunId) -> Verdict {
+    fn may_retry(&mut self, id: RunId, hourly_limit: Option<Amount>) -> Verdict {
         let run = self.run(id)?;
         require(
             run.is_live() && run.server.is_none() && run.env_at.is_none(),
@@ -216,9 +244,13 @@ impl<'a> Tally<'a> {
         );
         require(wanted, "only a valid spec is started, as it stands")?;
         if run.holds_slot() {
-            Ok(())
+            require(
+                run.hourly_limit == hourly_limit,
+                "what is set aside for a server does not change while it may exist",
+            )
         } else {
-            self.takes_slot()
+            self.takes_slot()?;
+            self.takes_money(hourly_limit)
         }
     }
 
@@ -360,9 +392,17 @@ impl<'a> Tally<'a> {
     }
 }
 
-/// Runs that hold a slot, and servers of this fleet that none of them has; counted without the
-/// planner's view.
-fn servers(inputs: &Inputs<'_>) -> usize {
+/// Runs that hold a slot.
+fn holders<'a>(inputs: &'a Inputs<'_>) -> impl Iterator<Item = &'a Run> {
+    let runs = inputs.ledger.runs.values();
+    runs.filter(|run| run.holds_slot())
+}
+
+/// Servers of this fleet that no run with a slot has, each with the run that it was or will be of;
+/// found without the planner's view.
+fn apart<'a>(
+    inputs: &'a Inputs<'_>,
+) -> impl Iterator<Item = (&'a ObservedServer, Option<&'a Run>)> {
     let Inputs {
         observed,
         ledger,
@@ -375,13 +415,13 @@ fn servers(inputs: &Inputs<'_>) -> usize {
         .values()
         .filter_map(|run| Some((run.server.as_ref()?.id, run)))
         .collect();
-    let owner = |server: &ObservedServer| {
+    let owner = move |server: &ObservedServer| {
         bound.get(&server.id).copied().or_else(|| {
             let run = ledger.runs.get(&server.labels.run?)?;
             run.server.is_none().then_some(run)
         })
     };
-    let counted_apart = |server: &&ObservedServer| match owner(server) {
+    let counted_apart = |owner: Option<&Run>| match owner {
         None => true,
         Some(run) => match run.gone_at {
             // A list older than the proof that it is gone is old news.
@@ -389,11 +429,24 @@ fn servers(inputs: &Inputs<'_>) -> usize {
             None => !run.holds_slot(),
         },
     };
-    let apart = observed
+    observed
         .servers
         .iter()
         .filter(|server| labels::is_ours(&server.labels.raw, &limits.fleet))
-        .filter(counted_apart)
-        .count();
-    ledger.runs.values().filter(|run| run.holds_slot()).count() + apart
+        .map(move |server| (server, owner(server)))
+        .filter(move |(_, owner)| counted_apart(*owner))
+}
+
+/// What an hour of all servers costs, those included that are about to be made.
+fn hourly(inputs: &Inputs<'_>) -> Option<Amount> {
+    let catalogue = &inputs.limits.catalogue;
+    let of_runs = holders(inputs).map(|run| charge::price_of_run(run, catalogue));
+    let of_others = apart(inputs).map(|(server, owner)| match owner {
+        Some(run) => charge::price_of_run(run, catalogue),
+        None => charge::price_of_server(server, catalogue),
+    });
+    of_runs
+        .chain(of_others)
+        .map(|price| Some(price?.hourly()))
+        .sum()
 }

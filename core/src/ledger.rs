@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     catalogue::ImageKind,
+    charge::Charge,
     cost::{Amount, ServerPrice},
     desired::{Authority, Placement, Requester},
     names::{CattleName, PersonaName, RunId, ServerId, SpecHash},
@@ -31,6 +32,9 @@ pub struct Ledger {
     pub assignments: BTreeMap<(CattleName, SpecHash), Assignment>,
     /// When each server of the last hour was asked for, for `createsPerHour`.
     pub creates_last_hour: Vec<Timestamp>,
+    /// What was billed of servers that were there on the present UTC day, those that are gone
+    /// included, for `maxDaily`; empty where there is no such budget.
+    pub charges: Vec<Charge>,
 }
 
 /// One (name, spec hash) the ledger has seen: the thing that is done at most once.

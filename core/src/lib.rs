@@ -6,6 +6,7 @@
 pub mod account;
 pub mod action;
 pub mod catalogue;
+pub mod charge;
 pub mod cost;
 pub mod desired;
 pub mod example;

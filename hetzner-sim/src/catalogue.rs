@@ -5,6 +5,7 @@
 //! price stands in for them.
 
 use chrono::{DateTime, Utc};
+use serde::Deserialize;
 
 use crate::{labels::Labels, money::Money};
 
@@ -183,12 +184,51 @@ pub(crate) fn location(name_or_id: &str) -> Option<&'static Location> {
         .find(|l| l.name == name_or_id || name_or_id.parse() == Ok(l.id))
 }
 
+/// An image's or a type's processor.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Architecture {
+    #[default]
+    X86,
+    Arm,
+}
+
+impl Architecture {
+    pub(crate) fn text(self) -> &'static str {
+        match self {
+            Self::X86 => "x86",
+            Self::Arm => "arm",
+        }
+    }
+}
+
+/// Whether an image can be started from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum ImageStatus {
+    #[default]
+    Available,
+    Creating,
+    Unavailable,
+}
+
+impl ImageStatus {
+    pub(crate) fn text(self) -> &'static str {
+        match self {
+            Self::Available => "available",
+            Self::Creating => "creating",
+            Self::Unavailable => "unavailable",
+        }
+    }
+}
+
 /// A disk image.
 #[derive(Clone, Debug)]
 pub(crate) struct Image {
     pub(crate) id: u64,
     /// `system` or `snapshot`.
     pub(crate) kind: &'static str,
+    pub(crate) status: ImageStatus,
     /// Snapshots have none.
     pub(crate) name: Option<&'static str>,
     pub(crate) description: String,
@@ -234,6 +274,7 @@ pub(crate) fn images() -> Vec<Image> {
         images.push(Image {
             id,
             kind: "snapshot",
+            status: ImageStatus::Available,
             name: None,
             description: format!("cattle image {architecture}"),
             os_flavor: "unknown",
@@ -253,6 +294,7 @@ pub(crate) fn images() -> Vec<Image> {
             images.push(Image {
                 id,
                 kind: "system",
+                status: ImageStatus::Available,
                 name: Some(name),
                 description: format!("{os_flavor} {version}"),
                 os_flavor,

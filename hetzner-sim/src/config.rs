@@ -36,6 +36,9 @@ pub struct Config {
     pub guests: Guests,
     /// Leave a deleted server's guest directory in place, for a look at it.
     pub keep_guests: bool,
+    /// Server ids begin above this. Beyond 32 bits by default, so that a client which cuts ids
+    /// fails here and not in production.
+    pub first_server_id: u64,
     /// Seeds ids, correlation ids and fault probabilities: equal seeds, equal answers.
     pub seed: u64,
 }
@@ -57,6 +60,7 @@ impl Default for Config {
             read_only_tokens: Vec::new(),
             guests: Guests::None,
             keep_guests: false,
+            first_server_id: 5_000_000_000,
             seed: 1,
         }
     }
@@ -159,6 +163,13 @@ impl Config {
     #[must_use]
     pub fn keep_guests(mut self, keep: bool) -> Self {
         self.keep_guests = keep;
+        self
+    }
+
+    /// Where server ids begin: 600,000,000,000,000 gives them the 15 digits that actions have.
+    #[must_use]
+    pub fn first_server_id(mut self, id: u64) -> Self {
+        self.first_server_id = id;
         self
     }
 

@@ -96,6 +96,11 @@ struct Arguments {
     #[arg(long, value_name = "T")]
     read_only_token: Vec<String>,
 
+    /// Server ids begin above this, up to 9,000,000,000,000,000
+    #[arg(long, value_name = "ID", default_value_t = 5_000_000_000,
+        value_parser = clap::value_parser!(u64).range(1..=9_000_000_000_000_000))]
+    first_server_id: u64,
+
     /// Seed of ids and fault probabilities
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
@@ -156,6 +161,7 @@ impl Arguments {
             .legacy_deprecated(self.legacy_deprecated)
             .guests(guests)
             .keep_guests(self.keep_guests)
+            .first_server_id(self.first_server_id)
             .seed(self.seed);
         config.rate_refill = self.rate_refill;
         for token in &self.token {

@@ -98,6 +98,8 @@ pub struct Answer {
     pub body: Body,
     /// Whether the reply arrives whole, late, in part or not at all.
     pub delivery: Delivery,
+    /// Not of the API's shape, on purpose: a fault rule or the control API made it so.
+    pub odd: bool,
 }
 
 impl Answer {
@@ -107,6 +109,7 @@ impl Answer {
             headers: Vec::new(),
             body: Body::Json(body),
             delivery: Delivery::Whole,
+            odd: false,
         }
     }
 
@@ -124,6 +127,7 @@ impl Answer {
             headers: Vec::new(),
             body: Body::Empty,
             delivery: Delivery::Whole,
+            odd: false,
         }
     }
 
@@ -136,6 +140,7 @@ impl Answer {
                 bytes: bytes.into(),
             },
             delivery: Delivery::Whole,
+            odd: false,
         }
     }
 

@@ -21,7 +21,7 @@
 //! With `Accept: text/event-stream` the event lists stay open: `id:` is the event's id, `event:` its
 //! reason, `data:` the [`Event`] as JSON; `Last-Event-ID` resumes after it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -250,6 +250,18 @@ pub struct SpawnCost {
     pub hourly: String,
     /// The account's currency.
     pub currency: String,
+}
+
+impl fmt::Display for SpawnCost {
+    /// `3 to spawn: +0.0960 EUR/h`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            servers,
+            hourly,
+            currency,
+        } = self;
+        write!(f, "{servers} to spawn: +{hourly} {currency}/h")
+    }
 }
 
 /// How charges are put together.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use cattle_core::{
+    charge,
     desired::Placement,
     ledger::{Run, RunServer},
     lifecycle,
@@ -66,6 +67,11 @@ impl Executor {
         let mut wait = None;
         let mut reason = PendingReason::OutOfStock;
         for (server_type, location) in candidates {
+            let pair = (server_type.as_str(), location.as_str());
+            if !charge::is_within(recorded.hourly_limit, &needs.catalogue.borrow(), pair) {
+                refusals.push(format!("{server_type} in {location} (beyond the budget)"));
+                continue;
+            }
             let new = NewServer {
                 server_type: server_type.clone(),
                 location: location.clone(),
@@ -78,7 +84,7 @@ impl Executor {
                         actions: created.actions,
                         server_type: Some(server_type),
                         location: Some(location),
-                        ..run_server(&created.server)
+                        ..run_server(&created.server, &needs.catalogue.borrow())
                     };
                     tracing::info!(server = %server.id, name = %server.name, "created");
                     self.tell(run, move |run, _| lifecycle::accept_create(run, server))

@@ -89,7 +89,7 @@ impl Executor {
         let asked_at = needs.clock.now();
         match needs.client.find_server(name, self.default_ttl()).await {
             Ok(Some(found)) if found.labels.run == Some(run) => {
-                let server = run_server(&found);
+                let server = run_server(&found, &needs.catalogue.borrow());
                 self.tell(run, move |run, _| lifecycle::adopt(run, server))
                     .await;
             }

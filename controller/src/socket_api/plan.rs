@@ -56,7 +56,12 @@ pub(super) async fn post(
         }
     }
     let outlook = overlay.outlook(&api, &world, (api.now)()).await?;
-    let mut reply = to_api(&outlook.plan, &outlook.desired, &outlook.ledger);
+    let mut reply = to_api(
+        &outlook.plan,
+        &outlook.desired,
+        &outlook.ledger,
+        &world.limits.catalogue,
+    );
     reply.diagnostics.extend(refused.iter().cloned());
     if !peer.is_operator() {
         let own = |name: &str| {

@@ -86,7 +86,7 @@ impl<'a> View<'a> {
             assignment: key.and_then(|key| world.ledger.assignments.get(&key)),
             waiting: self.waiting.get(name).copied(),
             server: server.and_then(|server| self.servers.get(&server.id).copied()),
-            currency: &world.limits.catalogue.currency,
+            catalogue: &world.limits.catalogue,
             now: (api.now)(),
         })
     }
@@ -302,7 +302,7 @@ async fn pending_or_gone(
         assignment: Some(assignment),
         waiting: None,
         server: None,
-        currency: &world.limits.catalogue.currency,
+        catalogue: &world.limits.catalogue,
         now: (api.now)(),
     }))
 }

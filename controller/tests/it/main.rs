@@ -4,3 +4,4 @@
 
 mod hetzner;
 mod program;
+mod requests;

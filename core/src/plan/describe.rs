@@ -4,12 +4,15 @@ use std::{fmt, time::Duration};
 
 use cattle_schemas::{
     Timestamp,
-    api::{PlanReply, PlannedAction, PlannedWait},
+    api::{PlanReply, PlannedAction, PlannedWait, SpawnCost},
     duration::SpecDuration,
 };
 
 use crate::{
     action::{Action, Plan},
+    catalogue::Catalogue,
+    charge,
+    cost::Amount,
     desired::{Desired, SpecState},
     ledger::Ledger,
     names::{CattleName, RunId, ServerId},
@@ -69,7 +72,7 @@ impl Action {
             | Self::Start { .. }
             | Self::ReapOrphan { .. } => None,
             Self::Relabel { run, .. } => *run,
-            Self::Retry { run }
+            Self::Retry { run, .. }
             | Self::Adopt { run, .. }
             | Self::AdoptUnknown { run, .. }
             | Self::MarkBooted { run }
@@ -175,9 +178,39 @@ impl fmt::Display for Action {
     }
 }
 
-/// The plan as the socket answers it. The ledger gives the names of runs.
+/// What the servers cost that a plan creates, each at the first of its candidates that will be
+/// tried. `None` while that is not known of each, or without any.
+fn spawn_cost(plan: &Plan, ledger: &Ledger, catalogue: &Catalogue) -> Option<SpawnCost> {
+    let mut servers = 0;
+    let mut hourly = Amount::default();
+    for action in &plan.actions {
+        let (placement, limit) = match action {
+            Action::Start {
+                cattle,
+                hourly_limit,
+                ..
+            } => (&cattle.placement, *hourly_limit),
+            Action::Retry { run, hourly_limit } => {
+                (&ledger.runs.get(run)?.spec.placement, *hourly_limit)
+            }
+            _ => continue,
+        };
+        let (server_type, location) = placement
+            .candidates()
+            .find(|pair| charge::is_within(limit, catalogue, *pair))?;
+        servers += 1;
+        hourly = hourly + catalogue.price(server_type, location)?.hourly();
+    }
+    (servers > 0).then(|| SpawnCost {
+        servers,
+        hourly: hourly.to_string(),
+        currency: catalogue.currency.clone(),
+    })
+}
+
+/// The plan as the socket answers it. The ledger gives the names of runs, the catalogue prices.
 #[must_use]
-pub fn to_api(plan: &Plan, desired: &Desired, ledger: &Ledger) -> PlanReply {
+pub fn to_api(plan: &Plan, desired: &Desired, ledger: &Ledger, catalogue: &Catalogue) -> PlanReply {
     let name_of = |action: &Action| {
         let of_run = || {
             let run = ledger.runs.get(&action.run()?)?;
@@ -215,6 +248,6 @@ pub fn to_api(plan: &Plan, desired: &Desired, ledger: &Ledger) -> PlanReply {
             .collect(),
         next_wake: plan.next_wake,
         diagnostics,
-        spawn: None,
+        spawn: spawn_cost(plan, ledger, catalogue),
     }
 }

@@ -312,7 +312,11 @@ fn unseen(pass: &mut Pass<'_>, run: &Run) {
         return;
     }
     if may_retry(pass, run) {
-        pass.sections.starts.push(Action::Retry { run: run.id });
+        // What was set aside for it is: it may have its server already.
+        pass.sections.starts.push(Action::Retry {
+            run: run.id,
+            hourly_limit: run.hourly_limit,
+        });
     } else {
         look_up(pass, run);
     }

@@ -17,6 +17,7 @@
 //! ```
 
 mod account;
+mod budget;
 mod describe;
 mod ended;
 mod live;

@@ -10,10 +10,11 @@ use cattle_schemas::{
     status::{EndReason, PendingReason},
 };
 
-use super::{Pass, Wish, account, describe::span};
+use super::{Pass, Wish, account, budget::Purse, describe::span};
 use crate::{
     action::{Action, Waiting},
-    desired::{Cattle, Origin, Requester, SpecState},
+    cost::Amount,
+    desired::{Cattle, Origin, Placement, Requester, SpecState},
     ledger::{Assignment, Run},
     lifecycle::deadlines,
     names::CattleName,
@@ -27,7 +28,24 @@ struct Candidate<'a> {
     name: &'a CattleName,
     requester: &'a Requester,
     queued_at: Timestamp,
+    placement: &'a Placement,
+    /// Its TTL, extensions included.
+    lives: Duration,
     action: Action,
+}
+
+impl Candidate<'_> {
+    /// The action, once it is known what its server may cost.
+    fn affordable(self, limit: Option<Amount>) -> Action {
+        let mut action = self.action;
+        match &mut action {
+            Action::Start { hourly_limit, .. } | Action::Retry { hourly_limit, .. } => {
+                *hourly_limit = limit;
+            }
+            _ => {}
+        }
+        action
+    }
 }
 
 pub(super) fn assignments(pass: &mut Pass<'_>) {
@@ -166,9 +184,12 @@ fn candidate<'a>(
         name: &cattle.name,
         requester,
         queued_at,
+        placement: &cattle.placement,
+        lives: cattle.ttl,
         action: Action::Start {
             cattle: cattle.clone(),
             origin: origin.clone(),
+            hourly_limit: None,
         },
     })
 }
@@ -269,7 +290,12 @@ fn with_live_run<'a>(
         name: &cattle.name,
         requester: assignment.map_or(&origin.requester, |assignment| &assignment.requester),
         queued_at: assignment.map_or(run.created_at, |assignment| assignment.queued_at),
-        action: Action::Retry { run: run.id },
+        placement: &run.spec.placement,
+        lives: run.spec.ttl.saturating_add(run.extension),
+        action: Action::Retry {
+            run: run.id,
+            hourly_limit: None,
+        },
     })
 }
 
@@ -320,6 +346,7 @@ fn admit(pass: &mut Pass<'_>, candidates: Vec<Candidate<'_>>) {
     let mut creates = u32::try_from(window.len())
         .unwrap_or(u32::MAX)
         .saturating_add(retries);
+    let mut purse = Purse::new(pass);
     let mut position = 0;
     for candidate in in_turns(candidates, &live) {
         let running = live.get(candidate.requester).copied().unwrap_or_default();
@@ -359,11 +386,16 @@ fn admit(pass: &mut Pass<'_>, candidates: Vec<Candidate<'_>>) {
                 ),
             )
         } else {
-            slots += 1;
-            creates += 1;
-            *live.entry(candidate.requester).or_default() += 1;
-            pass.sections.starts.push(candidate.action);
-            continue;
+            match purse.set_aside(pass, candidate.placement, candidate.lives) {
+                Err(message) => (PendingReason::Budget, message),
+                Ok(limit) => {
+                    slots += 1;
+                    creates += 1;
+                    *live.entry(candidate.requester).or_default() += 1;
+                    pass.sections.starts.push(candidate.affordable(limit));
+                    continue;
+                }
+            }
         };
         position += 1;
         pass.waiting.push(Waiting {

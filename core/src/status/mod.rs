@@ -20,6 +20,7 @@ pub use self::{
 };
 use crate::{
     action::Waiting,
+    catalogue::Catalogue,
     desired::{Cattle, SpecEntry, SpecState},
     ledger::{Assignment, Run},
     lifecycle::phase_of,
@@ -42,8 +43,8 @@ pub struct Known<'a> {
     pub waiting: Option<&'a Waiting>,
     /// Its latest run's server as last listed.
     pub server: Option<&'a ObservedServer>,
-    /// The account's currency.
-    pub currency: &'a str,
+    /// What Hetzner offers, with prices.
+    pub catalogue: &'a Catalogue,
     /// Now.
     pub now: Timestamp,
 }
@@ -73,12 +74,12 @@ pub fn cattle_status(known: &Known<'_>) -> CattleStatus {
         message: head.message,
         queue_position: head.waiting.and_then(|waiting| waiting.queue_position),
         conditions: conditions(known, latest),
-        run: latest.map(|run| run_status(run, known.server, known.currency, known.now)),
+        run: latest.map(|run| run_status(run, known.server, known.catalogue, known.now)),
         earlier_runs: known
             .runs
             .iter()
             .skip(1)
-            .map(|run| run_status(run, None, known.currency, known.now))
+            .map(|run| run_status(run, None, known.catalogue, known.now))
             .collect(),
         spec: summary,
         origin: there.map(|entry| SpecOrigin {

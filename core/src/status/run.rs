@@ -5,14 +5,17 @@ use cattle_schemas::{
     status::{Cost, Phase, RunStatus, ServerStatus},
 };
 
-use crate::{cost, ledger::Run, lifecycle::phase_of, observed::ObservedServer};
+use crate::{
+    catalogue::Catalogue, charge::Charge, cost::billed, ledger::Run, lifecycle::phase_of,
+    observed::ObservedServer,
+};
 
 /// The status of one run.
 #[must_use]
 pub fn run_status(
     run: &Run,
     server: Option<&ObservedServer>,
-    currency: &str,
+    catalogue: &Catalogue,
     now: Timestamp,
 ) -> RunStatus {
     RunStatus {
@@ -40,7 +43,7 @@ pub fn run_status(
         // A refused create's time has not begun.
         expires_at: (run.gone_at.is_none() && !run.is_refused()).then_some(run.expires_at),
         exit_code: run.outcome.as_ref().and_then(|outcome| outcome.exit_code),
-        cost: run_cost(run, currency, now),
+        cost: run_cost(run, catalogue, now),
     }
 }
 
@@ -77,19 +80,16 @@ pub(super) fn unknown_run(server: &ObservedServer) -> RunStatus {
 
 /// What a run costs so far; `None` while the price is not known.
 #[must_use]
-pub fn run_cost(run: &Run, currency: &str, now: Timestamp) -> Option<Cost> {
-    let server = run.server.as_ref()?;
-    let price = server.price?;
-    let created = server.created.unwrap_or(run.posted_at);
-    let started_hours = cost::started_hours(created, run.gone_at.unwrap_or(now));
-    let of = |price: cost::Price| cost::cost(price.hourly, started_hours, price.monthly);
-    let (server, ipv4) = (of(price.server), of(price.ipv4));
+pub fn run_cost(run: &Run, catalogue: &Catalogue, now: Timestamp) -> Option<Cost> {
+    let charge = Charge::of_run(run)?;
+    let price = charge.price(catalogue)?;
+    let billed = billed(&price, charge.created, charge.until.unwrap_or(now));
     Some(Cost {
-        amount: (server + ipv4).to_string(),
-        server: server.to_string(),
-        ipv4: ipv4.to_string(),
+        amount: billed.total().to_string(),
+        server: billed.server.to_string(),
+        ipv4: billed.ipv4.to_string(),
         hourly: price.hourly().to_string(),
-        currency: currency.to_owned(),
-        started_hours,
+        currency: catalogue.currency.clone(),
+        started_hours: billed.hours,
     })
 }

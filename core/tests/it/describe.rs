@@ -7,6 +7,15 @@ use cattle_schemas::{spec_file::OnFailure, status::EndReason};
 
 use crate::fixture::*;
 
+fn to_api(world: &World) -> cattle_schemas::api::PlanReply {
+    plan::to_api(
+        &world.plan(),
+        &world.desired,
+        &world.ledger,
+        &world.limits.catalogue,
+    )
+}
+
 #[test]
 fn every_action_has_one_line() {
     let run = run_id(1);
@@ -14,7 +23,10 @@ fn every_action_has_one_line() {
     let origin = World::dropped().desired.specs[&name("rex")].origin.clone();
     let message = "because".to_owned();
     let actions = [
-        Action::Retry { run },
+        Action::Retry {
+            run,
+            hourly_limit: None,
+        },
         Action::Adopt { run, server },
         Action::AdoptUnknown {
             cattle: cattle("rex").into(),
@@ -84,7 +96,7 @@ fn the_socket_answers_with_the_same_plan() {
     world.edit(|cattle| cattle.hash = hash(2));
     let mut world = world.with_spec(cattle("max"));
     world.set_spec(broken(), &name("odd"));
-    let reply = plan::to_api(&world.plan(), &world.desired, &world.ledger);
+    let reply = to_api(&world);
     insta::assert_json_snapshot!(reply, @r#"
     {
       "actions": [

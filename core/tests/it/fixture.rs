@@ -3,8 +3,9 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use cattle_core::{
-    account::Token,
+    account::{Heard, Refusal, Token},
     action::{Budget, Calls, Limits, Plan},
+    catalogue::Catalogue,
     cost::{Price, ServerPrice},
     desired::{
         Authority, Cattle, Desired, Origin, Placement, Requester, RootState, SpecEntry, SpecState,
@@ -160,6 +161,15 @@ impl World {
         }
     }
 
+    /// Hetzner refuses the token, for the first time now.
+    pub(crate) fn refuse_token(&mut self, why: Refusal) {
+        let message = "Hetzner refuses the token".to_owned();
+        self.limits.token = self
+            .limits
+            .token
+            .after(Heard::Refused(why, message), self.now);
+    }
+
     /// One spec, `rex`, just dropped.
     pub(crate) fn dropped() -> Self {
         Self::empty().with_spec(cattle("rex"))
@@ -206,6 +216,16 @@ impl World {
             at(100),
         );
         world
+    }
+
+    /// With prices, and a budget.
+    pub(crate) fn with_budget(mut self, max_hourly: Option<&str>, max_daily: Option<&str>) -> Self {
+        add_prices(Arc::make_mut(&mut self.limits.catalogue));
+        self.limits.budget = Budget {
+            max_hourly: max_hourly.map(|amount| amount.parse().unwrap()),
+            max_daily: max_daily.map(|amount| amount.parse().unwrap()),
+        };
+        self
     }
 
     pub(crate) fn with_spec(mut self, cattle: Cattle) -> Self {
@@ -369,6 +389,22 @@ pub(crate) fn run_server(listed: &ObservedServer) -> RunServer {
         price: Some(price()),
         image: None,
         actions: Vec::new(),
+    }
+}
+
+/// Prices of a cx23 and a cpx22, in two places, IPv4 addresses apart: 0.0096 and 0.0320 an hour.
+pub(crate) fn add_prices(catalogue: &mut Catalogue) {
+    let price = |amount: &str| Price {
+        hourly: amount.parse().unwrap(),
+        monthly: None,
+    };
+    let everywhere =
+        |amount: &str| ["nbg1", "fsn1"].map(|location| (location.to_owned(), price(amount)));
+    catalogue.currency = "EUR".to_owned();
+    catalogue.ipv4.extend(everywhere("0.0008"));
+    for (name, amount) in [("cx23", "0.0088"), ("cpx22", "0.0312")] {
+        let server_type = catalogue.server_types.entry(name.to_owned()).or_default();
+        server_type.prices.extend(everywhere(amount));
     }
 }
 

@@ -30,6 +30,7 @@ fn start(world: &World, text: &str) -> Action {
     Action::Start {
         cattle: Arc::new(cattle(text)),
         origin: entry.origin.clone(),
+        hourly_limit: None,
     }
 }
 
@@ -267,7 +268,12 @@ fn never_a_second_end() {
 
 #[test]
 fn never_a_second_attempt_beside_a_server_or_an_env() {
-    let retry = || [Action::Retry { run: run_id(1) }];
+    let retry = || {
+        [Action::Retry {
+            run: run_id(1),
+            hourly_limit: None,
+        }]
+    };
     assert_eq!(broken_by(&World::intended(), retry()), [""; 0]);
     assert_eq!(broken_by(&World::booting(), retry()).len(), 1);
     let mut world = World::intended();

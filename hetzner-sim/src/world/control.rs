@@ -2,7 +2,7 @@
 //! that no client could ask for. No rate limit, not in the call log.
 
 use chrono::{DateTime, Duration, Utc};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
@@ -12,6 +12,7 @@ use super::{
     stock::StockChange,
 };
 use crate::{
+    catalogue::{Architecture, Image, ImageStatus},
     error::ApiError,
     labels::{self, Labels},
     message::{Answer, Request},
@@ -76,9 +77,12 @@ impl World {
                 #[derive(Deserialize)]
                 #[serde(rename_all = "camelCase", deny_unknown_fields)]
                 struct Body {
-                    restricted: bool,
+                    restricted: Option<bool>,
+                    token: Option<TokenState>,
                 }
-                self.restricted = request.parse::<Body>()?.restricted;
+                let body: Body = request.parse()?;
+                self.restricted = body.restricted.unwrap_or(self.restricted);
+                self.token_state = body.token.unwrap_or(self.token_state);
                 done()
             }
             ("PUT", ["rate-limit"]) => {
@@ -116,6 +120,16 @@ impl World {
                 done()
             }
             ("PUT", ["timing"]) => self.set_timing(request),
+            ("POST", ["images"]) => self.add_snapshot(request),
+            ("DELETE", ["images", id]) => {
+                let at = self
+                    .images
+                    .iter()
+                    .position(|image| id.parse() == Ok(image.id))
+                    .ok_or_else(|| ApiError::not_found("image", id))?;
+                self.images.remove(at);
+                done()
+            }
             (method, ["servers", server, verb]) => self.steer_server(request, method, server, verb),
             _ => Err(ApiError::no_route()),
         }
@@ -143,6 +157,62 @@ impl World {
         set(&mut self.delays.delete, body.delete_ms);
         set(&mut self.delays.firewall, body.firewall_lag_ms);
         Ok(Answer::empty())
+    }
+
+    /// A snapshot out of nowhere, as if somebody had uploaded it.
+    fn add_snapshot(&mut self, request: &Request) -> Result<Answer, ApiError> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase", deny_unknown_fields)]
+        struct Body {
+            id: Option<u64>,
+            #[serde(default)]
+            architecture: Architecture,
+            #[serde(default = "smallest_disk")]
+            disk_size: u32,
+            #[serde(default)]
+            labels: Labels,
+            created: Option<DateTime<Utc>>,
+            #[serde(default)]
+            status: ImageStatus,
+            #[serde(default)]
+            description: String,
+            #[serde(default)]
+            protected: bool,
+            deprecation: Option<Deprecation>,
+        }
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase", deny_unknown_fields)]
+        struct Deprecation {
+            announced: DateTime<Utc>,
+            unavailable_after: DateTime<Utc>,
+        }
+        let body: Body = request.parse()?;
+        labels::check(&body.labels)?;
+        let id = body.id.unwrap_or_else(|| self.next_small_id());
+        if self.images.iter().any(|image| image.id == id) {
+            return Err(ApiError::refused(format!("image {id} exists already")));
+        }
+        let image = Image {
+            id,
+            kind: "snapshot",
+            status: body.status,
+            name: None,
+            description: body.description,
+            os_flavor: "unknown",
+            os_version: None,
+            architecture: body.architecture.text(),
+            disk_gb: body.disk_size,
+            image_gb: (body.status == ImageStatus::Available).then_some(1.0),
+            created: body.created.unwrap_or(self.now),
+            created_from: Some((self.last_server, "hcloud-upload-image".to_owned())),
+            labels: body.labels,
+            protected: body.protected,
+            deprecation: body.deprecation.map(|d| (d.announced, d.unavailable_after)),
+        };
+        let rendered = self.render_image(&image);
+        self.images.push(image);
+        self.images.sort_by_key(|image| image.id);
+        Ok(Answer::created(json!({"image": rendered})))
     }
 
     fn steer_server(
@@ -181,12 +251,7 @@ impl World {
                     keys: Option<Vec<String>>,
                 }
                 let body: Body = request.parse_or_default()?;
-                let labels = &mut self.server_mut(id)?.labels;
-                match body.keys {
-                    Some(keys) => labels.retain(|key, _| !keys.contains(key)),
-                    None => labels.clear(),
-                }
-                self.firewalls_lag_behind();
+                self.lose_labels(id, body.keys.as_deref())?;
             }
             ("POST", "set-status") => {
                 #[derive(Deserialize)]
@@ -224,6 +289,17 @@ impl World {
         Ok(Answer::ok(json!({"server": self.render_state(server)})))
     }
 
+    /// Takes these labels, or all, from a server.
+    pub(crate) fn lose_labels(&mut self, id: u64, keys: Option<&[String]>) -> Result<(), ApiError> {
+        let labels = &mut self.server_mut(id)?.labels;
+        match keys {
+            Some(keys) => labels.retain(|key, _| !keys.contains(key)),
+            None => labels.clear(),
+        }
+        self.firewalls_lag_behind();
+        Ok(())
+    }
+
     /// Everything there is and was, as `GET /_sim/state` shows it.
     #[must_use]
     pub fn snapshot(&self) -> Value {
@@ -240,6 +316,7 @@ impl World {
             "serversCreated": self.servers_created,
             "maxServers": self.max_servers,
             "restricted": self.restricted,
+            "token": self.token_state,
             "rateLimit": {
                 "limit": standing.limit,
                 "refill": self.bucket.refill_per_hour(),
@@ -249,6 +326,24 @@ impl World {
             "stock": self.stock.pairs(),
         })
     }
+}
+
+/// What becomes of tokens that would be accepted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum TokenState {
+    /// As it was configured.
+    #[default]
+    Valid,
+    /// 401 `token_readonly` for all but GET.
+    ReadOnly,
+    /// 401 `unauthorized`, as for a token that was never one.
+    Revoked,
+}
+
+/// The disk that snapshots are best built on: every type can start from it.
+fn smallest_disk() -> u32 {
+    40
 }
 
 /// Beyond this, timestamps would leave the range that clients parse.

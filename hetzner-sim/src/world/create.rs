@@ -13,7 +13,7 @@ use super::{
     server::{Attachment, Fate, Server, Status},
 };
 use crate::{
-    catalogue::{self, Image, Location, RETIRED_TYPES, ServerType},
+    catalogue::{self, Image, ImageStatus, Location, RETIRED_TYPES, ServerType},
     error::ApiError,
     labels::{self, Labels},
     message::{Answer, Request},
@@ -100,7 +100,7 @@ impl World {
         let order = self.check_order(body)?;
         let id = self.next_server_id();
         self.subject = Some((Some(id), order.body.name.clone()));
-        let (action, next_actions) = self.start_creation(id, &order, twist);
+        let (action, next_actions) = self.start_creation(id, &order, &twist);
         // Without a key the API makes up a password, and mails it as well.
         let root_password = order
             .ssh_keys
@@ -113,12 +113,18 @@ impl World {
             .into_iter()
             .map(|action| self.action_json(action))
             .collect();
-        Ok(Answer::created(json!({
+        let answer = Answer::created(json!({
             "server": server,
             "action": self.action_json(action),
             "next_actions": next_actions,
             "root_password": root_password,
-        })))
+        }));
+        match twist {
+            Twist::Vanishes => self.remove_server(id),
+            Twist::LosesLabels(keys) => self.lose_labels(id, keys.as_deref())?,
+            _ => {}
+        }
+        Ok(answer)
     }
 
     fn check_order(&self, body: Body) -> Result<Order, ApiError> {
@@ -177,6 +183,9 @@ impl World {
     }
 
     pub(crate) fn check_image(&self, image: &Image, kind: &ServerType) -> Result<(), ApiError> {
+        if image.status != ImageStatus::Available {
+            return Err(ApiError::refused("image is not available"));
+        }
         if image.architecture != kind.architecture() {
             return Err(ApiError::refused("image has incompatible architecture"));
         }
@@ -269,7 +278,7 @@ impl World {
     }
 
     /// Records the server and starts its actions; gives the create action and those after it.
-    fn start_creation(&mut self, id: u64, order: &Order, twist: Twist) -> (u64, Vec<u64>) {
+    fn start_creation(&mut self, id: u64, order: &Order, twist: &Twist) -> (u64, Vec<u64>) {
         let created_at = self.now + self.delays.create;
         let running_at = created_at + self.delays.boot;
         let fate = twist.fate();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::server::Fate;
 use crate::{
@@ -80,8 +80,12 @@ enum Fault {
     Cut,
     /// As `cut` with `when: after`: accepted, but the reply is lost.
     DropReply,
-    /// The right reply, of which half arrives.
+    /// The right reply, of which half arrives before the connection closes.
     Truncated,
+    /// The first half of the right body, as a complete reply: JSON that ends in the middle.
+    HalfJson,
+    /// The right status without a body.
+    EmptyBody,
     /// A gateway's HTML page.
     Html {
         #[serde(default = "bad_gateway")]
@@ -109,8 +113,12 @@ enum Fault {
         status: u16,
         body: Value,
     },
-    /// The right reply without these keys, at any depth.
+    /// The right reply without these keys; see [`edit`] for what a key may be.
     MissingKeys { keys: Vec<String> },
+    /// The right reply with other values under these keys: unknown enum values, wrong types.
+    ReplaceKeys { keys: Map<String, Value> },
+    /// The right reply with these keys in every object.
+    ExtraKeys { keys: Map<String, Value> },
     /// 429. With `leakToken`, the wording that was seen to quote part of the token.
     RateLimited {
         #[serde(default)]
@@ -129,6 +137,10 @@ enum Fault {
     },
     /// The call is accepted, and its action never ends.
     ActionStuck,
+    /// A created server is gone as soon as its reply is out, and its actions have failed.
+    Vanishes,
+    /// A created server lacks these of its labels, though the reply shows them; all, without keys.
+    LosesLabels { keys: Option<Vec<String>> },
 }
 
 fn bad_gateway() -> u16 {
@@ -287,25 +299,54 @@ impl Strike {
             When::Before => self.reply(request),
             When::After => None,
         }
+        .map(|reply| self.mark(reply))
     }
 
     /// The answer once the call took effect.
     pub(crate) fn after_effect(self, request: &Request, answer: Answer) -> Answer {
         if let Some(reply) = self.reply(request) {
-            return reply;
+            return self.mark(reply);
         }
-        let mut answer = answer;
+        let mut answer = self.mark(answer);
         match self.fault {
             Fault::Delay { ms } => answer.delivery = Delivery::Late(Duration::from_millis(ms)),
             Fault::DropReply => answer.delivery = Delivery::Cut,
             Fault::Truncated => answer.delivery = Delivery::Half,
-            Fault::MissingKeys { keys } => {
+            Fault::EmptyBody => answer.body = Body::Empty,
+            Fault::HalfJson => {
+                if let Body::Json(body) = &answer.body {
+                    let text = body.to_string();
+                    // Hetzner's objects are ASCII but for what clients put in: cut at a character.
+                    let half = text.floor_char_boundary(text.len() / 2);
+                    answer.body = Body::Raw {
+                        content_type: "application/json",
+                        bytes: text.as_bytes()[..half].to_vec(),
+                    };
+                }
+            }
+            Fault::MissingKeys { .. } | Fault::ReplaceKeys { .. } | Fault::ExtraKeys { .. } => {
                 if let Body::Json(body) = &mut answer.body {
-                    remove_keys(body, &keys);
+                    edit(body, &self.fault, &mut Vec::new());
                 }
             }
             _ => {}
         }
+        answer
+    }
+
+    /// Tells whether the reply is not of the API's shape, as the rule wants it.
+    fn mark(&self, mut answer: Answer) -> Answer {
+        answer.odd = matches!(
+            self.fault,
+            Fault::OddJson { .. }
+                | Fault::Html { .. }
+                | Fault::Text { .. }
+                | Fault::EmptyBody
+                | Fault::HalfJson
+                | Fault::MissingKeys { .. }
+                | Fault::ReplaceKeys { .. }
+                | Fault::ExtraKeys { .. }
+        );
         answer
     }
 
@@ -316,6 +357,8 @@ impl Strike {
             Fault::StaysOff => Twist::StaysOff,
             Fault::ActionError { code, message } => Twist::Error(code.clone(), message.clone()),
             Fault::ActionStuck => Twist::Stuck,
+            Fault::Vanishes => Twist::Vanishes,
+            Fault::LosesLabels { keys } => Twist::LosesLabels(keys.clone()),
             _ => Twist::None,
         }
     }
@@ -363,13 +406,43 @@ impl Strike {
     }
 }
 
-fn remove_keys(value: &mut Value, keys: &[String]) {
+/// Changes what the fault names, at any depth. `status` is every key of that name;
+/// `servers.status` only one directly within `servers`, be that an object or a list of objects.
+fn edit(value: &mut Value, fault: &Fault, path: &mut Vec<String>) {
     match value {
         Value::Object(map) => {
-            map.retain(|key, _| !keys.contains(key));
-            map.values_mut().for_each(|value| remove_keys(value, keys));
+            let named = |key: &str, wanted: &str| {
+                let mut steps = wanted.rsplit('.');
+                let depth = wanted.matches('.').count();
+                steps.next() == Some(key)
+                    && steps.eq(path.iter().rev().take(depth).map(String::as_str))
+            };
+            match fault {
+                Fault::MissingKeys { keys } => {
+                    map.retain(|key, _| !keys.iter().any(|wanted| named(key, wanted)));
+                }
+                Fault::ReplaceKeys { keys } => {
+                    for (key, value) in map.iter_mut() {
+                        if let Some((_, new)) = keys.iter().find(|(wanted, _)| named(key, wanted)) {
+                            *value = new.clone();
+                        }
+                    }
+                }
+                _ => {}
+            }
+            for (key, value) in map.iter_mut() {
+                path.push(key.clone());
+                edit(value, fault, path);
+                path.pop();
+            }
+            // A label more would not be a key more, but another label.
+            if let Fault::ExtraKeys { keys } = fault
+                && path.last().is_none_or(|key| key != "labels")
+            {
+                map.extend(keys.clone());
+            }
         }
-        Value::Array(items) => items.iter_mut().for_each(|item| remove_keys(item, keys)),
+        Value::Array(items) => items.iter_mut().for_each(|item| edit(item, fault, path)),
         _ => {}
     }
 }
@@ -382,6 +455,9 @@ pub(crate) enum Twist {
     Stuck,
     StaysOff,
     Error(String, String),
+    Vanishes,
+    /// These, or all.
+    LosesLabels(Option<Vec<String>>),
 }
 
 impl Twist {
@@ -402,7 +478,7 @@ impl Twist {
         match self {
             Self::Stuck => Fate::Stuck,
             Self::StaysOff => Fate::StaysOff,
-            Self::None | Self::Error(..) => Fate::Fine,
+            Self::None | Self::Error(..) | Self::Vanishes | Self::LosesLabels(_) => Fate::Fine,
         }
     }
 }

@@ -35,9 +35,9 @@ pub use calls::Call;
 pub use cost::{Cost, ServerCost};
 
 use self::{
-    action::Action, calls::CallLog, fault::Faults, fault::Twist, firewalls::Firewall,
-    placement_groups::PlacementGroup, route::Kind, route::Route, server::Server, ssh_keys::SshKey,
-    stock::Stock,
+    action::Action, calls::CallLog, control::TokenState, fault::Faults, fault::Twist,
+    firewalls::Firewall, placement_groups::PlacementGroup, route::Kind, route::Route,
+    server::Server, ssh_keys::SshKey, stock::Stock,
 };
 use crate::{
     bucket::Bucket,
@@ -119,6 +119,7 @@ pub struct World {
     guests: bool,
     max_servers: usize,
     restricted: bool,
+    token_state: TokenState,
     started: DateTime<Utc>,
     now: DateTime<Utc>,
     /// By how much Hetzner's clock is ahead of ours.
@@ -174,6 +175,7 @@ impl World {
             guests: !matches!(config.guests, Guests::None),
             max_servers: config.max_servers as usize,
             restricted: false,
+            token_state: TokenState::default(),
             started: now,
             now,
             clock_offset: Duration::zero(),
@@ -201,8 +203,7 @@ impl World {
             actions: BTreeMap::new(),
             running_actions: BTreeSet::new(),
             finished_actions: VecDeque::new(),
-            // Beyond 32 bits, so that a client which cuts ids fails here and not in production.
-            last_server: 5_000_000_000,
+            last_server: config.first_server_id,
             last_small_id: 2_000_000,
             // Live action ids have 15 digits.
             next_action: 600_000_000_000_000,
@@ -303,13 +304,16 @@ impl World {
         }
         let presented = request.bearer.as_deref().unwrap_or("");
         let any = self.config.tokens.is_empty() && !presented.is_empty();
-        let read_only = self.config.read_only_tokens.iter().any(|t| t.is(presented));
-        match () {
-            () if read_only && request.method != "GET" => Err(ApiError::token_readonly()),
-            () if read_only || any => Ok(()),
-            () if self.config.tokens.iter().any(|t| t.is(presented)) => Ok(()),
-            () => Err(ApiError::unauthorized()),
+        let reads = self.config.read_only_tokens.iter().any(|t| t.is(presented));
+        let known = any || reads || self.config.tokens.iter().any(|t| t.is(presented));
+        if !known || self.token_state == TokenState::Revoked {
+            return Err(ApiError::unauthorized());
         }
+        let read_only = reads || self.token_state == TokenState::ReadOnly;
+        if read_only && request.method != "GET" {
+            return Err(ApiError::token_readonly());
+        }
+        Ok(())
     }
 
     /// The answer, and the fault that shaped it.
@@ -337,10 +341,11 @@ impl World {
             .and_then(|route| self.perform(request, route, twist))
             .unwrap_or_else(Answer::from);
         self.planned_error = None;
-        let answer = match strike {
+        let mut answer = match strike {
             Some(strike) => strike.after_effect(request, answer),
             None => answer,
         };
+        answer.odd |= self.servers.values().any(|s| s.status.is_odd());
         (answer, fault)
     }
 

@@ -156,7 +156,7 @@ impl World {
         let mut value = json!({
             "id": image.id,
             "type": image.kind,
-            "status": "available",
+            "status": image.status.text(),
             "name": image.name,
             "description": image.description,
             "image_size": image.image_gb,
@@ -196,7 +196,7 @@ impl World {
             .images
             .iter()
             .filter(|i| any("type", Some(i.kind)))
-            .filter(|_| any("status", Some("available")))
+            .filter(|i| any("status", Some(i.status.text())))
             .filter(|_| any("bound_to", None))
             .filter(|i| any("name", i.name))
             .filter(|i| any("architecture", Some(i.architecture)))

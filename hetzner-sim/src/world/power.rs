@@ -182,6 +182,7 @@ impl World {
         let image = Image {
             id: image,
             kind: "snapshot",
+            status: catalogue::ImageStatus::Available,
             name: None,
             description: body.description.unwrap_or_else(|| server.name.clone()),
             os_flavor: "unknown",

@@ -39,6 +39,11 @@ impl Status {
             Self::Forced(text) => text,
         }
     }
+
+    /// Whether the API has no such status.
+    pub(crate) fn is_odd(&self) -> bool {
+        matches!(self, Self::Forced(text) if text != "migrating" && text != "unknown")
+    }
 }
 
 /// What a fault has planned for a server's creation.

@@ -42,16 +42,23 @@ impl Model {
                 let assignment = ledger.assignments.get_mut(&key).unwrap();
                 let _ = lifecycle::close(assignment, *reason, message, now);
             }
-            Action::Start { cattle, origin } => {
+            Action::Start {
+                cattle,
+                origin,
+                hourly_limit,
+            } => {
                 self.next_run += 1;
                 let id = run_id(self.next_run);
-                let (run, _) = lifecycle::begin(id, cattle, origin, max_ttl, now);
+                let (mut run, _) = lifecycle::begin(id, cattle, origin, max_ttl, now);
+                run.hourly_limit = *hourly_limit;
                 ledger.creates_last_hour.push(now);
                 ledger.runs.insert(id, run);
                 self.post(id, fate);
             }
-            Action::Retry { run } => {
-                if lifecycle::retry(ledger.runs.get_mut(run).unwrap(), max_ttl, now).applied {
+            Action::Retry { run, hourly_limit } => {
+                let record = ledger.runs.get_mut(run).unwrap();
+                if lifecycle::retry(record, max_ttl, now).applied {
+                    record.hourly_limit = *hourly_limit;
                     self.post(*run, fate);
                 }
             }

@@ -15,7 +15,11 @@ fn what_is_in_flight_is_left_alone() {
 #[test]
 fn a_create_that_a_crash_cut_off_is_repeated_under_the_same_run() {
     let plan = World::intended().plan();
-    assert_eq!(plan.actions, [Action::Retry { run: run_id(1) }]);
+    let retry = Action::Retry {
+        run: run_id(1),
+        hourly_limit: None,
+    };
+    assert_eq!(plan.actions, [retry]);
     assert!(plan.list_soon);
 }
 

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod fault_matrix;
 mod faults;
 mod firewalls;
 mod guests;
