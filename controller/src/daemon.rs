@@ -229,7 +229,7 @@ pub async fn start(
         guest_api::serve(guests, guest_api, ended(&stop)),
     );
     daemon.part("the lister", fine(lister.run(stop.clone())));
-    daemon.part("the delete follower", fine(follower.run(stop.clone())));
+    daemon.part("the follower", fine(follower.run(stop.clone())));
     daemon.part("the account's alarm", fine(account.run(stop.clone())));
     daemon.part("the survey", fine(survey.run(stop.clone())));
     daemon.part("housekeeping", fine(housekeeping.run(stop.clone())));

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock::{ALARMING, Clock},
-    hetzner::{ApiError, Client},
+    hetzner::{ApiError, Client, Listed, Odd},
     world::Bell,
 };
 
@@ -117,11 +117,13 @@ impl Lister {
                 // By the clock as it is known now: this reply may be the first to tell it, and a
                 // list dated an hour ahead would pass for newer than all that happens until then.
                 let asked_at = asked_at + self.clock.offset();
-                for odd in &listed.odd {
-                    tracing::warn!(server = ?odd.id, cause = %odd.why, "a listed server does not decode");
+                let seen = Arc::new(seen(asked_at, listed));
+                let before = self.observed.send_replace(seen.clone());
+                let (before, unread) = (before.unread(), seen.unread());
+                // Said when it changes: the status says it all the time.
+                for cause in unread.iter().filter(|cause| !before.contains(cause)) {
+                    tracing::warn!(%cause, "not everything that is listed can be read");
                 }
-                self.observed
-                    .send_replace(Arc::new(seen(asked_at, listed.servers)));
                 Ok(())
             }
             Err(error) => {
@@ -156,11 +158,11 @@ impl Lister {
     }
 }
 
-fn seen(asked_at: Timestamp, servers: Vec<cattle_core::observed::ObservedServer>) -> Observed {
+fn seen(asked_at: Timestamp, listed: Listed) -> Observed {
     Observed {
         listed_at: Some(asked_at),
         unreachable: None,
-        servers,
-        odd: Vec::new(),
+        odd: listed.odd.iter().map(Odd::sentence).collect(),
+        servers: listed.servers,
     }
 }

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use crate::{
     clock::Clock,
-    execute::{DeleteFollower, Executor, Needs},
+    execute::{Executor, Follower, Needs},
     fleet_file::FleetFile,
     hetzner::Client,
     intake::Scanner,
@@ -30,7 +30,7 @@ pub struct Parts {
     /// Lists.
     pub lister: Lister,
     /// Follows deletes.
-    pub follower: DeleteFollower,
+    pub follower: Follower,
     /// Carries out.
     pub executor: Executor,
     /// For those who answer questions.

@@ -162,6 +162,9 @@ async fn reap(args: ReapArgs) -> anyhow::Result<ExitCode> {
         if reply.servers.is_empty() {
             writeln!(out, "nothing is past its expiry")?;
         }
+        for cause in &reply.unreadable {
+            writeln!(out, "cannot be read: {cause}")?;
+        }
     }
     let failed = reply.servers.iter().any(|server| server.error.is_some());
     Ok(if failed {

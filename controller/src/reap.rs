@@ -36,6 +36,10 @@ pub async fn reap(
     let now = listed
         .asked_at_hetzner
         .unwrap_or_else(|| client.hetzner_now(Utc::now()));
+    let unreadable = listed.unread();
+    for cause in &unreadable {
+        tracing::warn!(%cause, "not everything that is listed can be read");
+    }
     let mut servers = Vec::new();
     for listed in listed.servers.iter().filter(|server| overdue(server, now)) {
         let mut reaped = Reaped {
@@ -66,7 +70,11 @@ pub async fn reap(
         );
         servers.push(reaped);
     }
-    Ok(ReapReply { servers, dry_run })
+    Ok(ReapReply {
+        servers,
+        dry_run,
+        unreadable,
+    })
 }
 
 enum Verdict {
@@ -233,6 +241,24 @@ mod tests {
                 .collect::<Vec<_>>(),
             [1]
         );
+    }
+
+    #[tokio::test]
+    async fn an_odd_server_is_reaped_by_its_expiry_and_what_cannot_be_is_said() {
+        let mut odd = expiring(1, -600);
+        odd.as_object_mut().unwrap().remove("name");
+        odd.as_object_mut().unwrap().remove("created");
+        let mut unknown = expiring(2, -600);
+        unknown["id"] = json!(null);
+        let list = page("servers", vec![odd.clone(), unknown], None);
+        let deleted = Answer::Json(200, json!({ "action": { "id": 9 } }));
+        let (reply, lines) = reaped(false, vec![Answer::Json(200, list), got(&odd), deleted]).await;
+        assert_eq!(lines, ["GET /servers/1", "DELETE /servers/1"]);
+        assert_eq!(reply.servers[0].name, "server-1");
+        insta::assert_snapshot!(reply.unreadable.join("\n"), @r"
+        an entry named `cattle-rex-2`: it has no id that can be read
+        server server-1 (1): its name is missing; it does not say when it was created; taken from its label `created-at`
+        ");
     }
 
     #[tokio::test]

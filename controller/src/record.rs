@@ -55,6 +55,13 @@ pub enum Effect {
         /// The name.
         name: String,
     },
+    /// Ask how far these actions are, all of a commit with one call.
+    FollowCreate {
+        /// The run.
+        run: RunId,
+        /// What its create began.
+        actions: Vec<u64>,
+    },
     /// Power on.
     PowerOn {
         /// The run.
@@ -313,6 +320,13 @@ fn add(
             records.run(run, move |run, _| lifecycle::mark_gone(run, now));
         }
         Action::Lookup { run, name } => records.effect(Effect::Lookup { run, name }),
+        Action::FollowCreate { run } => {
+            let server = ledger.runs.get(&run).and_then(|run| run.server.as_ref());
+            if let Some(server) = server {
+                let actions = server.actions.clone();
+                records.effect(Effect::FollowCreate { run, actions });
+            }
+        }
         Action::PowerOn { run, server } => records.effect(Effect::PowerOn { run, server }),
         Action::ReapOrphan {
             server,

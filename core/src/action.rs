@@ -163,6 +163,12 @@ pub enum Action {
         /// The name.
         name: String,
     },
+    /// Ask how far the actions are that the create of its server began. All of a plan are asked for
+    /// with one call.
+    FollowCreate {
+        /// The run.
+        run: RunId,
+    },
     /// Power on a server found off before its env was handed out.
     PowerOn {
         /// The run.

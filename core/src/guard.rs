@@ -146,6 +146,7 @@ impl<'a> Tally<'a> {
             | Action::Update { .. }
             | Action::Stop { .. }
             | Action::ConfirmGone { .. }
+            | Action::FollowCreate { .. }
             | Action::Lookup { .. } => Ok(()),
         }
     }
@@ -312,6 +313,10 @@ impl<'a> Tally<'a> {
             EndReason::BootTimeout => require(
                 run.started_at.is_none(),
                 "a run that has started does not time out at boot",
+            ),
+            EndReason::CreateFailed => require(
+                run.env_at.is_none() || run.server.is_none(),
+                "a server whose guest has called was made",
             ),
             EndReason::TtlExpired => require(
                 run.expires_at <= self.inputs.now,

@@ -5,11 +5,15 @@
 //! Anything that carries [`FOREIGN_MARK`] is another tool's and is never ours, whatever else it
 //! carries.
 
+mod check;
+
 use std::{collections::BTreeMap, time::Duration};
 
 use cattle_schemas::Timestamp;
 use sha2::{Digest, Sha256};
 
+use self::check::is_segment;
+pub use self::check::{LabelError, check_count, check_fleet_label, check_spec_label, check_value};
 use crate::{
     expiry,
     ledger::Run,
@@ -242,6 +246,18 @@ pub fn decode(
     }
 }
 
+/// When the create call of a server was made, by its label.
+#[must_use]
+pub fn created_at(raw: &BTreeMap<String, String>) -> Option<Timestamp> {
+    unix_seconds(raw.get(key::CREATED_AT)?)
+}
+
+/// The run that a server's label names.
+#[must_use]
+pub fn run(raw: &BTreeMap<String, String>) -> Option<RunId> {
+    raw.get(key::RUN)?.parse().ok()
+}
+
 fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(
     raw: &BTreeMap<String, String>,
     name: &str,
@@ -333,6 +349,23 @@ pub fn correction(
     (next != *actual).then_some(next)
 }
 
+/// What the labels of a run's server should become. `None` when they are right, and when they say
+/// that it is somebody else's by now: another tool's, or another fleet's.
+#[must_use]
+pub fn repair(
+    run: &Run,
+    actual: &BTreeMap<String, String>,
+    fleet: &FleetName,
+    fleet_labels: &BTreeMap<String, String>,
+) -> Option<BTreeMap<String, String>> {
+    let given_away = is_cattle(actual) && !is_ours(actual, fleet);
+    let wanted = LabelSet::of_run(run, fleet, fleet_labels);
+    if is_foreign(actual) || given_away || wanted.is_on(actual) {
+        return None;
+    }
+    correction(actual, &encode(&wanted))
+}
+
 /// Arbitrary text as a label's value: unchanged where it is one, else its allowed characters and a
 /// hash of the whole, so that different texts stay different.
 #[must_use]
@@ -362,142 +395,5 @@ pub fn slug(text: &str) -> String {
         suffix
     } else {
         format!("{slug}-{suffix}")
-    }
-}
-
-/// Why a label of a spec or a fleet is refused.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum LabelError {
-    /// Characters, ends or length of a key.
-    #[error(
-        "`{text}` is not a label key: 1 to {max} of A-Z, a-z, 0-9, `.`, `_`, `-`, first and last alphanumeric"
-    )]
-    Key {
-        /// As it was written, cut.
-        text: String,
-        /// How long it may be here: a spec's keys get a prefix.
-        max: usize,
-    },
-    /// Characters, ends or length of a value.
-    #[error(
-        "`{0}` is not a label value: at most 63 of A-Z, a-z, 0-9, `.`, `_`, `-`, first and last alphanumeric"
-    )]
-    Value(String),
-    /// One of the keys that we write.
-    #[error("label key `{0}` is reserved")]
-    Reserved(String),
-    /// A prefix of keys that we or others write.
-    #[error("label keys beginning with `{0}` are reserved")]
-    ReservedPrefix(&'static str),
-    /// More than [`MAX_LABELS`].
-    #[error("{0} labels: at most {MAX_LABELS} are allowed")]
-    TooMany(usize),
-}
-
-/// At most this much of a refused text is repeated in an error.
-const MAX_SHOWN: usize = 80;
-
-fn shown(text: &str) -> String {
-    text.chars().take(MAX_SHOWN).collect()
-}
-
-fn key_error(name: &str, max: usize) -> LabelError {
-    LabelError::Key {
-        text: shown(name),
-        max,
-    }
-}
-
-fn is_segment(text: &str) -> bool {
-    let bytes = text.as_bytes();
-    let (Some(first), Some(last)) = (bytes.first(), bytes.last()) else {
-        return false;
-    };
-    bytes.len() <= MAX_LABEL
-        && first.is_ascii_alphanumeric()
-        && last.is_ascii_alphanumeric()
-        && bytes
-            .iter()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
-}
-
-/// Whether a text may be a label's value.
-///
-/// # Errors
-/// [`LabelError::Value`].
-pub fn check_value(text: &str) -> Result<(), LabelError> {
-    if text.is_empty() || is_segment(text) {
-        Ok(())
-    } else {
-        Err(LabelError::Value(shown(text)))
-    }
-}
-
-/// Whether a spec may have this label. Its key gets the prefix `spec.`, which counts towards the
-/// length.
-///
-/// # Errors
-/// A reserved or malformed key, or a malformed value.
-pub fn check_spec_label(name: &str, value: &str) -> Result<(), LabelError> {
-    check_reserved(name)?;
-    if !is_segment(name) || name.len() > MAX_SPEC_KEY {
-        return Err(key_error(name, MAX_SPEC_KEY));
-    }
-    check_value(value)
-}
-
-/// Whether a fleet may have this label. `managed-by: clawdlets` says what we write anyway.
-///
-/// # Errors
-/// A reserved or malformed key, or a malformed value.
-pub fn check_fleet_label(name: &str, value: &str) -> Result<(), LabelError> {
-    if name == key::MANAGED_BY && value == MANAGED_BY {
-        return Ok(());
-    }
-    check_reserved(name)?;
-    let segment = match name.split_once('/') {
-        None => name,
-        Some((prefix, rest)) if prefix.len() <= MAX_KEY_PREFIX && is_dns(prefix) => rest,
-        Some(_) => return Err(key_error(name, MAX_LABEL)),
-    };
-    if !is_segment(segment) {
-        return Err(key_error(name, MAX_LABEL));
-    }
-    check_value(value)
-}
-
-/// Whether there are too many.
-///
-/// # Errors
-/// [`LabelError::TooMany`].
-pub fn check_count(labels: &BTreeMap<String, String>) -> Result<(), LabelError> {
-    if labels.len() > MAX_LABELS {
-        return Err(LabelError::TooMany(labels.len()));
-    }
-    Ok(())
-}
-
-fn is_dns(text: &str) -> bool {
-    text.split('.').all(|part| {
-        !part.is_empty()
-            && part.len() <= MAX_LABEL
-            && !part.starts_with('-')
-            && !part.ends_with('-')
-            && part
-                .bytes()
-                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-    })
-}
-
-fn check_reserved(name: &str) -> Result<(), LabelError> {
-    if RESERVED.contains(&name) {
-        return Err(LabelError::Reserved(name.to_owned()));
-    }
-    match RESERVED_PREFIXES
-        .into_iter()
-        .find(|prefix| name.starts_with(prefix))
-    {
-        Some(prefix) => Err(LabelError::ReservedPrefix(prefix)),
-        None => Ok(()),
     }
 }

@@ -93,8 +93,9 @@ pub struct Run {
     pub attempt: u32,
     /// When the latest of them was about to be made, by Hetzner's clock: what the TTL counts from.
     pub posted_at: Timestamp,
-    /// Not to be posted again before this, after a failed attempt. Of an ended run: not to be
-    /// deleted again before this, after a failed delete.
+    /// Not to be posted again before this, after a failed attempt. With a server: not to be powered
+    /// on again before this, after a failed power-on. Of an ended run: not to be deleted again
+    /// before this, after a failed delete.
     pub retry_at: Option<Timestamp>,
     /// The fate of the latest attempt.
     pub create: CreateState,
@@ -102,7 +103,7 @@ pub struct Run {
     /// refusal of the latest settles nothing.
     #[serde(default)]
     pub earlier_attempt_open: bool,
-    /// What Hetzner refused, for people.
+    /// What Hetzner refused, or what keeps its server from running, for people.
     pub create_message: Option<String>,
     /// What a refused create waits for, as the status says it.
     #[serde(default)]
@@ -121,8 +122,9 @@ pub struct Run {
     pub server: Option<RunServer>,
     /// When Hetzner was first seen to run the server.
     pub booted_at: Option<Timestamp>,
-    /// When it was powered on by us because it was found off before its env was handed out.
-    pub powered_on_at: Option<Timestamp>,
+    /// What was done about a server that was found off before its env was handed out.
+    #[serde(default)]
+    pub power_on: Option<PowerOn>,
     /// When the env was handed out: from here on the spec is used up.
     pub env_at: Option<Timestamp>,
     /// When the guest first reported: the task begins.
@@ -142,6 +144,9 @@ pub struct Run {
     /// and again until the next list.
     #[serde(default)]
     pub called_at: Option<Timestamp>,
+    /// When Hetzner last answered, or failed to, how far the actions of its server are.
+    #[serde(default)]
+    pub followed_at: Option<Timestamp>,
     /// When its server was proved gone, or it was certain that there never was one.
     pub gone_at: Option<Timestamp>,
 }
@@ -204,9 +209,22 @@ pub struct RunServer {
     /// What its image is, where that was known at create.
     #[serde(default)]
     pub image: Option<ImageKind>,
-    /// The actions that its create began: when they have succeeded, Hetzner is done with it.
+    /// The actions that its create, or a power-on, began and that are not known to be over. Empty
+    /// once Hetzner was seen to run it.
     #[serde(default)]
     pub actions: Vec<u64>,
+}
+
+/// Powering on a server that was found off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PowerOn {
+    /// Calls made or about to be made.
+    pub tries: u32,
+    /// When the latest of them was.
+    pub at: Timestamp,
+    /// Hetzner accepted it.
+    pub accepted: bool,
 }
 
 /// The guest is asked to stop.

@@ -129,6 +129,13 @@ impl RunId {
         Self(ulid::Ulid::from_parts(unix_millis, random))
     }
 
+    /// When it was drawn; within a second of the run's intent.
+    #[must_use]
+    pub fn drawn_at(self) -> Option<cattle_schemas::Timestamp> {
+        let millis = i64::try_from(self.0.timestamp_ms()).ok()?;
+        cattle_schemas::Timestamp::from_timestamp_millis(millis)
+    }
+
     /// The last six characters in lower case: random, and what distinguishes server names.
     #[must_use]
     pub fn suffix(self) -> String {

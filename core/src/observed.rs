@@ -20,6 +20,15 @@ pub struct Observed {
     pub odd: Vec<String>,
 }
 
+impl Observed {
+    /// Everything that could not be read, a sentence each; empty when all is well.
+    #[must_use]
+    pub fn unread(&self) -> Vec<String> {
+        let of_servers = self.servers.iter().filter_map(ObservedServer::unread);
+        self.odd.iter().cloned().chain(of_servers).collect()
+    }
+}
+
 /// One server.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ObservedServer {
@@ -45,6 +54,21 @@ pub struct ObservedServer {
     pub protected: bool,
     /// What could not be read of it, a sentence each; what stands in its place is a guess.
     pub odd: Vec<String>,
+}
+
+impl ObservedServer {
+    /// What could not be read of it, in a sentence; `None` when nothing is odd.
+    #[must_use]
+    pub fn unread(&self) -> Option<String> {
+        (!self.odd.is_empty()).then(|| {
+            format!(
+                "server {} ({}): {}",
+                self.name,
+                self.id,
+                self.odd.join("; ")
+            )
+        })
+    }
 }
 
 /// Hetzner's server status; what we do not know is `Unknown`, never an error.
@@ -94,4 +118,31 @@ impl ServerState {
             Self::Unknown => "unknown",
         }
     }
+}
+
+/// An action of Hetzner's, as last asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ActionState {
+    /// Hetzner's number; 15 digits and more.
+    pub id: u64,
+    /// `create_server`, `delete_server`, …; empty where it cannot be read.
+    pub command: String,
+    /// How far it is.
+    pub status: ActionStatus,
+}
+
+/// How far an action is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ActionStatus {
+    /// Under way.
+    Running,
+    /// Done.
+    Success,
+    /// Failed, with Hetzner's code.
+    Error {
+        /// An open set: `action_failed`, `server_does_not_exist_anymore`, …
+        code: String,
+    },
+    /// A word that is not known.
+    Unknown,
 }

@@ -463,6 +463,10 @@ pub struct ReapReply {
     /// Whether nothing was deleted because it was asked so.
     #[serde(default)]
     pub dry_run: bool,
+    /// What is listed and could not be read, a sentence each. A server that is only odd is reaped by
+    /// its expiry like any other; what has no id cannot be, and bills.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unreadable: Vec<String>,
 }
 
 /// Body of `POST /v1/resume`. Operators only.

@@ -8,7 +8,7 @@ use cattle_schemas::{
 use crate::{
     context::Context,
     exit::{Exit, Failure},
-    output::{Output, Row, Table, Tint, View, age},
+    output::{Output, Row, Table, Tint, View, age, clean},
 };
 
 /// Shown beneath the help.
@@ -55,6 +55,9 @@ impl Reap {
 
 impl View for Shown {
     fn table(&self, out: &Output, _: bool) -> Result<(), Failure> {
+        for cause in &self.reply.unreadable {
+            out.warning(&format!("cannot be read: {}", clean(cause)));
+        }
         if self.reply.servers.is_empty() {
             out.note("no server is past its expiry");
             return Ok(());

@@ -152,7 +152,10 @@ fn reap_tells_each_server_and_fails_when_one_stays() {
             "POST /v1/reap",
             json!({"servers": [server(1, true), stuck]}),
         )
-        .on("POST /v1/reap", json!({"servers": []}));
+        .on(
+            "POST /v1/reap",
+            json!({"servers": [], "unreadable": ["an entry named `x\u{1b}[31m`: it has no id that can be read"]}),
+        );
     assert_snapshot!(fake.clawdlets(&["cattle", "reap", "--dry-run"]), @r"
     exit: 0
     --- stdout ---
@@ -172,6 +175,7 @@ fn reap_tells_each_server_and_fails_when_one_stays() {
     exit: 0
     --- stdout ---
     --- stderr ---
+    warning: cannot be read: an entry named `x\u{1b}[31m`: it has no id that can be read
     no server is past its expiry
     ");
     assert_eq!(fake.asked()[0].body, r#"{"dryRun":true}"#);

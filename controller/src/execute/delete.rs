@@ -5,9 +5,10 @@ use std::{collections::BTreeMap, time::Duration};
 use cattle_core::{
     labels, lifecycle,
     names::{RunId, ServerId},
+    observed::ObservedServer,
 };
 
-use super::{Executor, Guard, follow::PendingDelete};
+use super::{Executor, Guard, follow::Pending};
 use crate::{hetzner::Deleted, record::run_server};
 
 /// After a delete that failed for a reason that passes by itself (locked, rate limit, 5xx).
@@ -22,64 +23,99 @@ impl Executor {
     pub(super) async fn delete(&self, run: RunId, server: ServerId, guard: Guard) {
         let needs = &self.0.needs;
         match needs.client.delete_server(server).await {
-            Ok(Deleted::AlreadyGone) => {
-                let now = needs.clock.now();
-                self.tell(run, move |run, assignment| {
-                    lifecycle::found_gone(run, assignment, now)
-                })
-                .await;
-            }
+            Ok(Deleted::AlreadyGone) => self.proved_gone(run).await,
             Ok(Deleted::Accepted { action: None }) => {
                 tracing::info!(%run, %server, "the delete was accepted; what follows it was not said");
-                let now = needs.clock.now();
                 let message =
                     "its delete was accepted, but no action was named that could be followed";
-                self.tell(run, move |run, _| {
-                    lifecycle::delete_failed(run, message, RETRY, now)
-                })
-                .await;
+                self.delete_failed(run, message.to_owned(), RETRY).await;
             }
             Ok(Deleted::Accepted {
                 action: Some(action),
             }) => {
                 tracing::info!(%run, %server, action, "the delete was accepted");
-                let pending = PendingDelete::new(run, server, action, guard);
-                if self.0.deletes.send(pending).is_err() {
+                let pending = Pending::delete(run, server, action, guard);
+                if self.0.actions.send(pending).is_err() {
                     tracing::debug!(%run, "shutting down: the delete is followed after the restart");
                 }
             }
             Err(error) => {
                 let wait = error.retry_in().unwrap_or(RETRY);
-                let now = needs.clock.now();
-                let message = error.to_string();
                 tracing::warn!(%run, %server, error = %crate::report(&error), "the delete failed");
-                self.tell(run, move |run, _| {
-                    lifecycle::delete_failed(run, &message, wait, now)
-                })
-                .await;
+                self.delete_failed(run, error.to_string(), wait).await;
             }
         }
+    }
+
+    /// An accepted delete does not end: is the server there?
+    pub(super) async fn delete_stuck(&self, run: RunId, server: ServerId) {
+        let needs = &self.0.needs;
+        let state = match needs.client.get_server(server, self.default_ttl()).await {
+            Ok(None) => return self.proved_gone(run).await,
+            Ok(Some(found)) => format!("it is {}", found.status.as_str()),
+            Err(error) => error.to_string(),
+        };
+        let message = format!(
+            "its delete was accepted and has not ended within {} s; {state}",
+            needs.settings.patience.follow.give_up.as_secs()
+        );
+        self.delete_failed(run, message, RETRY).await;
+    }
+
+    pub(super) async fn proved_gone(&self, run: RunId) {
+        let now = self.0.needs.clock.now();
+        self.tell(run, move |run, assignment| {
+            lifecycle::found_gone(run, assignment, now)
+        })
+        .await;
+    }
+
+    pub(super) async fn delete_failed(&self, run: RunId, message: String, wait: Duration) {
+        let now = self.0.needs.clock.now();
+        self.tell(run, move |run, _| {
+            lifecycle::delete_failed(run, &message, wait, now)
+        })
+        .await;
     }
 
     /// A list did not show the server any more: ask for it by id.
     pub(super) async fn confirm_gone(&self, run: RunId, server: ServerId) {
         let needs = &self.0.needs;
         match needs.client.get_server(server, self.default_ttl()).await {
-            Ok(None) => {
-                let now = needs.clock.now();
-                self.tell(run, move |run, assignment| {
-                    lifecycle::found_gone(run, assignment, now)
-                })
-                .await;
-            }
+            Ok(None) => self.proved_gone(run).await,
             Ok(Some(found)) => {
                 tracing::debug!(%run, %server, status = found.status.as_str(), "it is still there");
+                self.restore_labels(run, &found).await;
                 self.called(run).await;
             }
             Err(error) => {
                 tracing::warn!(%run, %server, error = %crate::report(&error), "could not ask for the server");
                 self.called(run).await;
             }
+        }
+    }
+
+    /// A server without our labels is on no list of ours. Found by its id, it gets them back, so that
+    /// the reaper finds it too; unless they say that it is somebody else's by now.
+    async fn restore_labels(&self, run: RunId, found: &ObservedServer) {
+        let needs = &self.0.needs;
+        let recorded = match needs.store.run(run).await {
+            Ok(Some(recorded)) => recorded,
+            Ok(None) => return,
+            Err(error) => {
+                tracing::error!(%run, error = %crate::report(&error), "the ledger does not answer");
+                return;
+            }
+        };
+        let bound = recorded.server.as_ref().is_some_and(|it| it.id == found.id);
+        if !bound || recorded.gone_at.is_some() || !found.odd.is_empty() {
+            return;
+        }
+        let fleet = needs.fleet.borrow().clone();
+        let labels = labels::repair(&recorded, &found.labels.raw, &fleet.name, &fleet.labels);
+        if let Some(labels) = labels {
+            tracing::warn!(%run, server = %found.id, "its labels were lost; they are set again");
+            self.relabel(found.id, labels).await;
         }
     }
 
@@ -122,15 +158,29 @@ impl Executor {
     pub(super) async fn power_on(&self, run: RunId, server: ServerId) {
         let needs = &self.0.needs;
         let now = needs.clock.now();
-        // Recorded first: it is done once, whatever becomes of the reply.
+        // Recorded first: it is tried so often and no more, whatever becomes of the replies.
         if !self
-            .tell(run, move |run, _| lifecycle::powered_on(run, now))
+            .tell(run, move |run, _| lifecycle::powering_on(run, now))
             .await
         {
             return;
         }
-        if let Err(error) = needs.client.power_on(server).await {
-            tracing::warn!(%run, %server, error = %crate::report(&error), "the power-on failed");
+        let outcome = needs.client.power_on(server).await;
+        let now = needs.clock.now();
+        match outcome {
+            Ok(action) => {
+                self.tell(run, move |run, _| lifecycle::powered_on(run, action, now))
+                    .await;
+            }
+            Err(error) => {
+                tracing::warn!(%run, %server, error = %crate::report(&error), "the power-on failed");
+                let wait = error.retry_in().unwrap_or(RETRY);
+                let message = error.to_string();
+                self.tell(run, move |run, _| {
+                    lifecycle::power_on_failed(run, &message, wait, now)
+                })
+                .await;
+            }
         }
     }
 
@@ -155,6 +205,11 @@ impl Executor {
         };
         if !labels::is_ours(&found.labels.raw, &fleet.name) {
             tracing::warn!(%server, name, "its labels say that it is not ours any more: left alone");
+            return;
+        }
+        let now = needs.clock.now();
+        if found.labels.expires_at.is_none_or(|expiry| expiry > now) {
+            tracing::info!(%server, name, "it expires later than was listed: left alone");
             return;
         }
         match needs.client.delete_server(server).await {

@@ -1,53 +1,72 @@
-//! Follows accepted deletes to their end, all of them with one call.
+//! Follows actions to what they come to, all that are asked for at a time with one call.
 //!
-//! A successful delete action proves that a server is gone; so does a GET by id that answers 404,
-//! which the plan asks for where this gives up. Nothing is asked while nothing is pending.
+//! Accepted deletes are followed to their end: a successful delete action proves that a server is
+//! gone. Where it does not end, the server is asked for by id, an alert says so, and the plan deletes
+//! again. What a create began is asked for once each time that the plan finds it unclear. Nothing is
+//! asked while nothing is pending.
 
 use std::time::Duration;
 
 use cattle_core::{
     lifecycle,
     names::{RunId, ServerId},
+    observed::{ActionState, ActionStatus},
 };
 use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{Executor, Guard};
-use crate::hetzner::ActionStatus;
 
-/// An accepted delete.
-pub(crate) struct PendingDelete {
+/// Actions of a run that somebody wants to know about.
+pub(crate) struct Pending {
     run: RunId,
-    server: ServerId,
-    action: u64,
+    what: What,
     since: Instant,
     _guard: Guard,
 }
 
-impl PendingDelete {
-    pub(super) fn new(run: RunId, server: ServerId, action: u64, guard: Guard) -> Self {
+enum What {
+    /// The delete of its server, to its end.
+    Delete { server: ServerId, action: u64 },
+    /// What its create, or a power-on, began; once.
+    Create { actions: Vec<u64> },
+}
+
+impl Pending {
+    pub(super) fn delete(run: RunId, server: ServerId, action: u64, guard: Guard) -> Self {
+        Self::new(run, What::Delete { server, action }, guard)
+    }
+
+    pub(super) fn create(run: RunId, actions: Vec<u64>, guard: Guard) -> Self {
+        Self::new(run, What::Create { actions }, guard)
+    }
+
+    fn new(run: RunId, what: What, guard: Guard) -> Self {
         Self {
             run,
-            server,
-            action,
+            what,
             since: Instant::now(),
             _guard: guard,
         }
     }
+
+    fn actions(&self) -> &[u64] {
+        match &self.what {
+            What::Delete { action, .. } => std::slice::from_ref(action),
+            What::Create { actions } => actions,
+        }
+    }
 }
 
-/// The task that follows deletes.
-pub struct DeleteFollower {
+/// The task that follows.
+pub struct Follower {
     executor: Executor,
-    arriving: mpsc::UnboundedReceiver<PendingDelete>,
-    pending: Vec<PendingDelete>,
+    arriving: mpsc::UnboundedReceiver<Pending>,
+    pending: Vec<Pending>,
 }
 
-impl DeleteFollower {
-    pub(super) fn new(
-        executor: Executor,
-        arriving: mpsc::UnboundedReceiver<PendingDelete>,
-    ) -> Self {
+impl Follower {
+    pub(super) fn new(executor: Executor, arriving: mpsc::UnboundedReceiver<Pending>) -> Self {
         Self {
             executor,
             arriving,
@@ -86,46 +105,75 @@ impl DeleteFollower {
     }
 
     async fn look(&mut self) {
-        let needs = &self.executor.0.needs;
-        let actions: Vec<u64> = self.pending.iter().map(|pending| pending.action).collect();
-        let states = match needs.client.actions(&actions).await {
-            Ok(states) => states,
+        let client = &self.executor.0.needs.client;
+        let actions: Vec<u64> = self
+            .pending
+            .iter()
+            .flat_map(Pending::actions)
+            .copied()
+            .collect();
+        let answers = match client.actions(&actions).await {
+            Ok(answers) => Some(answers),
             Err(error) => {
-                tracing::warn!(error = %crate::report(&error), "could not follow the deletes");
-                Vec::new()
+                tracing::warn!(error = %crate::report(&error), "could not ask how far the actions are");
+                None
             }
         };
-        let now = needs.clock.now();
-        let mut still = Vec::new();
         for pending in std::mem::take(&mut self.pending) {
-            let state = states.iter().find(|state| state.id == pending.action);
-            match state.map(|state| &state.status) {
-                Some(ActionStatus::Success) => {
-                    self.executor
-                        .tell(pending.run, move |run, assignment| {
-                            lifecycle::found_gone(run, assignment, now)
-                        })
-                        .await;
+            let over = match &pending.what {
+                What::Create { .. } => {
+                    self.answer(pending.run, answers.as_deref()).await;
+                    true
                 }
-                Some(ActionStatus::Error { code }) => {
-                    tracing::warn!(run = %pending.run, server = %pending.server, code, "the delete ended in an error");
-                    let message = format!("the delete ended in `{code}`");
-                    self.executor
-                        .tell(pending.run, move |run, _| {
-                            lifecycle::delete_failed(run, &message, Duration::ZERO, now)
-                        })
-                        .await;
+                What::Delete { server, action } => {
+                    let answers = answers.as_deref().unwrap_or_default();
+                    let state = answers.iter().find(|answer| answer.id == *action);
+                    self.deleted(&pending, *server, state.map(|it| &it.status))
+                        .await
                 }
-                Some(ActionStatus::Running | ActionStatus::Unknown) | None
-                    if pending.since.elapsed() < needs.settings.patience.follow.give_up =>
-                {
-                    still.push(pending);
-                }
-                Some(ActionStatus::Running | ActionStatus::Unknown) | None => {
-                    tracing::warn!(run = %pending.run, server = %pending.server, "the delete does not end; asking for the server itself");
-                }
+            };
+            if !over {
+                self.pending.push(pending);
             }
         }
-        self.pending = still;
+    }
+
+    /// Tells a run what its create has come to.
+    async fn answer(&self, run: RunId, answers: Option<&[ActionState]>) {
+        let now = self.executor.0.needs.clock.now();
+        let answers = answers.map(<[ActionState]>::to_vec);
+        self.executor
+            .tell(run, move |run, assignment| match &answers {
+                Some(answers) => lifecycle::followed(run, assignment, answers, now),
+                None => lifecycle::not_followed(run, now),
+            })
+            .await;
+    }
+
+    /// Tells a run what its delete has come to. False while it goes on.
+    async fn deleted(
+        &self,
+        pending: &Pending,
+        server: ServerId,
+        status: Option<&ActionStatus>,
+    ) -> bool {
+        let (executor, run) = (&self.executor, pending.run);
+        let needs = &executor.0.needs;
+        match status {
+            Some(ActionStatus::Success) => executor.proved_gone(run).await,
+            Some(ActionStatus::Error { code }) => {
+                tracing::warn!(%run, %server, code, "the delete ended in an error");
+                let message = format!("the delete ended in `{code}`");
+                executor.delete_failed(run, message, Duration::ZERO).await;
+            }
+            Some(ActionStatus::Running | ActionStatus::Unknown) | None => {
+                if pending.since.elapsed() < needs.settings.patience.follow.give_up {
+                    return false;
+                }
+                tracing::warn!(%run, %server, "the delete does not end; asking for the server itself");
+                executor.delete_stuck(run, server).await;
+            }
+        }
+        true
     }
 }

@@ -26,7 +26,7 @@ use cattle_core::{
 use tokio::sync::{mpsc, watch};
 use tokio_util::task::TaskTracker;
 
-pub use self::follow::DeleteFollower;
+pub use self::follow::Follower;
 use crate::{
     clock::Clock,
     edit,
@@ -68,7 +68,7 @@ struct Inner {
     needs: Needs,
     in_flight: Mutex<InFlight>,
     tasks: TaskTracker,
-    deletes: mpsc::UnboundedSender<follow::PendingDelete>,
+    actions: mpsc::UnboundedSender<follow::Pending>,
     cool_downs: Mutex<CoolDowns>,
 }
 
@@ -79,18 +79,18 @@ struct InFlight {
 }
 
 impl Executor {
-    /// An executor and the task that follows its deletes.
+    /// An executor and the task that follows Hetzner's actions for it.
     #[must_use]
-    pub fn new(needs: Needs) -> (Self, DeleteFollower) {
-        let (deletes, pending) = mpsc::unbounded_channel();
+    pub fn new(needs: Needs) -> (Self, Follower) {
+        let (actions, pending) = mpsc::unbounded_channel();
         let executor = Self(Arc::new(Inner {
             needs,
             in_flight: Mutex::default(),
             tasks: TaskTracker::new(),
-            deletes,
+            actions,
             cool_downs: Mutex::default(),
         }));
-        let follower = DeleteFollower::new(executor.clone(), pending);
+        let follower = Follower::new(executor.clone(), pending);
         (executor, follower)
     }
 
@@ -146,6 +146,12 @@ impl Executor {
                     this.lookup(run, &name).await;
                     drop(guard);
                 }),
+                Effect::FollowCreate { run, actions } => {
+                    let pending = follow::Pending::create(run, actions, self.guard(run));
+                    if self.0.actions.send(pending).is_err() {
+                        tracing::debug!(%run, "shutting down: it is asked for after the restart");
+                    }
+                }
                 Effect::PowerOn { run, server } => self.spawn(run, |this, guard| async move {
                     this.power_on(run, server).await;
                     drop(guard);

@@ -145,18 +145,16 @@ impl Client {
                 // A selector that the API misread must not put others' servers before us.
                 Ok(server) if !scope.contains(&server.labels.raw) => odd.push(Odd {
                     id: Some(server.id.0),
-                    why: "the list has it, but its labels are not of this fleet".to_owned(),
+                    why: if wire::has_labels(entry) {
+                        "the list has it, but its labels are not of this fleet".to_owned()
+                    } else {
+                        "its labels cannot be read".to_owned()
+                    },
+                    name: Some(server.name),
                 }),
                 Ok(server) => drop(servers.insert(server.id, server)),
                 Err(entry) => odd.push(entry),
             }
-        }
-        for Odd { id, why } in &odd {
-            tracing::warn!(
-                server = id,
-                why,
-                "Hetzner listed a server that cannot be used"
-            );
         }
         Ok(Listed {
             servers: servers.into_values().collect(),

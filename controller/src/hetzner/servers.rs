@@ -42,10 +42,23 @@ impl Scope {
 pub struct Listed {
     /// Each, decoded; what another tool has marked is left out.
     pub servers: Vec<ObservedServer>,
-    /// What could not be decoded. These exist and bill.
+    /// What is no server to us: without an id, or not of this scope. These exist and may bill.
     pub odd: Vec<Odd>,
     /// Hetzner's clock when it answered the first page.
     pub asked_at_hetzner: Option<Timestamp>,
+}
+
+impl Listed {
+    /// Everything that could not be read, a sentence each.
+    #[must_use]
+    pub fn unread(&self) -> Vec<String> {
+        let of_servers = self.servers.iter().filter_map(ObservedServer::unread);
+        self.odd
+            .iter()
+            .map(Odd::sentence)
+            .chain(of_servers)
+            .collect()
+    }
 }
 
 /// A server to create.

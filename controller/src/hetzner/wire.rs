@@ -1,11 +1,14 @@
 //! Replies, decoded as tolerantly as is safe: one server at a time, from JSON as it came.
 //!
-//! What a decision needs must be there; everything else may be missing, null, or of a new kind. A
-//! server that cannot be decoded is set aside by its id and spoils nothing. A word that is not known
-//! is `Unknown`, never an error. Numbers are 64 bits: action ids have had 15 digits.
+//! A server needs an id and nothing else: whatever is missing, null or of a new kind is guessed or
+//! left out, and the server says so ([`ObservedServer::odd`]), because one that is not seen is not
+//! deleted either. What cannot be acted on, for it has no id or is not ours, is set aside in words and
+//! spoils nothing. A word that is not known is `Unknown`, never an error. Numbers are 64 bits: action
+//! ids have had 15 digits.
 
 use std::{collections::BTreeMap, time::Duration};
 
+pub use cattle_core::observed::{ActionState, ActionStatus};
 use cattle_core::{
     labels,
     names::ServerId,
@@ -13,71 +16,118 @@ use cattle_core::{
 };
 use cattle_schemas::Timestamp;
 use chrono::{DateTime, Utc};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-/// Something in a list that could not be decoded.
+/// The most that is repeated of a word or a name that is not understood.
+const MAX_SHOWN: usize = 80;
+
+/// Something in a list that is no server to us.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Odd {
-    /// Its id, where even that could be read.
+    /// Its id, where that could be read.
     pub id: Option<u64>,
+    /// Its name, likewise.
+    pub name: Option<String>,
     /// What is wrong with it.
     pub why: String,
 }
 
-/// An action of Hetzner's.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ActionState {
-    /// Hetzner's number; 15 digits and more.
-    pub id: u64,
-    /// `create_server`, `delete_server`, …
-    pub command: String,
-    /// How far it is.
-    pub status: ActionStatus,
+impl Odd {
+    /// It in a sentence.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        let name = self.name.as_deref().map(shown);
+        match (self.id, name) {
+            (Some(id), Some(name)) => format!("server {name} ({id}): {}", self.why),
+            (Some(id), None) => format!("server {id}: {}", self.why),
+            (None, Some(name)) => format!("an entry named `{name}`: {}", self.why),
+            (None, None) => format!("an entry without a name: {}", self.why),
+        }
+    }
 }
 
-/// How far an action is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ActionStatus {
-    /// Under way.
-    Running,
-    /// Done.
-    Success,
-    /// Failed, with Hetzner's code.
-    Error {
-        /// An open set: `action_failed`, `server_does_not_exist_anymore`, …
-        code: String,
-    },
-    /// A word that is not known.
-    Unknown,
+/// Others' text as it may stand in a sentence of ours.
+fn shown(text: &str) -> String {
+    text.chars()
+        .take(MAX_SHOWN)
+        .collect::<String>()
+        .escape_default()
+        .to_string()
 }
 
-/// The fields of a server that are the same whatever they are decoded for.
+/// A server; an error only without an id, for without one nothing can be asked or done about it.
 pub(super) fn server(value: &Value, default_ttl: Duration) -> Result<ObservedServer, Odd> {
-    let id = id(value);
-    let odd = |why: &str| Odd {
-        id,
-        why: why.to_owned(),
+    let name = string(value, &["name"]).filter(|name| !name.is_empty());
+    let Some(id) = id(value) else {
+        return Err(Odd {
+            id: None,
+            name,
+            why: "it has no id that can be read".to_owned(),
+        });
     };
-    let number = id.ok_or_else(|| odd("it has no id"))?;
+    let mut odd = Vec::new();
     let raw = labels(value);
-    let name = string(value, &["name"]).ok_or_else(|| odd("it has no name"))?;
-    // Without `created` the label that we wrote says nearly the same.
-    let created = string(value, &["created"])
-        .and_then(|text| DateTime::parse_from_rfc3339(&text).ok())
-        .map(|created| created.with_timezone(&Utc))
-        .or_else(|| DateTime::from_timestamp(raw.get("created-at")?.parse().ok()?, 0))
-        .ok_or_else(|| odd("it does not say when it was created"))?;
-    Ok(observed(
-        ServerId(number),
+    if !has_labels(value) {
+        odd.push("its labels are missing".to_owned());
+    }
+    let name = name.unwrap_or_else(|| {
+        odd.push("its name is missing".to_owned());
+        format!("server-{id}")
+    });
+    let created = created(value).unwrap_or_else(|| {
+        let (guess, from) = guessed_creation(&raw);
+        odd.push(format!(
+            "it does not say when it was created; taken from {from}"
+        ));
+        guess
+    });
+    let status = match string(value, &["status"]) {
+        None => {
+            odd.push("its status is missing".to_owned());
+            ServerState::Unknown
+        }
+        Some(word) => {
+            let status = ServerState::from_word(&word);
+            if status.as_str() != word {
+                odd.push(format!("its status `{}` is not known", shown(&word)));
+            }
+            status
+        }
+    };
+    Ok(ObservedServer {
+        id: ServerId(id),
         name,
+        status,
         created,
-        value,
-        &raw,
-        default_ttl,
-    ))
+        labels: labels::decode(&raw, created, default_ttl),
+        ipv4: string(value, &["public_net", "ipv4", "ip"]),
+        server_type: string(value, &["server_type", "name"]),
+        location: string(value, &["location", "name"]),
+        locked: boolean(value, &["locked"]),
+        protected: boolean(value, &["protection", "delete"]),
+        odd,
+    })
+}
+
+fn created(value: &Value) -> Option<Timestamp> {
+    let text = string(value, &["created"])?;
+    let created = DateTime::parse_from_rfc3339(&text).ok()?;
+    Some(created.with_timezone(&Utc))
+}
+
+/// When a server was made that does not say so, by what we wrote on it. Where that is lost too it
+/// counts as made long ago: from here only the expiry of a server without its own follows, and then
+/// the choice is between deleting it now, after one more look that may say more, and never.
+fn guessed_creation(raw: &BTreeMap<String, String>) -> (Timestamp, &'static str) {
+    let of_label = || Some((labels::created_at(raw)?, "its label `created-at`"));
+    let of_run = || Some((labels::run(raw)?.drawn_at()?, "its label `run`"));
+    of_label()
+        .or_else(of_run)
+        .unwrap_or((DateTime::UNIX_EPOCH, "nothing: it counts as long past"))
 }
 
 /// The server of an accepted create, of which only the id must be readable: it exists and bills.
+/// What the reply leaves out is as it was asked for.
 pub(super) fn created_server(
     value: &Value,
     name: &str,
@@ -85,46 +135,32 @@ pub(super) fn created_server(
     now: Timestamp,
     default_ttl: Duration,
 ) -> Option<ObservedServer> {
-    if let Ok(server) = server(value, default_ttl) {
-        return Some(server);
+    let mut value = value.clone();
+    if string(&value, &["name"]).is_none() {
+        value["name"] = json!(name);
     }
-    Some(observed(
-        ServerId(id(value)?),
-        name.to_owned(),
-        now,
-        value,
-        asked,
-        default_ttl,
-    ))
-}
-
-fn observed(
-    id: ServerId,
-    name: String,
-    created: Timestamp,
-    value: &Value,
-    raw: &BTreeMap<String, String>,
-    default_ttl: Duration,
-) -> ObservedServer {
-    ObservedServer {
-        id,
-        name,
-        status: string(value, &["status"])
-            .map_or(ServerState::Unknown, |word| ServerState::from_word(&word)),
-        created,
-        labels: labels::decode(raw, created, default_ttl),
-        ipv4: string(value, &["public_net", "ipv4", "ip"]),
-        server_type: string(value, &["server_type", "name"]),
-        location: string(value, &["location", "name"]),
-        locked: boolean(value, &["locked"]),
-        protected: boolean(value, &["protection", "delete"]),
-        odd: Vec::new(),
+    if created(&value).is_none() {
+        value["created"] = json!(now.to_rfc3339());
     }
+    if labels(&value).is_empty() {
+        value["labels"] = json!(asked);
+    }
+    server(&value, default_ttl).ok()
 }
 
 /// An id wherever the API has one.
 pub(super) fn id(value: &Value) -> Option<u64> {
     value.get("id")?.as_u64()
+}
+
+/// Whether there is a label map that could be read, be it empty.
+pub(super) fn has_labels(value: &Value) -> bool {
+    match value.get("labels") {
+        Some(Value::Object(map)) => map.values().all(Value::is_string),
+        // How some write an empty map.
+        Some(Value::Array(list)) => list.is_empty(),
+        _ => false,
+    }
 }
 
 /// A label map. What is not a map of texts is no label: `[]` for an empty map, a null value.
@@ -143,13 +179,16 @@ pub(super) fn action(value: &Value) -> Option<ActionState> {
         Some("running") => ActionStatus::Running,
         Some("success") => ActionStatus::Success,
         Some("error") => ActionStatus::Error {
-            code: string(value, &["error", "code"]).unwrap_or_else(|| "unknown_error".to_owned()),
+            code: string(value, &["error", "code"])
+                .map_or_else(|| "unknown_error".to_owned(), |code| shown(&code)),
         },
         _ => ActionStatus::Unknown,
     };
     Some(ActionState {
         id: id(value)?,
-        command: string(value, &["command"]).unwrap_or_default(),
+        command: string(value, &["command"])
+            .map(|command| shown(&command))
+            .unwrap_or_default(),
         status,
     })
 }

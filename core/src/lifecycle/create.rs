@@ -1,4 +1,4 @@
-//! From the intent to a server that runs.
+//! From the intent to a server that exists.
 
 use std::time::Duration;
 
@@ -56,7 +56,7 @@ pub fn begin(
         expires_at: expiry::expires_at(now, cattle.ttl, Duration::ZERO, max_ttl),
         server: None,
         booted_at: None,
-        powered_on_at: None,
+        power_on: None,
         env_at: None,
         started_at: None,
         last_seen_at: None,
@@ -65,6 +65,7 @@ pub fn begin(
         stop: None,
         ended: None,
         called_at: None,
+        followed_at: None,
         gone_at: None,
     };
     let told = Transition::told(
@@ -217,34 +218,6 @@ pub fn lookup_missed(run: &mut Run, asked_at: Timestamp, now: Timestamp) -> Tran
         None,
         now,
     )
-}
-
-/// Hetzner runs the server.
-pub fn mark_booted(run: &mut Run, now: Timestamp) -> Transition {
-    if !run.is_live() || run.booted_at.is_some() {
-        return Transition::refused();
-    }
-    run.booted_at = Some(now);
-    Transition::told(EventReason::Booting, "Hetzner runs the server")
-}
-
-/// Powered on because it was found off before its env was handed out. Once.
-pub fn powered_on(run: &mut Run, now: Timestamp) -> Transition {
-    if !run.is_live() || run.powered_on_at.is_some() {
-        return Transition::refused();
-    }
-    run.powered_on_at = Some(now);
-    Transition::told(
-        EventReason::PoweredOn,
-        "the server was off before its task began: powered on",
-    )
-}
-
-/// A call about the run's server came back, other than its create and its delete: it was looked
-/// for, asked for or relabelled, whether that worked or not. The next one waits for a newer list.
-pub fn called(run: &mut Run, now: Timestamp) -> Transition {
-    run.called_at = Some(now);
-    Transition::silent()
 }
 
 /// Takes over a server whose run is not in the ledger. Its guest's tokens are not known, so it

@@ -106,6 +106,10 @@ pub fn delete_failed(run: &mut Run, message: &str, wait: Duration, now: Timestam
     let so_far = (now - since).to_std().unwrap_or_default();
     let longer = (so_far / 4).min(deadlines::MAX_DELETE_AGAIN);
     run.retry_at = Some(now + wait.max(longer));
+    if run.delete_message.as_deref() == Some(message) {
+        // Said once; it may go on for hours.
+        return Transition::silent();
+    }
     run.delete_message = Some(message.to_owned());
     Transition::told(EventReason::Alert, format!("the server stays: {message}"))
 }
@@ -132,11 +136,14 @@ pub fn mark_gone(run: &mut Run, now: Timestamp) -> Transition {
     )
 }
 
-/// Why a live run whose server is gone without our doing is over.
+/// Why a live run whose server is gone without our doing is over. One that never ran was never
+/// made, whatever the reply to its create said.
 #[must_use]
 pub fn gone_reason(run: &Run, now: Timestamp) -> EndReason {
     if now >= run.expires_at {
         EndReason::TtlExpired
+    } else if run.booted_at.is_none() && run.env_at.is_none() {
+        EndReason::CreateFailed
     } else {
         EndReason::DeletedExternally
     }
@@ -163,6 +170,9 @@ pub fn found_gone(
                 let reason = gone_reason(run, now);
                 let message = match reason {
                     EndReason::TtlExpired => "its time was up, and its server is gone",
+                    EndReason::CreateFailed => {
+                        "Hetzner accepted the create, but its server was gone before it ran"
+                    }
                     _ => "its server was deleted, but not by this controller",
                 };
                 Ending::new(reason, message)

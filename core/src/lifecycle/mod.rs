@@ -14,6 +14,7 @@ mod create;
 pub mod deadlines;
 mod end;
 mod guest;
+mod server;
 
 use cattle_schemas::{event::EventReason, status::Phase};
 
@@ -21,11 +22,14 @@ pub use self::{
     assignment::{close, enqueue, rerun},
     change::{ExtendError, extend, update},
     create::{
-        accept_create, adopt, adopt_unknown, begin, called, lookup_missed, lost_reply, mark_booted,
-        powered_on, refuse_create, refused_event, retry,
+        accept_create, adopt, adopt_unknown, begin, lookup_missed, lost_reply, refuse_create,
+        refused_event, retry,
     },
     end::{Ending, delete_failed, end, found_gone, gone_reason, mark_gone, release, stop},
     guest::{env_handed_out, heartbeat, outcome, ready},
+    server::{
+        called, followed, mark_booted, not_followed, power_on_failed, powered_on, powering_on,
+    },
 };
 pub(crate) use self::{create::unstarted_reason, guest::ended_in_words};
 use crate::{

@@ -48,6 +48,7 @@ impl Action {
             Self::ConfirmGone { .. } => "confirm-gone",
             Self::MarkGone { .. } => "mark-gone",
             Self::Lookup { .. } => "look-up",
+            Self::FollowCreate { .. } => "follow",
             Self::PowerOn { .. } => "power-on",
             Self::ReapOrphan { .. } => "reap",
         }
@@ -84,6 +85,7 @@ impl Action {
             | Self::ConfirmGone { run, .. }
             | Self::MarkGone { run }
             | Self::Lookup { run, .. }
+            | Self::FollowCreate { run }
             | Self::PowerOn { run, .. } => Some(*run),
         }
     }
@@ -152,6 +154,7 @@ impl Action {
             Self::ConfirmGone { server, .. } => format!("ask whether server {server} is gone"),
             Self::MarkGone { .. } => "note that it has no server".to_owned(),
             Self::Lookup { name, .. } => format!("look for server {name}"),
+            Self::FollowCreate { .. } => "ask how far its create is".to_owned(),
             Self::PowerOn { server, .. } => format!("power server {server} on"),
             Self::ReapOrphan {
                 server,

@@ -82,7 +82,7 @@ fn remove(pass: &mut Pass<'_>, run: &Run) {
         return;
     }
     let listed = pass.view.servers.get(&run.id).copied();
-    if listed.is_some_and(|server| server.status == ServerState::Deleting) {
+    if listed.is_some_and(|server| server.status == ServerState::Deleting) && !stuck(pass, run) {
         // Somebody's delete is under way. When the list shows it no more, ours proves it gone.
         return;
     }
@@ -97,4 +97,11 @@ fn remove(pass: &mut Pass<'_>, run: &Run) {
     } else {
         live::look_up(pass, run);
     }
+}
+
+/// Whether a delete that is under way has taken too long, so that it is asked for again: the answer
+/// says why the server stays, and the slot is not held in silence.
+fn stuck(pass: &mut Pass<'_>, run: &Run) -> bool {
+    let began = run.kept_until().or(run.ended.as_ref().map(|end| end.at));
+    run.delete_message.is_some() || began.is_none_or(|at| pass.due(at + deadlines::DELETE_ENDS))
 }

@@ -2,11 +2,10 @@
 
 use cattle_schemas::{Timestamp, guest::Outcome, status::EndReason};
 
-use super::{Pass, Wish, describe::span};
+use super::{Pass, Wish, bring_up, describe::span};
 use crate::{
     action::Action,
-    expiry,
-    labels::{self, LabelSet},
+    expiry, labels,
     ledger::{CreateState, Run},
     lifecycle::{deadlines, ended_in_words, unstarted_reason},
     observed::{ObservedServer, ServerState},
@@ -142,6 +141,9 @@ fn by_clock(pass: &mut Pass<'_>, run: &Run) -> Option<Action> {
             message,
         });
     }
+    if let Some(action) = bring_up::given_up(pass, run) {
+        return Some(action);
+    }
     let heard_since = pass.limits.guests_heard_since?;
     if run.started_at.is_none() {
         return pass
@@ -151,7 +153,7 @@ fn by_clock(pass: &mut Pass<'_>, run: &Run) -> Option<Action> {
                 reason: EndReason::BootTimeout,
                 message: format!(
                     "its guest did not report in within {} of the create call",
-                    span(deadlines::BOOT)
+                    span(deadlines::boot_within(run))
                 ),
                 hold_until: None,
                 unless_env_handed_out: run.env_at.is_none(),
@@ -204,8 +206,8 @@ fn keep(pass: &mut Pass<'_>, run: &Run) {
                 server: server.id,
             });
         }
-    } else if server.status == ServerState::Off && run.env_at.is_none() {
-        off_before_env(pass, run, server);
+    } else {
+        bring_up::server(pass, run, server);
     }
     if server.status == ServerState::Running && run.booted_at.is_none() {
         pass.sections
@@ -256,26 +258,13 @@ pub(super) fn relabel(pass: &mut Pass<'_>, run: &Run, server: &ObservedServer) {
     if stale || pass.in_flight(run) || server.status == ServerState::Deleting {
         return;
     }
-    let wanted = LabelSet::of_run(run, &pass.limits.fleet, &pass.limits.fleet_labels);
-    if wanted.is_on(&server.labels.raw) {
-        return;
-    }
-    if let Some(labels) = labels::correction(&server.labels.raw, &labels::encode(&wanted)) {
+    let limits = pass.limits;
+    let repaired = labels::repair(run, &server.labels.raw, &limits.fleet, &limits.fleet_labels);
+    if let Some(labels) = repaired {
         pass.sections.servers.push(Action::Relabel {
             run: Some(run.id),
             server: server.id,
             labels,
-        });
-    }
-}
-
-/// Off before its env was handed out: powered on, once. Then the boot deadline decides.
-fn off_before_env(pass: &mut Pass<'_>, run: &Run, server: &ObservedServer) {
-    let possible = run.powered_on_at.is_none() && !server.locked && !pass.in_flight(run);
-    if possible {
-        pass.sections.servers.push(Action::PowerOn {
-            run: run.id,
-            server: server.id,
         });
     }
 }
@@ -293,7 +282,7 @@ fn unseen(pass: &mut Pass<'_>, run: &Run) {
             .max(run.last_seen_at)
             .max(run.env_at)
             .max(run.called_at);
-        if pass.listed_after(last_known) {
+        if pass.listed_after(last_known) && !bring_up::follow(pass, run) {
             pass.sections.servers.push(Action::ConfirmGone {
                 run: run.id,
                 server: server.id,

@@ -11,12 +11,14 @@
 //! ```text
 //! view   whose is each listed server?
 //! live   runs: results, deadlines, specs that went away; creates that are not settled
+//! bring_up  their servers: is it clear that each comes up?
 //! ended  runs: their servers go
 //! orphans  servers without a run
 //! queue  what may start now, and why the rest waits
 //! ```
 
 mod account;
+mod bring_up;
 mod budget;
 mod describe;
 mod ended;

@@ -71,6 +71,7 @@ pub(super) fn conditions(known: &Known<'_>, latest: Option<&Run>) -> Vec<Conditi
     }
     if let Some(server) = known.server {
         conditions.extend(labels_unread(server));
+        conditions.extend(unread(server));
     }
     conditions
 }
@@ -165,4 +166,11 @@ fn labels_unread(server: &ObservedServer) -> Option<Condition> {
             None,
         )
     })
+}
+
+/// What is shown of the server is partly a guess.
+pub(super) fn unread(server: &ObservedServer) -> Option<Condition> {
+    let message = server.unread()?;
+    let kind = ConditionType::ServersReadable;
+    Some(condition(kind, false, "odd", message, None))
 }

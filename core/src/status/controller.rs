@@ -10,6 +10,9 @@ use crate::{
     observed::Observed,
 };
 
+/// Servers that are named in one sentence; of more it says how many there are.
+const MAX_NAMED: usize = 5;
+
 /// The controller's own status.
 #[must_use]
 pub fn controller_status(
@@ -42,6 +45,7 @@ pub fn controller_status(
     ];
     conditions.extend(token(&limits.token));
     conditions.extend([
+        servers_readable(observed),
         match config_error {
             Some(why) => condition(
                 ConditionType::FleetConfigValid,
@@ -108,4 +112,21 @@ fn token(token: &Token) -> Option<Condition> {
             ..
         } => Some(condition(kind, false, why.as_str(), message, Some(*since))),
     }
+}
+
+/// Whether everything was understood that the last list had. What was not exists all the same, and
+/// bills.
+fn servers_readable(observed: &Observed) -> Condition {
+    let kind = ConditionType::ServersReadable;
+    let mut unread = observed.unread();
+    if unread.is_empty() {
+        return condition(kind, true, "readable", "", None);
+    }
+    let more = unread.len().saturating_sub(MAX_NAMED);
+    unread.truncate(MAX_NAMED);
+    let mut message = unread.join("; ");
+    if more > 0 {
+        message.push_str(&format!("; and {more} more"));
+    }
+    condition(kind, false, "odd", message, observed.listed_at)
 }

@@ -208,7 +208,10 @@ fn progress(known: &Known<'_>, run: &Run) -> Option<String> {
             return Some("its server runs, its guest has not called yet".to_owned());
         }
         return Some(match run.server {
-            Some(_) => "its server starts".to_owned(),
+            Some(_) => match known.server {
+                Some(server) => format!("its server is {}", server.status.as_str()),
+                None => "its server starts".to_owned(),
+            },
             None => "its server is being created".to_owned(),
         });
     }
@@ -243,10 +246,17 @@ pub fn orphan_status(server: &ObservedServer) -> CattleStatus {
         "server {} ({}) of this fleet has no run in the ledger; it is deleted when it expires, at {expiry}",
         server.name, server.id
     );
-    for problem in &server.labels.problems {
+    for problem in server.labels.problems.iter().chain(&server.odd) {
         message.push_str("; ");
         message.push_str(problem);
     }
+    let orphan = condition(
+        ConditionType::Orphan,
+        true,
+        "unknown-run",
+        message.clone(),
+        Some(server.created),
+    );
     CattleStatus {
         name: server
             .labels
@@ -256,15 +266,11 @@ pub fn orphan_status(server: &ObservedServer) -> CattleStatus {
         phase: Phase::Running,
         // The condition says it.
         reason: None,
-        message: Some(message.clone()),
+        message: Some(message),
         queue_position: None,
-        conditions: vec![condition(
-            ConditionType::Orphan,
-            true,
-            "unknown-run",
-            message,
-            Some(server.created),
-        )],
+        conditions: std::iter::once(orphan)
+            .chain(conditions::unread(server))
+            .collect(),
         run: Some(run::unknown_run(server)),
         earlier_runs: Vec::new(),
         spec: None,

@@ -7,7 +7,7 @@ use cattle_core::{
     desired::{RootState, SpecState},
     names::ServerId,
 };
-use cattle_schemas::spec_file::OnFailure;
+use cattle_schemas::{spec_file::OnFailure, status::EndReason};
 use proptest::{collection::vec, prelude::*, sample::select};
 
 use crate::{
@@ -35,6 +35,7 @@ enum Event {
     Vanish(usize),
     TurnOff(usize),
     LoseLabels(usize, bool),
+    Odd(usize),
     Root(bool),
     PauseStarts(bool),
     PauseEnds(bool),
@@ -48,6 +49,7 @@ fn fate() -> impl Strategy<Value = Fate> {
         1 => Just(Fate::Refused),
         1 => Just(Fate::Slow),
         1 => Just(Fate::Crash),
+        1 => select(vec![Fate::Fails, Fate::Sticks, Fate::BornOff, Fate::StaysOff]),
     ]
 }
 
@@ -57,7 +59,7 @@ fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         10 => vec(fate(), 1..8).prop_map(Event::Pass),
         6 => Just(Event::List),
-        5 => select(vec![1, 5, 14, 15, 20, 60, 180, 600, 3600]).prop_map(Event::Wait),
+        5 => select(vec![1, 5, 14, 15, 20, 60, 180, 720, 3600]).prop_map(Event::Wait),
         12 => (server.clone(), select(vec![0, 0, 1])).prop_map(|(n, code)| Event::Guest(n, code)),
         6 => (cattle.clone(), 1..4_u8, select(vec![60, 300, 7200]))
             .prop_map(|(cattle, hash, ttl)| Event::Drop { cattle, hash, ttl }),
@@ -68,6 +70,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => Just(Event::Crash),
         1 => server.clone().prop_map(Event::Vanish),
         1 => server.clone().prop_map(Event::TurnOff),
+        1 => server.clone().prop_map(Event::Odd),
         1 => (server, any::<bool>()).prop_map(|(n, all)| Event::LoseLabels(n, all)),
         1 => any::<bool>().prop_map(Event::Root),
         1 => any::<bool>().prop_map(Event::PauseStarts),
@@ -122,6 +125,7 @@ fn happen(model: &mut Model, event: &Event) {
         Event::Vanish(n) => model.vanish(*n),
         Event::TurnOff(n) => model.turn_off(*n),
         Event::LoseLabels(n, all) => model.lose_labels(*n, *all),
+        Event::Odd(n) => model.turn_odd(*n),
         Event::Root(readable) => {
             let state = if *readable {
                 RootState::Readable
@@ -300,4 +304,42 @@ fn a_refusal_after_a_lost_reply_frees_no_slot() {
     );
     rest(&mut model);
     model.check_rest();
+}
+
+/// Each start meets its mishap once; what follows works.
+fn after(mishap: Fate) -> Model {
+    let mut model = Model::new(1);
+    let drop = Event::Drop {
+        cattle: 0,
+        hash: 1,
+        ttl: 7200,
+    };
+    happen(&mut model, &drop);
+    model.list();
+    model.pass(|| mishap);
+    rest(&mut model);
+    model.check_rest();
+    model
+}
+
+/// How each run of the only cattle ended.
+fn ends(model: &Model) -> Vec<EndReason> {
+    let runs = model.world.ledger.runs.values();
+    runs.map(|run| run.ended.as_ref().unwrap().reason).collect()
+}
+
+#[test]
+fn a_create_that_comes_to_nothing_is_followed_by_one_that_works() {
+    for mishap in [Fate::Fails, Fate::Sticks, Fate::StaysOff] {
+        assert_eq!(
+            ends(&after(mishap)),
+            [EndReason::CreateFailed, EndReason::Completed],
+            "{mishap:?}"
+        );
+    }
+}
+
+#[test]
+fn a_server_born_off_is_powered_on_and_does_its_task() {
+    assert_eq!(ends(&after(Fate::BornOff)), [EndReason::Completed]);
 }

@@ -64,6 +64,7 @@ fn every_action_has_one_line() {
             run,
             name: "cattle-rex-000001".to_owned(),
         },
+        Action::FollowCreate { run },
         Action::PowerOn { run, server },
         Action::ReapOrphan {
             server,
@@ -84,6 +85,7 @@ fn every_action_has_one_line() {
     confirm-gone 01M3250V000000000000000001: ask whether server 7 is gone
     mark-gone 01M3250V000000000000000001: note that it has no server
     look-up 01M3250V000000000000000001: look for server cattle-rex-000001
+    follow 01M3250V000000000000000001: ask how far its create is
     power-on 01M3250V000000000000000001: power server 7 on
     reap: delete server cattle-rex-000001 (7), which no run stands behind and which expired at 2026-09-21 14:13:20 UTC
     ");

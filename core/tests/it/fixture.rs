@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use cattle_core::{
     account::{Heard, Refusal, Token},
     action::{Budget, Calls, Limits, Plan},
-    catalogue::Catalogue,
+    catalogue::{Catalogue, ImageKind},
     cost::{Price, ServerPrice},
     desired::{
         Authority, Cattle, Desired, Origin, Placement, Requester, RootState, SpecEntry, SpecState,
@@ -14,7 +14,7 @@ use cattle_core::{
     ledger::{Assignment, Ledger, Run, RunServer},
     lifecycle,
     names::{CattleName, RunId, ServerId, SpecHash},
-    observed::{Observed, ObservedServer, ServerState},
+    observed::{ActionState, ActionStatus, Observed, ObservedServer, ServerState},
     plan,
 };
 use cattle_schemas::{
@@ -23,6 +23,29 @@ use cattle_schemas::{
 
 /// The specs' directory.
 pub(crate) const ROOT: &str = "/specs";
+
+/// The actions that the create of `rex` began.
+pub(crate) const CREATE: u64 = 600_000_000_000_021;
+pub(crate) const START: u64 = CREATE + 1;
+
+/// What Hetzner answers about one of them.
+pub(crate) fn action(id: u64, status: ActionStatus) -> ActionState {
+    let command = if id == CREATE {
+        "create_server"
+    } else {
+        "start_server"
+    };
+    ActionState {
+        id,
+        command: command.to_owned(),
+        status,
+    }
+}
+
+pub(crate) fn failed(id: u64) -> ActionState {
+    let code = "action_failed".to_owned();
+    action(id, ActionStatus::Error { code })
+}
 
 /// Seconds after the beginning of the test's time.
 pub(crate) fn at(seconds: u64) -> Timestamp {
@@ -178,6 +201,25 @@ impl World {
     /// Its run is recorded, its create not settled.
     pub(crate) fn intended() -> Self {
         Self::dropped().with_run("rex", 1)
+    }
+
+    /// Hetzner accepted its create: a server from an image of its own, listed as initializing.
+    pub(crate) fn created() -> Self {
+        let mut world = Self::intended();
+        world.bind(run_id(1), ServerId(7));
+        world.listed().status = ServerState::Initializing;
+        let server = world.rex().server.as_mut().unwrap();
+        server.image = Some(ImageKind::System);
+        server.actions = vec![CREATE, START];
+        world
+    }
+
+    /// Hetzner answers how far the actions of `rex` are.
+    pub(crate) fn follow(&mut self, answers: &[ActionState]) -> lifecycle::Transition {
+        let now = self.now;
+        let key = (name("rex"), hash(1));
+        let run = self.ledger.runs.get_mut(&run_id(1)).unwrap();
+        lifecycle::followed(run, self.ledger.assignments.get_mut(&key), answers, now)
     }
 
     /// Its server exists and is listed as running; its guest has not called.

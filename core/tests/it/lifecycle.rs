@@ -347,6 +347,58 @@ fn a_server_gone_without_our_doing_ends_its_run() {
 }
 
 #[test]
+fn a_server_gone_before_it_ran_was_never_made() {
+    let mut world = World::created();
+    let key = (name("rex"), hash(1));
+    let run = world.ledger.runs.get_mut(&run_id(1)).unwrap();
+    let _ = lifecycle::found_gone(run, world.ledger.assignments.get_mut(&key), at(130));
+    let end = run.ended.clone().unwrap();
+    assert_eq!(end.reason, EndReason::CreateFailed);
+    insta::assert_snapshot!(end.message, @"Hetzner accepted the create, but its server was gone before it ran");
+    assert_eq!(world.task().failed_starts, 1);
+}
+
+#[test]
+fn a_guest_that_has_called_outweighs_what_its_create_came_to() {
+    let mut world = World::created();
+    let _ = lifecycle::env_handed_out(world.rex(), at(130));
+    assert!(!world.follow(&[failed(CREATE)]).applied);
+    assert!(world.rex().is_live());
+}
+
+#[test]
+fn any_action_that_failed_but_the_start_ends_the_run() {
+    for (command, ends) in [
+        ("create_server", true),
+        ("apply_firewall", true),
+        ("", true),
+        ("start_server", false),
+    ] {
+        let mut world = World::created();
+        let mut answer = failed(CREATE);
+        answer.command = command.to_owned();
+        let _ = world.follow(&[answer]);
+        assert_eq!(!world.rex().is_live(), ends, "{command}");
+    }
+}
+
+#[test]
+fn a_delete_that_fails_the_same_way_again_and_again_is_told_once() {
+    let mut world = World::ended();
+    let mut told = |message| {
+        reasons(&lifecycle::delete_failed(
+            world.rex(),
+            message,
+            secs(5),
+            at(200),
+        ))
+    };
+    assert_eq!(told("locked"), [EventReason::Alert]);
+    assert_eq!(told("locked"), []);
+    assert_eq!(told("protected"), [EventReason::Alert]);
+}
+
+#[test]
 fn extending_adds_up_to_the_limit_and_then_says_so() {
     let hour = "1h".parse().unwrap();
     let mut world = World::running();

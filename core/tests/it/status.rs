@@ -321,6 +321,7 @@ fn the_controller_says_what_is_wrong_with_it() {
             (ConditionType::StartsPaused, false),
             (ConditionType::EndsPaused, false),
             (ConditionType::HetznerReachable, true),
+            (ConditionType::ServersReadable, true),
             (ConditionType::FleetConfigValid, true),
             (ConditionType::SpecsReadable, true),
         ]
@@ -328,6 +329,7 @@ fn the_controller_says_what_is_wrong_with_it() {
     world.limits.enabled = false;
     world.limits.ends_paused = Some("brake".to_owned());
     world.observed.unreachable = Some("503".to_owned());
+    world.observed.odd.push("an entry has no id".to_owned());
     world
         .desired
         .roots
@@ -338,6 +340,7 @@ fn the_controller_says_what_is_wrong_with_it() {
             (ConditionType::StartsPaused, true),
             (ConditionType::EndsPaused, true),
             (ConditionType::HetznerReachable, false),
+            (ConditionType::ServersReadable, false),
             (ConditionType::FleetConfigValid, false),
             (ConditionType::SpecsReadable, false),
         ]
@@ -419,4 +422,31 @@ fn a_refusal_lasts_until_a_call_proves_otherwise() {
         matches!(again, Token::Refused { since, at: latest, .. } if since == at(1) && latest == at(3)),
         "{again:?}"
     );
+}
+
+#[test]
+fn an_odd_server_is_named_on_the_controller_and_on_its_cattle() {
+    let readable = |conditions: &[cattle_schemas::status::Condition]| {
+        let found = conditions
+            .iter()
+            .find(|it| it.kind == ConditionType::ServersReadable)?;
+        assert_eq!(found.status, found.message.is_empty());
+        (!found.status).then(|| found.message.clone())
+    };
+    let mut world = World::running();
+    assert_eq!(readable(&status_of(&world, "rex").conditions), None);
+    world.listed().odd.push("its name is missing".to_owned());
+    let said = readable(&status_of(&world, "rex").conditions).unwrap();
+    insta::assert_snapshot!(said, @"server cattle-rex-000001 (7): its name is missing");
+    let orphan = status::orphan_status(&world.observed.servers[0]);
+    assert_eq!(readable(&orphan.conditions), Some(said.clone()));
+    assert!(orphan.message.unwrap().ends_with("; its name is missing"));
+    let of_controller = |world: &World| {
+        let limits = &world.limits;
+        let said = status::controller_status("1", limits, &world.observed, &world.desired, None);
+        readable(&said.conditions)
+    };
+    assert_eq!(of_controller(&world), Some(said));
+    world.observed.odd = (1..=9).map(|n| format!("entry {n}")).collect();
+    insta::assert_snapshot!(of_controller(&world).unwrap(), @"entry 1; entry 2; entry 3; entry 4; entry 5; and 5 more");
 }

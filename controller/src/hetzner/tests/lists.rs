@@ -1,5 +1,5 @@
 use cattle_core::{names::ServerId, observed::ServerState};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
     super::{Kind, Scope},
@@ -33,23 +33,106 @@ async fn a_list_asks_for_this_fleet_alone_and_follows_every_page() {
     );
 }
 
+fn without(id: u64, keys: &[&str]) -> Value {
+    let mut server = server(id);
+    for key in keys {
+        server.as_object_mut().unwrap().remove(*key);
+    }
+    server
+}
+
+fn without_labels(id: u64, keys: &[&str]) -> Value {
+    let mut server = without(id, &["created"]);
+    for key in keys {
+        server["labels"].as_object_mut().unwrap().remove(*key);
+    }
+    server
+}
+
 #[tokio::test]
-async fn one_odd_server_spoils_nothing() {
-    let mut nameless = server(2);
-    nameless.as_object_mut().unwrap().remove("name");
+async fn one_odd_server_spoils_nothing_and_is_seen_all_the_same() {
     let mut undated = server(3);
     undated["created"] = json!("yesterday");
-    undated["labels"]
-        .as_object_mut()
-        .unwrap()
-        .remove("created-at");
-    let entries = vec![server(1), nameless, undated, json!("what"), server(4)];
+    let mut nameless = without(6, &["id"]);
+    nameless["name"] = json!("cattle-\u{1b}[31mrex");
+    let entries = vec![
+        server(1),
+        without(
+            2,
+            &["name", "status", "public_net", "server_type", "location"],
+        ),
+        undated,
+        json!("what"),
+        server(4),
+        nameless,
+        without(7, &["labels"]),
+    ];
     let fake = Fake::start(vec![Answer::Json(200, page("servers", entries, None))]).await;
     let listed = client(&fake.url).list_servers(&fleet(), TTL).await.unwrap();
     let ids: Vec<u64> = listed.servers.iter().map(|server| server.id.0).collect();
-    assert_eq!(ids, [1, 4]);
-    let odd: Vec<Option<u64>> = listed.odd.iter().map(|odd| odd.id).collect();
-    assert_eq!(odd, [Some(2), Some(3), None]);
+    assert_eq!(ids, [1, 2, 3, 4], "with an id and our labels it is seen");
+    insta::assert_snapshot!(listed.unread().join("\n"), @r"
+    an entry without a name: it has no id that can be read
+    an entry named `cattle-\u{1b}[31mrex`: it has no id that can be read
+    server cattle-rex-7 (7): its labels cannot be read
+    server server-2 (2): its name is missing; its status is missing
+    server cattle-rex-3 (3): it does not say when it was created; taken from its label `created-at`
+    ");
+}
+
+#[tokio::test]
+async fn when_a_server_was_created_is_guessed_from_what_we_wrote_on_it() {
+    let entries = vec![
+        without_labels(1, &[]),
+        without_labels(2, &["created-at"]),
+        without_labels(3, &["created-at", "run"]),
+        without_labels(4, &["created-at", "run", "expires-at"]),
+    ];
+    let mut overflowing = without_labels(5, &[]);
+    overflowing["labels"]["created-at"] = json!("8210298412799");
+    let entries = [entries, vec![overflowing]].concat();
+    let fake = Fake::start(vec![Answer::Json(200, page("servers", entries, None))]).await;
+    let listed = client(&fake.url).list_servers(&fleet(), TTL).await.unwrap();
+    let guessed: Vec<_> = listed
+        .servers
+        .iter()
+        .map(|server| {
+            (
+                server.created.timestamp(),
+                server.labels.expires_at.unwrap().timestamp(),
+            )
+        })
+        .collect();
+    let drawn = 1_469_922_850;
+    assert_eq!(
+        guessed,
+        [
+            (1_795_341_600, 1_795_348_800),
+            (drawn, 1_795_348_800),
+            (0, 1_795_348_800),
+            (0, 7_200),
+            (drawn, 1_795_348_800),
+        ],
+        "what says nothing at all is long due"
+    );
+    assert!(listed.servers.iter().all(|server| server.odd.len() == 1));
+}
+
+#[tokio::test]
+async fn one_server_by_its_id_or_name_is_read_as_tolerantly() {
+    let answers = vec![
+        Answer::Json(200, json!({ "server": without(1, &["name", "created"]) })),
+        Answer::Json(
+            200,
+            page("servers", vec![without(1, &["status", "created"])], None),
+        ),
+    ];
+    let fake = Fake::start(answers).await;
+    let client = client(&fake.url);
+    let by_id = client.get_server(ServerId(1), TTL).await.unwrap().unwrap();
+    assert_eq!((by_id.name.as_str(), by_id.odd.len()), ("server-1", 2));
+    let by_name = client.find_server("cattle-rex-1", TTL).await.unwrap();
+    assert_eq!(by_name.unwrap().odd.len(), 2);
 }
 
 #[tokio::test]
@@ -76,19 +159,7 @@ async fn a_server_needs_little_to_be_understood() {
         (&None, &None, false, false)
     );
     assert_eq!(server.labels.expires_at.unwrap().timestamp(), 1_795_348_800);
-}
-
-#[tokio::test]
-async fn a_server_without_created_goes_by_its_label() {
-    let mut undated = server(1);
-    undated.as_object_mut().unwrap().remove("created");
-    let fake = Fake::start(vec![Answer::Json(
-        200,
-        page("servers", vec![undated], None),
-    )])
-    .await;
-    let listed = client(&fake.url).list_servers(&fleet(), TTL).await.unwrap();
-    assert_eq!(listed.servers[0].created.timestamp(), 1_795_341_600);
+    assert_eq!(server.odd, ["its status `levitating` is not known"]);
 }
 
 #[tokio::test]

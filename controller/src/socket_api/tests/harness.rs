@@ -177,6 +177,7 @@ impl Reaper for CountingReaper {
             Ok(ReapReply {
                 servers: vec![server],
                 dry_run,
+                unreadable: Vec::new(),
             })
         })
     }

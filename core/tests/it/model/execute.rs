@@ -7,7 +7,7 @@ use cattle_core::{
     labels,
     lifecycle::{self, Ending},
     names::{RunId, ServerId},
-    observed::ServerState,
+    observed::{ActionState, ActionStatus, ServerState},
 };
 use cattle_schemas::status::PendingReason;
 
@@ -16,6 +16,10 @@ use crate::fixture::*;
 
 impl Model {
     pub(super) fn execute(&mut self, action: &Action, fate: Fate) {
+        let fate = match action {
+            Action::Start { .. } | Action::Retry { .. } => fate,
+            _ => fate.of_call(),
+        };
         let now = self.world.now;
         let max_ttl = self.world.limits.max_ttl;
         let ledger = &mut self.world.ledger;
@@ -146,18 +150,67 @@ impl Model {
                 let _ = lifecycle::mark_gone(ledger.runs.get_mut(run).unwrap(), now);
             }
             Action::Lookup { run, name } => self.look_up(*run, name, fate),
-            Action::PowerOn { run, server } => {
-                let _ = lifecycle::powered_on(ledger.runs.get_mut(run).unwrap(), now);
-                if let Some(server) = self.servers.get_mut(server) {
-                    server.seen.status = ServerState::Starting;
-                    server.guest = Guest::Down;
-                }
-            }
+            Action::FollowCreate { run } => self.follow(*run, fate),
+            Action::PowerOn { run, server } => self.power_on(*run, *server, fate),
             Action::ReapOrphan { server, .. } => {
                 if fate != Fate::Lost && fate != Fate::Refused {
                     self.servers.remove(server);
                     self.forget(*server);
                 }
+            }
+        }
+    }
+
+    fn follow(&mut self, run: RunId, fate: Fate) {
+        let now = self.world.now;
+        let run = self.world.ledger.runs.get_mut(&run).unwrap();
+        assert!(run.is_live() && run.env_at.is_none(), "nothing was unclear");
+        let bound = run.server.as_ref().expect("a run without a server");
+        let state = |server: ServerId| match self.servers.get(&server) {
+            None if self.failed.contains(&server) => ActionStatus::Error {
+                code: "action_failed".to_owned(),
+            },
+            Some(server) if server.seen.status == ServerState::Initializing => {
+                ActionStatus::Running
+            }
+            _ => ActionStatus::Success,
+        };
+        let answers: Vec<_> = bound
+            .actions
+            .iter()
+            .map(|id| ActionState {
+                id: *id,
+                command: "create_server".to_owned(),
+                status: state(bound.id),
+            })
+            .collect();
+        if fate != Fate::Works {
+            let _ = lifecycle::not_followed(run, now);
+            return;
+        }
+        let key = (run.cattle.clone(), run.hash.clone());
+        let assignment = self.world.ledger.assignments.get_mut(&key);
+        let _ = lifecycle::followed(run, assignment, &answers, now);
+    }
+
+    fn power_on(&mut self, run: RunId, server: ServerId, fate: Fate) {
+        let now = self.world.now;
+        let run = self.world.ledger.runs.get_mut(&run).unwrap();
+        assert!(lifecycle::powering_on(run, now).applied);
+        if !matches!(fate, Fate::Lost | Fate::Refused | Fate::Slow)
+            && let Some(server) = self.servers.get_mut(&server)
+            && !server.hopeless
+        {
+            server.seen.status = ServerState::Starting;
+            server.guest = Guest::Down;
+        }
+        match fate {
+            Fate::Crash => {}
+            Fate::Works => {
+                let _ = lifecycle::powered_on(run, None, now);
+            }
+            _ => {
+                let _ = lifecycle::power_on_failed(run, "locked", secs(10), now);
             }
         }
     }
@@ -175,10 +228,10 @@ impl Model {
     }
 
     /// The create reaches Hetzner. `None` where the name is taken.
-    pub(super) fn reach(&mut self, run: RunId) -> Option<ServerId> {
+    pub(super) fn reach(&mut self, run: RunId, fate: Fate) -> Option<ServerId> {
         let name = self.world.ledger.runs[&run].server_name();
         let taken = self.servers.values().any(|server| server.seen.name == name);
-        (!taken).then(|| self.make(run))
+        (!taken).then(|| self.make(run, fate))
     }
 
     pub(super) fn post(&mut self, run: RunId, fate: Fate) {
@@ -189,24 +242,31 @@ impl Model {
                 self.world.limits.in_flight.insert(run);
                 self.slow.push(run);
             }
-            Fate::Works => match self.reach(run) {
-                Some(server) => {
-                    let server = run_server(&self.servers[&server].seen);
-                    let run = self.world.ledger.runs.get_mut(&run).unwrap();
-                    let _ = lifecycle::accept_create(run, server);
+            Fate::Works | Fate::Fails | Fate::Sticks | Fate::BornOff | Fate::StaysOff => {
+                match self.reach(run, fate) {
+                    Some(id) => {
+                        let mut server = run_server(&self.servers[&id].seen);
+                        server.actions.push(id.0);
+                        if fate == Fate::Fails {
+                            self.servers.remove(&id);
+                            self.failed.insert(id);
+                        }
+                        let run = self.world.ledger.runs.get_mut(&run).unwrap();
+                        let _ = lifecycle::accept_create(run, server);
+                    }
+                    None => {
+                        let name = self.world.ledger.runs[&run].server_name();
+                        self.look_up(run, &name, Fate::Works);
+                    }
                 }
-                None => {
-                    let name = self.world.ledger.runs[&run].server_name();
-                    self.look_up(run, &name, Fate::Works);
-                }
-            },
+            }
             Fate::ReplyLost => {
-                self.reach(run);
+                self.reach(run, Fate::Works);
                 let run = self.world.ledger.runs.get_mut(&run).unwrap();
                 let _ = lifecycle::lost_reply(run, "timed out", again);
             }
             Fate::Crash => {
-                self.reach(run);
+                self.reach(run, Fate::Works);
             }
             Fate::Lost => {
                 let run = self.world.ledger.runs.get_mut(&run).unwrap();
@@ -235,7 +295,7 @@ impl Model {
                 let _ = lifecycle::mark_gone(record, now);
             }
             Fate::Crash => {}
-            Fate::ReplyLost | Fate::Lost | Fate::Refused | Fate::Slow => {
+            _ => {
                 let _ = lifecycle::delete_failed(record, "failed", secs(5), now);
             }
         }

@@ -30,6 +30,24 @@ pub(crate) enum Fate {
     Slow,
     /// The controller dies right after it took effect.
     Crash,
+    /// A create is accepted, then its action fails and the server is gone.
+    Fails,
+    /// The created server never starts.
+    Sticks,
+    /// The created server is off until it is powered on.
+    BornOff,
+    /// The created server is off, and stays so.
+    StaysOff,
+}
+
+impl Fate {
+    /// What becomes of a call that is no create.
+    fn of_call(self) -> Self {
+        match self {
+            Self::Fails | Self::Sticks | Self::BornOff | Self::StaysOff => Self::Works,
+            other => other,
+        }
+    }
 }
 
 /// What a guest has done so far.
@@ -47,6 +65,31 @@ enum Guest {
 struct Server {
     seen: ObservedServer,
     guest: Guest,
+    /// It never runs, whatever is done.
+    hopeless: bool,
+    /// Lists do not tell its name.
+    odd: bool,
+}
+
+impl Server {
+    fn new(seen: ObservedServer, guest: Guest) -> Self {
+        Self {
+            seen,
+            guest,
+            hopeless: false,
+            odd: false,
+        }
+    }
+
+    /// As a list has it.
+    fn listed(&self) -> ObservedServer {
+        let mut seen = self.seen.clone();
+        if self.odd {
+            seen.name = format!("server-{}", seen.id);
+            seen.odd.push("its name is missing".to_owned());
+        }
+        seen
+    }
 }
 
 /// The world as the controller knows it, and as it is.
@@ -63,6 +106,8 @@ pub(crate) struct Model {
     reruns: BTreeMap<(CattleName, SpecHash), usize>,
     /// Servers that are somebody else's.
     foreign: BTreeSet<ServerId>,
+    /// Servers whose create failed after all.
+    failed: BTreeSet<ServerId>,
 }
 
 impl Model {
@@ -80,6 +125,7 @@ impl Model {
             env: BTreeMap::new(),
             reruns: BTreeMap::new(),
             foreign: BTreeSet::new(),
+            failed: BTreeSet::new(),
         };
         model.add_foreign();
         model
@@ -99,13 +145,7 @@ impl Model {
             raw.insert("expires-at".to_owned(), "1".to_owned());
             seen.labels = labels::decode(&raw, seen.created, secs(60));
             self.foreign.insert(seen.id);
-            self.servers.insert(
-                seen.id,
-                Server {
-                    seen,
-                    guest: Guest::Down,
-                },
-            );
+            self.servers.insert(seen.id, Server::new(seen, Guest::Down));
         }
     }
 
@@ -119,13 +159,7 @@ impl Model {
         self.next_run += 1;
         let donor = donor.with_spec(spec).with_run(cattle, self.next_run);
         let seen = donor.server_of(run_id(self.next_run), self.draw_server());
-        self.servers.insert(
-            seen.id,
-            Server {
-                seen,
-                guest: Guest::Done,
-            },
-        );
+        self.servers.insert(seen.id, Server::new(seen, Guest::Done));
     }
 
     fn draw_server(&mut self) -> ServerId {
@@ -146,7 +180,7 @@ impl Model {
         self.world.observed.servers = self
             .servers
             .values()
-            .map(|server| server.seen.clone())
+            .map(Server::listed)
             .filter(|server| labels::is_ours(&server.labels.raw, &limits.fleet))
             .collect();
         self.world.observed.listed_at = Some(self.world.now);
@@ -186,6 +220,14 @@ impl Model {
         }
     }
 
+    /// The n-th of our servers is odd from now on, or no more.
+    pub(crate) fn turn_odd(&mut self, n: usize) {
+        if let Some(id) = self.nth(n) {
+            let server = self.servers.get_mut(&id).unwrap();
+            server.odd = !server.odd;
+        }
+    }
+
     fn nth(&self, n: usize) -> Option<ServerId> {
         let ours: Vec<_> = self
             .servers
@@ -195,18 +237,17 @@ impl Model {
         (!ours.is_empty()).then(|| *ours[n % ours.len()])
     }
 
-    fn make(&mut self, run: RunId) -> ServerId {
+    fn make(&mut self, run: RunId, fate: Fate) -> ServerId {
         let id = self.draw_server();
         let mut seen = self.world.server_of(run, id);
-        seen.status = ServerState::Starting;
+        seen.status = match fate {
+            Fate::BornOff | Fate::StaysOff => ServerState::Off,
+            _ => ServerState::Initializing,
+        };
         seen.created = self.world.now;
-        self.servers.insert(
-            id,
-            Server {
-                seen,
-                guest: Guest::Down,
-            },
-        );
+        let mut server = Server::new(seen, Guest::Down);
+        server.hopeless = matches!(fate, Fate::Sticks | Fate::StaysOff);
+        self.servers.insert(id, server);
         id
     }
 
@@ -226,7 +267,7 @@ impl Model {
             return;
         };
         match server.guest {
-            Guest::Down if server.seen.status != ServerState::Off => {
+            Guest::Down if server.seen.status != ServerState::Off && !server.hopeless => {
                 server.seen.status = ServerState::Running;
                 server.guest = Guest::Up;
             }
@@ -287,7 +328,7 @@ impl Model {
     /// The process dies: calls in flight are cut off, after they took effect.
     pub(crate) fn crash(&mut self) {
         for run in std::mem::take(&mut self.slow) {
-            self.reach(run);
+            self.reach(run, Fate::Works);
         }
         self.world.limits.in_flight.clear();
         self.world.observed = Default::default();

@@ -1,6 +1,6 @@
 //! From an intent to a guest that calls.
 
-use cattle_core::{action::Action, lifecycle, names::ServerId, observed::ServerState};
+use cattle_core::{action::Action, catalogue::ImageKind, lifecycle, names::ServerId};
 use cattle_schemas::status::{EndReason, PendingReason};
 
 use crate::fixture::*;
@@ -100,31 +100,25 @@ fn a_run_refused_for_too_long_ends_as_not_started() {
 }
 
 #[test]
-fn a_server_found_off_before_its_env_is_powered_on_once() {
-    let mut world = World::booting();
-    world.listed().status = ServerState::Off;
-    assert_eq!(world.verbs(), ["power-on"]);
-    let _ = lifecycle::powered_on(world.rex(), at(100));
-    assert_eq!(world.verbs(), [""; 0]);
-}
-
-#[test]
 fn a_guest_that_never_calls_times_out_unless_it_has_its_env_by_then() {
-    let mut world = World::booting();
-    world.later(599);
-    assert_eq!(world.verbs(), [""; 0]);
-    world.later(1);
-    let plan = world.plan();
-    let [
-        Action::End {
-            reason: EndReason::BootTimeout,
-            unless_env_handed_out: true,
-            ..
-        },
-    ] = plan.actions[..]
-    else {
-        panic!("{plan:#?}");
-    };
+    for (image, within) in [(Some(ImageKind::System), 600), (None, 900)] {
+        let mut world = World::booting();
+        world.rex().server.as_mut().unwrap().image = image;
+        world.later(within - 1);
+        assert_eq!(world.verbs(), [""; 0]);
+        world.later(1);
+        let plan = world.plan();
+        let [
+            Action::End {
+                reason: EndReason::BootTimeout,
+                unless_env_handed_out: true,
+                ..
+            },
+        ] = plan.actions[..]
+        else {
+            panic!("{plan:#?}");
+        };
+    }
 }
 
 #[test]

@@ -260,3 +260,18 @@ fn a_server_that_turns_up_after_its_run_was_gone_is_deleted() {
     world.later(5);
     assert_eq!(world.verbs(), ["delete"]);
 }
+
+#[test]
+fn a_delete_of_somebodys_that_does_not_end_is_asked_for_again() {
+    let mut world = World::ended();
+    world.listed().status = ServerState::Deleting;
+    world.later(119);
+    assert_eq!(world.verbs(), [""; 0], "it is under way");
+    assert_eq!(world.plan().next_wake, Some(at(220)));
+    world.later(1);
+    assert_eq!(world.verbs(), ["delete"]);
+    let _ = lifecycle::delete_failed(world.rex(), "locked", secs(10), at(220));
+    assert_eq!(world.verbs(), [""; 0]);
+    world.later(30);
+    assert_eq!(world.verbs(), ["delete"]);
+}

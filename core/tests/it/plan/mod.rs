@@ -1,6 +1,7 @@
 //! What is done next, one deviation at a time.
 
 mod absence;
+mod bring_up;
 mod budget;
 mod create;
 mod ends;
