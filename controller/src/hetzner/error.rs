@@ -252,19 +252,17 @@ impl ApiError {
             Disposition::LookUp => CreateOutcome::MayExist,
             Disposition::Adopt => CreateOutcome::Uniqueness,
             Disposition::NextCandidate(cool_down) => CreateOutcome::NextCandidate { cool_down },
-            Disposition::Retry(pace) => match self.code() {
-                Some(Code::RateLimitExceeded) => CreateOutcome::Pending {
-                    reason: PendingReason::RateLimited,
-                    message: self.to_string(),
-                    retry_in: self.retry_after.unwrap_or_else(|| pace.wait()),
-                },
-                _ if self.kind == Kind::NotSent => CreateOutcome::Pending {
-                    reason: PendingReason::HetznerUnreachable,
-                    message: self.to_string(),
-                    retry_in: pace.wait(),
-                },
-                _ => refused(pace.wait()),
+            Disposition::Retry(pace) if self.status == Some(429) => CreateOutcome::Pending {
+                reason: PendingReason::RateLimited,
+                message: self.to_string(),
+                retry_in: self.retry_after.unwrap_or_else(|| pace.wait()),
             },
+            Disposition::Retry(pace) if self.kind == Kind::NotSent => CreateOutcome::Pending {
+                reason: PendingReason::HetznerUnreachable,
+                message: self.to_string(),
+                retry_in: pace.wait(),
+            },
+            Disposition::Retry(pace) => refused(pace.wait()),
             Disposition::Operator if self.is_account() => pending(PendingReason::Account),
             Disposition::Operator if self.is_elsewhere() => {
                 pending(PendingReason::HetznerUnreachable)

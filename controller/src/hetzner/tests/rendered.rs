@@ -14,6 +14,7 @@ use super::{
     },
     TOKEN,
 };
+use crate::execute::delete;
 
 /// What somebody has said of the API: the statuses, the code, the words where they matter.
 type Fact = (&'static [u16], &'static str, &'static str);
@@ -197,9 +198,10 @@ fn created(error: &ApiError) -> String {
             format!("**next candidate**; this one rests {}", span(cool_down))
         }
         CreateOutcome::Refused { retry_in } => format!(
-            "**again** in {}; `{}`",
+            "**again** in {}; `{}`, event `{}`",
             span(retry_in),
-            error.pending_reason()
+            error.pending_reason(),
+            refused_event(error.pending_reason()).as_str()
         ),
         CreateOutcome::Pending {
             reason, retry_in, ..
@@ -222,6 +224,9 @@ fn patience(disposition: Disposition) -> &'static str {
 }
 
 fn deleted(error: &ApiError) -> String {
+    if error.status.is_some_and(|status| status < 300) {
+        return format!("**again** in {}, until it is gone", span(delete::RETRY));
+    }
     match (error.disposition(), error.retry_in()) {
         (Disposition::Done, _) => "**done**: it is gone".to_owned(),
         (disposition, Some(wait)) => format!("{} in {}", patience(disposition), span(wait)),
