@@ -3,7 +3,7 @@
 //! theirs. A key that either side renames fails here.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     time::Duration,
 };
 
@@ -210,7 +210,11 @@ async fn a_server_arrives_as_it_was_meant() {
     };
     let made = account.post("/servers", &request).await;
     assert_eq!(made["root_password"], Value::Null, "a key was given");
-    assert_eq!(made["next_actions"], json!([]), "it is not started");
+    let follow = made["next_actions"].to_string();
+    assert!(
+        !follow.contains("start_server"),
+        "it is not started: {follow}"
+    );
     let path = format!("/servers/{}", made["server"]["id"]);
     tokio::time::sleep(Duration::from_millis(50)).await;
     let seen = account.get(&path).await["server"].take();
@@ -316,7 +320,7 @@ async fn whatever_is_sent_is_one_of_the_crates_models() {
     client.relabel(ServerId(1), &labels).await.unwrap();
     client.power_on(ServerId(1)).await.unwrap();
 
-    let mut known = 0;
+    let mut known = BTreeSet::new();
     for (line, body) in recorder.seen.lock().unwrap().iter() {
         match line.as_str() {
             "POST /servers" => is_a::<CreateServerRequest>(body),
@@ -330,7 +334,7 @@ async fn whatever_is_sent_is_one_of_the_crates_models() {
                 continue;
             }
         }
-        known += 1;
+        known.insert(line.clone());
     }
-    assert_eq!(known, 7, "{:?}", recorder.seen.lock().unwrap());
+    assert_eq!(known.len(), 6, "{known:?}");
 }
