@@ -36,6 +36,8 @@ pub struct Config {
     pub guests: Guests,
     /// Leave a deleted server's guest directory in place, for a look at it.
     pub keep_guests: bool,
+    /// Write every reply of the API to this file, as JSON lines.
+    pub record_replies: Option<PathBuf>,
     /// Server ids begin above this. Beyond 32 bits by default, so that a client which cuts ids
     /// fails here and not in production.
     pub first_server_id: u64,
@@ -60,6 +62,7 @@ impl Default for Config {
             read_only_tokens: Vec::new(),
             guests: Guests::None,
             keep_guests: false,
+            record_replies: None,
             first_server_id: 5_000_000_000,
             seed: 1,
         }
@@ -163,6 +166,14 @@ impl Config {
     #[must_use]
     pub fn keep_guests(mut self, keep: bool) -> Self {
         self.keep_guests = keep;
+        self
+    }
+
+    /// Write every reply of the API to this file, as JSON lines: `operation`, `status`, `body`,
+    /// and `odd` for those that a fault made wrong.
+    #[must_use]
+    pub fn record_replies(mut self, file: impl Into<PathBuf>) -> Self {
+        self.record_replies = Some(file.into());
         self
     }
 

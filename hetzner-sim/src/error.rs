@@ -124,6 +124,10 @@ impl ApiError {
         .with(json!({}))
     }
 
+    pub(crate) fn not_stopped() -> Self {
+        Self::new(422, "server_not_stopped", "server is not stopped")
+    }
+
     pub(crate) fn protected(what: &str) -> Self {
         Self::new(423, "protected", format!("{what} deletion is protected"))
     }

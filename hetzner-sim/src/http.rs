@@ -50,7 +50,7 @@ async fn handle(
     let answer = if request.path.starts_with(CONTROL) {
         control(&shared, &request)
     } else {
-        shared.with(|world| world.call(Utc::now(), &request))
+        shared.call(&request)
     };
     deliver(&shared, &shears, answer).await
 }

@@ -36,7 +36,10 @@ mod md5;
 mod message;
 mod money;
 mod paging;
+mod recording;
 mod rng;
+#[cfg(test)]
+mod shapes;
 mod shared;
 mod sim;
 mod world;

@@ -96,6 +96,10 @@ struct Arguments {
     #[arg(long, value_name = "T")]
     read_only_token: Vec<String>,
 
+    /// Write every reply of the API to this file, as JSON lines
+    #[arg(long, value_name = "FILE")]
+    record_replies: Option<PathBuf>,
+
     /// Server ids begin above this, up to 9,000,000,000,000,000
     #[arg(long, value_name = "ID", default_value_t = 5_000_000_000,
         value_parser = clap::value_parser!(u64).range(1..=9_000_000_000_000_000))]
@@ -164,6 +168,7 @@ impl Arguments {
             .first_server_id(self.first_server_id)
             .seed(self.seed);
         config.rate_refill = self.rate_refill;
+        config.record_replies.clone_from(&self.record_replies);
         for token in &self.token {
             config = config.token(token);
         }

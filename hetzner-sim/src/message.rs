@@ -98,8 +98,11 @@ pub struct Answer {
     pub body: Body,
     /// Whether the reply arrives whole, late, in part or not at all.
     pub delivery: Delivery,
-    /// Not of the API's shape, on purpose: a fault rule or the control API made it so.
+    /// Not of the shape that the API has today, on purpose: a fault rule, the control API or
+    /// [`legacy_deprecated`](crate::Config::legacy_deprecated) made it so.
     pub odd: bool,
+    /// Whose answer it is, as in the call log: `create_server`, `list_images`, ….
+    pub operation: String,
 }
 
 impl Answer {
@@ -110,6 +113,7 @@ impl Answer {
             body: Body::Json(body),
             delivery: Delivery::Whole,
             odd: false,
+            operation: String::new(),
         }
     }
 
@@ -128,6 +132,7 @@ impl Answer {
             body: Body::Empty,
             delivery: Delivery::Whole,
             odd: false,
+            operation: String::new(),
         }
     }
 
@@ -141,6 +146,7 @@ impl Answer {
             },
             delivery: Delivery::Whole,
             odd: false,
+            operation: String::new(),
         }
     }
 

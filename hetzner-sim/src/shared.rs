@@ -14,6 +14,8 @@ use crate::{
     error::ApiError,
     guest::{self, Guests},
     http::is_loopback_host,
+    message::{Answer, Request},
+    recording::Recording,
     world::World,
 };
 
@@ -25,6 +27,7 @@ pub(crate) struct Shared {
     changed: Notify,
     guests: Option<Guests>,
     tokens: Vec<Token>,
+    recording: Option<Recording>,
     stopping: watch::Receiver<bool>,
 }
 
@@ -33,6 +36,7 @@ impl Shared {
         world: World,
         guests: Option<Guests>,
         tokens: Vec<Token>,
+        recording: Option<Recording>,
         stopping: watch::Receiver<bool>,
     ) -> Self {
         Self {
@@ -40,6 +44,7 @@ impl Shared {
             changed: Notify::new(),
             guests,
             tokens,
+            recording,
             stopping,
         }
     }
@@ -57,6 +62,15 @@ impl Shared {
         drop(world);
         self.changed.notify_one();
         outcome
+    }
+
+    /// Answers a call of the API.
+    pub(crate) fn call(&self, request: &Request) -> Answer {
+        let answer = self.with(|world| world.call(Utc::now(), request));
+        if let Some(recording) = &self.recording {
+            recording.write(&answer);
+        }
+        answer
     }
 
     /// Lets time pass, for as long as it is polled.

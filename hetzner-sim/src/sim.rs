@@ -16,6 +16,7 @@ use crate::{
     guest::{Guests, Settings},
     http,
     message::{Answer, Request},
+    recording::Recording,
     shared::Shared,
     world::{Call, Cost, World},
 };
@@ -44,6 +45,15 @@ pub enum SimError {
     /// There is nothing to start in a guest.
     #[error("with guest processes a guest command is required")]
     GuestCommandRequired,
+    /// The file for the replies cannot be made.
+    #[error("cannot record replies in {path}")]
+    Record {
+        /// The file.
+        path: std::path::PathBuf,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
     /// The guests' directory cannot be made or resolved.
     #[error("cannot use {path} as the guests' directory")]
     GuestRoot {
@@ -94,8 +104,21 @@ impl Sim {
         let guests = guest_settings(&config, addr)?.map(|settings| Guests::new(settings, exits));
         let (stop, stopping) = watch::channel(false);
         let tokens = config.tokens.clone();
+        let recording = match &config.record_replies {
+            Some(path) => Some(Recording::create(path).map_err(|source| SimError::Record {
+                path: path.clone(),
+                source,
+            })?),
+            None => None,
+        };
         let world = World::new(config, Utc::now());
-        let shared = Arc::new(Shared::new(world, guests, tokens, stopping.clone()));
+        let shared = Arc::new(Shared::new(
+            world,
+            guests,
+            tokens,
+            recording,
+            stopping.clone(),
+        ));
 
         let app = http::router(Arc::clone(&shared)).into_make_service_with_connect_info::<Shears>();
         let mut drain = stopping.clone();

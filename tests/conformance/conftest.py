@@ -2,23 +2,30 @@
 
 import json
 import os
+import pathlib
 import subprocess
+import tempfile
 import urllib.request
 
 import pytest
+import shapes
 from hcloud import Client
 
 TOKEN = "conformance-token"
 
 
 class Simulator:
-    """A running `hetzner-sim`; `control` speaks to its control API."""
+    """A running `hetzner-sim`; `control` speaks to its control API. When it stops, every reply
+    that it gave to whatever client is held against the shapes of the API."""
 
     def __init__(self, *arguments):
+        self.folder = tempfile.TemporaryDirectory()
+        self.replies = pathlib.Path(self.folder.name) / "replies.jsonl"
         self.process = subprocess.Popen(
             [os.environ["HETZNER_SIM"], "--listen", "127.0.0.1:0", "--token", TOKEN]
             + ["--create-ms", "50", "--boot-ms", "50", "--power-ms", "50"]
             + ["--delete-ms", "50", "--firewall-lag-ms", "100"]
+            + ["--record-replies", self.replies]
             + list(arguments),
             stdout=subprocess.PIPE,
             text=True,
@@ -48,6 +55,8 @@ class Simulator:
     def stop(self):
         self.process.terminate()
         assert self.process.wait(timeout=10) == 0
+        with self.folder:
+            self.checked = shapes.check_recording(self.replies)
 
 
 @pytest.fixture
@@ -60,7 +69,8 @@ def start():
 
     yield starter
     for simulator in running:
-        simulator.stop()
+        if simulator.process.poll() is None:
+            simulator.stop()
 
 
 @pytest.fixture

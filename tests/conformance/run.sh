@@ -1,7 +1,7 @@
 #!/bin/sh
-# Runs Hetzner's own clients against the simulator: the Python client always, the Ansible
-# collection where there is Python 3.12 or newer, the hcloud CLI where it is installed.
-# Needs PyPI the first time. PYTHON names another interpreter.
+# Runs Hetzner's own clients against the simulator: the Python client and the Ansible collection
+# always, the hcloud CLI where it is installed. Every reply is held against hetzner-sim/schemas.
+# Needs PyPI the first time, and Python 3.11 or newer for Ansible. PYTHON names an interpreter.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 workspace=$(cd "$here/../.." && pwd)
@@ -17,5 +17,11 @@ if ! [ -x "$venv/bin/pip" ]; then
     "$python" -m venv "$venv"
 fi
 "$venv/bin/pip" install --quiet --disable-pip-version-check -r "$here/requirements.txt"
+collections=$venv/collections
+if [ -x "$venv/bin/ansible-playbook" ] && ! [ -d "$collections/ansible_collections" ]; then
+    "$venv/bin/python" "$here/collection.py" "$collections.new"
+    mv "$collections.new" "$collections"
+fi
 HETZNER_SIM=$target/debug/hetzner-sim PYTHONDONTWRITEBYTECODE=1 \
+    ANSIBLE_COLLECTIONS_PATH=$collections ANSIBLE_COLLECTIONS_SCAN_SYS_PATH=false \
     exec "$venv/bin/python" -m pytest -p no:cacheprovider "$here" "$@"

@@ -8,6 +8,7 @@ mod bad_input;
 mod batch;
 mod crash;
 mod dry_run;
+mod fault_matrix;
 mod foreign;
 mod git_checkout;
 mod jobs;

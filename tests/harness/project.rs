@@ -4,7 +4,10 @@ use std::{
     fs,
     os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU8, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU16, Ordering},
+    },
 };
 
 use cattle_core::example;
@@ -50,12 +53,13 @@ printf '{"answer":"%s"}' "$id" > result.json
 pub struct Project {
     dir: TempDir,
     /// Tells this project's guest API from those of the tests beside it.
-    number: u8,
-    socket: Socket,
+    number: u16,
+    /// Made when it is first asked: inside a runtime it could not even be dropped.
+    socket: OnceLock<Socket>,
     socket_path: PathBuf,
 }
 
-static PROJECTS: AtomicU8 = AtomicU8::new(1);
+static PROJECTS: AtomicU16 = AtomicU16::new(1);
 
 impl Default for Project {
     fn default() -> Self {
@@ -75,7 +79,7 @@ impl Project {
             .unwrap();
         let socket_path = dir.path().join("project").join(SOCKET);
         let project = Self {
-            socket: Socket::new(&socket_path),
+            socket: OnceLock::new(),
             socket_path,
             dir,
             number: PROJECTS.fetch_add(1, Ordering::Relaxed),
@@ -126,7 +130,6 @@ impl Project {
         let mut project = Self::new();
         fs::set_permissions(project.around(), fs::Permissions::from_mode(0o711)).unwrap();
         project.socket_path = project.around().join("orchestrator.sock");
-        project.socket = Socket::new(&project.socket_path);
         project
     }
 
@@ -164,6 +167,11 @@ impl Project {
         self.socket_path.clone()
     }
 
+    fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Option<(u16, Value)> {
+        let socket = self.socket.get_or_init(|| Socket::new(&self.socket_path));
+        socket.call(method, path, body)
+    }
+
     /// The controller's log, of all its lives.
     #[must_use]
     pub fn log(&self) -> PathBuf {
@@ -176,7 +184,8 @@ impl Project {
     #[must_use]
     pub fn guest_listen(&self) -> String {
         let [.., high, low] = std::process::id().to_be_bytes();
-        format!("127.{high}.{low}.{}:18337", self.number)
+        let [hundreds, ones] = self.number.to_be_bytes();
+        format!("127.{high}.{low}.{ones}:{}", 18_337 + u32::from(hundreds))
     }
 
     /// The secrets.
@@ -238,10 +247,7 @@ impl Project {
     /// What the controller says of a cattle; `None` while there is no such cattle, or no answer.
     #[must_use]
     pub fn status(&self, name: &str) -> Option<Value> {
-        match self
-            .socket
-            .call("GET", &format!("/v1/cattle/{name}"), None)?
-        {
+        match self.ask("GET", &format!("/v1/cattle/{name}"), None)? {
             (200, status) => Some(status),
             _ => None,
         }
@@ -250,13 +256,13 @@ impl Project {
     /// What the socket answers to a GET.
     #[must_use]
     pub fn get(&self, path: &str) -> Option<(u16, Value)> {
-        self.socket.call("GET", path, None)
+        self.ask("GET", path, None)
     }
 
     /// What the controller says of all cattle.
     #[must_use]
     pub fn list(&self) -> Vec<Value> {
-        match self.socket.call("GET", "/v1/cattle?limit=5000", None) {
+        match self.ask("GET", "/v1/cattle?limit=5000", None) {
             Some((200, mut list)) => match list["items"].take() {
                 Value::Array(items) => items,
                 _ => Vec::new(),
@@ -269,7 +275,7 @@ impl Project {
     /// whatever was on disk before has been seen.
     #[must_use]
     pub fn plan(&self) -> Value {
-        match self.socket.call("POST", "/v1/plan", Some(&json!({}))) {
+        match self.ask("POST", "/v1/plan", Some(&json!({}))) {
             Some((200, plan)) => plan,
             other => panic!("no plan: {other:?}\n{}", self.log_tail()),
         }

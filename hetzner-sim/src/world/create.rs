@@ -238,20 +238,8 @@ impl World {
         if let Some(ip) = body.public_net.ipv4.or(body.public_net.ipv6) {
             return Err(ApiError::not_found("primary IP", ip));
         }
-        match body.placement_group {
-            Some(group) if !self.placement_groups.contains_key(&group) => {
-                Err(ApiError::not_found("placement group", group))
-            }
-            Some(group) if self.members_of(group).len() >= super::placement_groups::SPREAD_MAX => {
-                // The status of this code is not documented; 412 is that of its siblings.
-                Err(ApiError::new(
-                    412,
-                    "placement_error",
-                    "error during placement",
-                ))
-            }
-            _ => Ok(()),
-        }
+        body.placement_group
+            .map_or(Ok(()), |group| self.check_group(group))
     }
 
     /// The location asked for, or the first that has the type in stock.
@@ -342,6 +330,7 @@ impl World {
             protect_delete: false,
             protect_rebuild: false,
             rescue: false,
+            backup_window: None,
             locks,
             locked_until: stuck.then_some(running_at),
             boots: 0,

@@ -287,6 +287,10 @@ impl World {
         };
         self.head(&mut answer);
         self.record(request, &operation, &answer, fault);
+        answer.odd |= self.config.legacy_deprecated;
+        answer.operation = operation;
+        #[cfg(test)]
+        tests::check_shape(&answer);
         answer
     }
 

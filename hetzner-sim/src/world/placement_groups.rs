@@ -4,7 +4,10 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{World, server::Server};
+use super::{
+    World,
+    server::{Server, Status},
+};
 use crate::{
     error::ApiError,
     labels::{self, Labels, Selector},
@@ -13,7 +16,7 @@ use crate::{
 };
 
 /// A `spread` group holds ten servers.
-pub(crate) const SPREAD_MAX: usize = 10;
+const SPREAD_MAX: usize = 10;
 
 #[derive(Clone, Debug)]
 pub(crate) struct PlacementGroup {
@@ -140,6 +143,36 @@ impl World {
             server.placement_group = server.placement_group.filter(|group| *group != id);
         }
         Ok(Answer::empty())
+    }
+
+    /// `add_to_placement_group`: only of a server that is off.
+    pub(crate) fn join_group(&mut self, request: &Request, id: u64) -> Result<Answer, ApiError> {
+        #[derive(Deserialize)]
+        struct Body {
+            placement_group: u64,
+        }
+        let body: Body = request.parse()?;
+        self.check_group(body.placement_group)?;
+        let server = self.server_mut(id)?;
+        if server.status != Status::Off {
+            return Err(ApiError::not_stopped());
+        }
+        server.placement_group = Some(body.placement_group);
+        self.plain(id, "add_to_placement_group", json!({}))
+    }
+
+    /// Whether the group is there and has room.
+    pub(crate) fn check_group(&self, group: u64) -> Result<(), ApiError> {
+        self.get_placement_group(group)?;
+        if self.members_of(group).len() >= SPREAD_MAX {
+            // The status of this code is not documented; 412 is that of its siblings.
+            return Err(ApiError::new(
+                412,
+                "placement_error",
+                "error during placement",
+            ));
+        }
+        Ok(())
     }
 
     fn addresses(&self) -> Vec<Address<'_>> {

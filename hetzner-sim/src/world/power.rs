@@ -19,6 +19,9 @@ use crate::{
     message::{Answer, Request},
 };
 
+/// The API chooses one of six windows of four hours; here it is always the same.
+const BACKUP_WINDOW: &str = "22-02";
+
 impl World {
     /// `POST /servers/{id}/actions/{verb}`
     pub(crate) fn act_on_server(
@@ -75,6 +78,19 @@ impl World {
                 self.server_mut(id)?.rescue = false;
                 self.plain(id, "disable_rescue", json!({}))
             }
+            "enable_backup" => {
+                self.server_mut(id)?.backup_window = Some(BACKUP_WINDOW);
+                self.plain(id, "enable_backup", json!({}))
+            }
+            "disable_backup" => {
+                self.server_mut(id)?.backup_window = None;
+                self.plain(id, "disable_backup", json!({}))
+            }
+            "add_to_placement_group" => self.join_group(request, id),
+            "remove_from_placement_group" => {
+                self.server_mut(id)?.placement_group = None;
+                self.plain(id, "remove_from_placement_group", json!({}))
+            }
             "reset_password" => {
                 let password = format!("{:016x}", self.rng.next());
                 self.plain(id, "reset_password", json!({"root_password": password}))
@@ -107,7 +123,12 @@ impl World {
     }
 
     /// An action that is done at once and only recorded.
-    fn plain(&mut self, id: u64, command: &'static str, extra: Value) -> Result<Answer, ApiError> {
+    pub(crate) fn plain(
+        &mut self,
+        id: u64,
+        command: &'static str,
+        extra: Value,
+    ) -> Result<Answer, ApiError> {
         let resources = vec![(id, Kind::Server.singular())];
         let action = self.begin(Deed::Plain(command), resources, Some(self.now));
         let mut body = extra;
@@ -211,11 +232,7 @@ impl World {
             .ok_or_else(|| ApiError::new(422, "invalid_server_type", "server type not found"))?;
         let server = self.server_mut(id)?;
         if server.status != Status::Off {
-            return Err(ApiError::new(
-                422,
-                "server_not_stopped",
-                "server is not stopped",
-            ));
+            return Err(ApiError::not_stopped());
         }
         if kind.architecture() != server.kind.architecture() || kind.disk_gb < server.kind.disk_gb {
             return Err(ApiError::new(

@@ -91,6 +91,8 @@ pub(crate) struct Server {
     pub(crate) protect_delete: bool,
     pub(crate) protect_rebuild: bool,
     pub(crate) rescue: bool,
+    /// `22-02`, in hours of UTC; none without backups.
+    pub(crate) backup_window: Option<&'static str>,
     /// The running actions that hold its lock.
     pub(crate) locks: BTreeSet<u64>,
     /// Until when the control API holds the lock.
@@ -155,7 +157,7 @@ impl World {
             "labels": server.labels,
             "locked": server.locked(self.now),
             "rescue_enabled": server.rescue,
-            "backup_window": null,
+            "backup_window": server.backup_window,
             "protection": {"delete": server.protect_delete, "rebuild": server.protect_rebuild},
             "primary_disk_size": server.kind.disk_gb,
             "included_traffic": crate::catalogue::included_traffic(server.location.name),

@@ -6,6 +6,8 @@ mod delivery;
 mod guests;
 mod program;
 mod safety;
+#[path = "../../src/shapes.rs"]
+mod shapes;
 
 use std::{
     future::Future,
@@ -25,6 +27,26 @@ const TOKEN: &str = "test-token";
 struct Harness {
     sim: Sim,
     http: reqwest::Client,
+    _replies: Replies,
+}
+
+/// Every reply that went out over HTTP: when it is dropped, they are held against the shapes of
+/// the API.
+struct Replies(tempfile::NamedTempFile);
+
+impl Drop for Replies {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        for line in std::fs::read_to_string(self.0.path()).unwrap().lines() {
+            let reply: Value = serde_json::from_str(line).unwrap();
+            let (operation, status) = (reply["operation"].as_str(), reply["status"].as_u64());
+            let shapes = shapes::Shapes::get();
+            let problem = shapes.problem(operation.unwrap(), status.unwrap(), &reply["body"]);
+            assert!(reply["odd"] == true || problem.is_none(), "{problem:?}");
+        }
+    }
 }
 
 fn quick() -> Config {
@@ -43,8 +65,11 @@ fn order(name: &str) -> Value {
 
 impl Harness {
     async fn new(config: Config) -> Self {
+        let replies = tempfile::NamedTempFile::new().unwrap();
+        let config = config.record_replies(replies.path());
         Self {
             sim: Sim::start(config).await.unwrap(),
+            _replies: Replies(replies),
             http: reqwest::Client::builder().no_proxy().build().unwrap(),
         }
     }

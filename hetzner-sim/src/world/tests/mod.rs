@@ -10,6 +10,7 @@ mod lifecycle;
 mod properties;
 mod refusals;
 mod replies;
+mod shapes;
 
 use chrono::{DateTime, Duration, Utc};
 use serde_json::{Value, json};
@@ -17,8 +18,23 @@ use serde_json::{Value, json};
 use super::World;
 use crate::{
     config::Config,
-    message::{Answer, Request},
+    message::{Answer, Delivery, Request},
+    shapes::Shapes,
 };
+
+/// Every answer of every test here passes through this.
+///
+/// # Panics
+/// When an answer that reaches a client has not the shape of the API and is not odd on purpose.
+pub(super) fn check_shape(answer: &Answer) {
+    let delivered = !matches!(answer.delivery, Delivery::Cut | Delivery::Hang(_));
+    if delivered && !answer.odd {
+        let (operation, status) = (&answer.operation, u64::from(answer.status));
+        if let Some(problem) = Shapes::get().problem(operation, status, answer.value()) {
+            panic!("not the shape of the API: {problem}");
+        }
+    }
+}
 
 /// An account and its time. Creation takes 1 s, booting 9 s, power actions 2 s, deletes 5 s.
 struct Account {
