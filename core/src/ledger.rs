@@ -32,8 +32,8 @@ pub struct Ledger {
     pub assignments: BTreeMap<(CattleName, SpecHash), Assignment>,
     /// When each server of the last hour was asked for, for `createsPerHour`.
     pub creates_last_hour: Vec<Timestamp>,
-    /// What was billed of servers that were there on the present UTC day, those that are gone
-    /// included, for `maxDaily`; empty where there is no such budget.
+    /// With a `maxDaily`: what servers are billed for that were there on the present UTC day, those
+    /// that are gone included. May repeat runs of above, which then are the truth.
     pub charges: Vec<Charge>,
 }
 
@@ -139,9 +139,9 @@ pub struct Run {
     pub stop: Option<StopRequest>,
     /// Set when the run is over; never changes again.
     pub ended: Option<RunEnd>,
-    /// When a call about its server last came back, other than its create and its delete. What was
-    /// listed before is old news about it; so one answer, or one failure, is not asked for again
-    /// and again until the next list.
+    /// When a call about its server last came back, other than its delete. What was listed before
+    /// is old news about it; so one answer, or one failure, is not asked for again and again until
+    /// the next list.
     #[serde(default)]
     pub called_at: Option<Timestamp>,
     /// When Hetzner last answered, or failed to, how far the actions of its server are.

@@ -12,7 +12,7 @@ use cattle_core::{
 use cattle_schemas::status::PendingReason;
 use secrecy::SecretString;
 
-use super::{Executor, prepare};
+use super::{Executor, Unposted, prepare};
 use crate::{
     hetzner::{ApiError, Code, CreateOutcome, NewServer},
     record::run_server,
@@ -24,7 +24,7 @@ const MENDED_BY_THEN: Duration = Duration::from_secs(60);
 impl Executor {
     /// Makes the server of a run's latest attempt, and tells the ledger what became of it.
     #[tracing::instrument(skip_all, fields(%run))]
-    pub(super) async fn create(&self, run: RunId, token: &SecretString) {
+    pub(super) async fn create(&self, run: RunId, token: &SecretString, unposted: Unposted) {
         let recorded = match self.0.needs.store.run(run).await {
             Ok(Some(recorded)) => recorded,
             Ok(None) => return,
@@ -54,6 +54,7 @@ impl Executor {
                 return;
             }
         };
+        drop(unposted);
         self.post(&recorded, new).await;
     }
 
@@ -87,8 +88,7 @@ impl Executor {
                         ..run_server(&created.server, &needs.catalogue.borrow())
                     };
                     tracing::info!(server = %server.id, name = %server.name, "created");
-                    self.tell(run, move |run, _| lifecycle::accept_create(run, server))
-                        .await;
+                    self.accepted(run, server).await;
                     return;
                 }
                 Err(error) => error,
@@ -131,6 +131,17 @@ impl Executor {
             refusals.join(", ")
         };
         self.refused(run, reason, message, Some(wait)).await;
+    }
+
+    /// The reply is newer than any list that was asked for before it came.
+    async fn accepted(&self, run: RunId, server: RunServer) {
+        let now = self.0.needs.clock.now();
+        self.tell(run, move |run, _| {
+            let told = lifecycle::accept_create(run, server);
+            let _ = lifecycle::called(run, now);
+            told
+        })
+        .await;
     }
 
     /// The pairs to try now, in the spec's order; refused ones are left alone for a while.

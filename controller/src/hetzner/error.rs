@@ -2,6 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use cattle_core::rate::Class;
 use cattle_schemas::status::PendingReason;
 use serde_json::Value;
 
@@ -34,6 +35,8 @@ pub enum Kind {
     Gateway,
     /// Something of our name exists that we did not make.
     NotOurs,
+    /// Never sent: the rate limit had no room for calls of this class in time.
+    NoRoom(Class),
 }
 
 impl Kind {
@@ -48,6 +51,7 @@ impl Kind {
             Self::Refused(_) => "refused",
             Self::Gateway => "gateway",
             Self::NotOurs => "not-ours",
+            Self::NoRoom(_) => "no-room",
         }
     }
 }
@@ -208,7 +212,7 @@ impl ApiError {
     #[must_use]
     pub fn disposition(&self) -> Disposition {
         match &self.kind {
-            Kind::NotSent => Disposition::Retry(Pace::Soon),
+            Kind::NotSent | Kind::NoRoom(_) => Disposition::Retry(Pace::Soon),
             Kind::NotOurs => Disposition::Operator,
             // It says success, so the effect is there; what it was must be read again.
             Kind::Unreadable(_) | Kind::TooLarge | Kind::Timeout | Kind::Cut => {
@@ -252,11 +256,15 @@ impl ApiError {
             Disposition::LookUp => CreateOutcome::MayExist,
             Disposition::Adopt => CreateOutcome::Uniqueness,
             Disposition::NextCandidate(cool_down) => CreateOutcome::NextCandidate { cool_down },
-            Disposition::Retry(pace) if self.status == Some(429) => CreateOutcome::Pending {
-                reason: PendingReason::RateLimited,
-                message: self.to_string(),
-                retry_in: self.retry_after.unwrap_or_else(|| pace.wait()),
-            },
+            Disposition::Retry(pace)
+                if self.status == Some(429) || matches!(self.kind, Kind::NoRoom(_)) =>
+            {
+                CreateOutcome::Pending {
+                    reason: PendingReason::RateLimited,
+                    message: self.to_string(),
+                    retry_in: self.retry_after.unwrap_or_else(|| pace.wait()),
+                }
+            }
             Disposition::Retry(pace) if self.kind == Kind::NotSent => CreateOutcome::Pending {
                 reason: PendingReason::HetznerUnreachable,
                 message: self.to_string(),
@@ -321,7 +329,7 @@ impl ApiError {
                 true
             }
             Kind::Gateway => self.status.is_none_or(|status| status >= 500),
-            Kind::Refused(_) | Kind::NotOurs => false,
+            Kind::Refused(_) | Kind::NotOurs | Kind::NoRoom(_) => false,
         }
     }
 }
@@ -369,6 +377,10 @@ impl ApiError {
                 format!("what answers at {place} does not do so as Hetzner's API does ({what})")
             }
             Kind::Unreadable(what) => format!("Hetzner's answer is unreadable ({what})"),
+            Kind::NoRoom(class) => format!(
+                "Hetzner's rate limit has no room for {} now",
+                class.phrase()
+            ),
             Kind::Gateway if custom.is_some() && self.is_elsewhere() => {
                 format!("what answers at {place} does not do so as Hetzner's API does")
             }

@@ -4,4 +4,7 @@
 
 mod hetzner;
 mod program;
+mod rate;
 mod requests;
+mod stage;
+mod trouble;

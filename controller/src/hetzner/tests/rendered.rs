@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeSet, path::Path, sync::LazyLock, time::Duration};
 
-use cattle_core::lifecycle::refused_event;
+use cattle_core::{lifecycle::refused_event, rate::Class};
 use serde_json::json;
 
 use super::{
@@ -374,6 +374,11 @@ fn without_status() -> Vec<String> {
     let unreadable = || Kind::Unreadable("not JSON".to_owned());
     let too_large = format!("more than {} MiB", MAX_REPLY_BYTES >> 20);
     [
+        (
+            "the rate budget has no room, so it was not called",
+            Kind::NoRoom(Class::Create),
+            None,
+        ),
         ("no connection", Kind::NotSent, None),
         ("no answer in time", Kind::Timeout, None),
         ("the connection breaks", Kind::Cut, None),

@@ -109,7 +109,6 @@ async fn calls_tell_whether_the_token_is_taken() {
     };
     let answers = vec![
         Answer::Html(502, "<html>"),
-        Answer::Json(429, refusal("rate_limit_exceeded", "")),
         Answer::Json(404, refusal("not_found", "")),
         Answer::Json(401, refusal("token_readonly", "")),
         Answer::Json(404, refusal("not_found", "")),
@@ -123,10 +122,8 @@ async fn calls_tell_whether_the_token_is_taken() {
     let token = client.token();
     let seen = || token.borrow().refusal();
     let id = ServerId(1);
-    for _ in 0..2 {
-        client.get_server(id, TTL).await.unwrap_err();
-        assert_eq!(*token.borrow(), Token::Unknown, "nobody looked at it");
-    }
+    client.get_server(id, TTL).await.unwrap_err();
+    assert_eq!(*token.borrow(), Token::Unknown, "nobody looked at it");
     client.get_server(id, TTL).await.unwrap();
     assert_eq!(*token.borrow(), Token::Accepted);
     client.delete_server(id).await.unwrap_err();
@@ -141,4 +138,16 @@ async fn calls_tell_whether_the_token_is_taken() {
     assert_eq!(seen(), Some(Refusal::Unauthorized));
     client.get_server(id, TTL).await.unwrap();
     assert_eq!(*token.borrow(), Token::Accepted);
+}
+
+#[tokio::test]
+async fn the_rate_limit_says_nothing_of_the_token() {
+    let refusal = refusal("rate_limit_exceeded", "unauthenticated calls count too");
+    let fake = Fake::start(vec![Answer::Json(429, refusal)]).await;
+    let client = client(&fake.url);
+    client.list_servers(&fleet(), TTL).await.unwrap_err();
+    assert_eq!(
+        *client.token().borrow(),
+        cattle_core::account::Token::Unknown
+    );
 }
