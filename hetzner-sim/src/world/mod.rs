@@ -53,6 +53,9 @@ use crate::{
 /// Deleted servers that are remembered one by one; of older ones only the cost stays.
 const GONE_KEPT: usize = 10_000;
 
+/// The API's ids stay within what a double holds exactly.
+const ID_MAX: u64 = (1 << 53) - 1;
+
 /// Something to do outside of the machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
@@ -204,7 +207,7 @@ impl World {
             actions: BTreeMap::new(),
             running_actions: BTreeSet::new(),
             finished_actions: VecDeque::new(),
-            last_server: config.first_server_id,
+            last_server: config.first_server_id.min(ID_MAX / 2),
             last_small_id: 2_000_000,
             // Live action ids have 15 digits.
             next_action: 600_000_000_000_000,
