@@ -23,6 +23,7 @@ mod shelf;
 mod ssh_keys;
 mod stock;
 mod time;
+mod twist;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
@@ -36,9 +37,9 @@ pub use calls::Call;
 pub use cost::{Cost, ServerCost};
 
 use self::{
-    action::Action, calls::CallLog, control::TokenState, fault::Faults, fault::Twist,
-    firewalls::Firewall, placement_groups::Spread, route::Kind, route::Route, server::Server,
-    shelf::Shelf, ssh_keys::SshKey, stock::Stock,
+    action::Action, calls::CallLog, control::TokenState, fault::Faults, firewalls::Firewall,
+    placement_groups::Spread, route::Kind, route::Route, server::Server, shelf::Shelf,
+    ssh_keys::SshKey, stock::Stock, twist::Twist,
 };
 use crate::{
     bucket::Bucket,
