@@ -5,6 +5,7 @@
 
 mod bad_input;
 mod batch;
+mod budget;
 mod crash;
 mod dry_run;
 mod fault_matrix;
