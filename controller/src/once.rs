@@ -5,7 +5,6 @@
 
 use std::{io::Write, process::ExitCode, sync::Arc, time::Duration};
 
-use anyhow::Context;
 use cattle_core::{
     plan::{images, to_api},
     spec,
@@ -60,7 +59,8 @@ pub async fn run(
     }
     .build();
     let (mut reconciler, mut lister, mut survey) = (parts.reconciler, parts.lister, parts.survey);
-    lister.list().await.context("cannot list the servers")?;
+    // The error says what was asked.
+    lister.list().await?;
     let preview = reconciler.preview().await?;
     survey
         .once(&images(&preview.plan, &preview.desired, &preview.ledger))
@@ -87,6 +87,11 @@ pub async fn run(
         "some calls to Hetzner did not end within {} s",
         DRAIN.as_secs()
     );
+    // What it was not allowed to do is said by each cattle that waits; that nothing can be done at
+    // all is said by the exit.
+    if let Some(complaint) = client.token().borrow().complaint() {
+        anyhow::bail!("{complaint}");
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -115,6 +115,7 @@ impl Ground {
             bell: self.bell.clone(),
             again,
         };
+        let token = self.client.token();
         let lister = Lister {
             client: self.client,
             clock: self.clock.clone(),
@@ -133,6 +134,7 @@ impl Ground {
             store: self.store,
             observed,
             list_soon,
+            token,
             catalogue,
             images,
             executor: executor.clone(),

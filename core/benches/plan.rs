@@ -79,6 +79,7 @@ fn world(running: u64) -> (Desired, Observed, Ledger, Limits) {
             ..Catalogue::default()
         }),
         budget: Budget::default(),
+        token: Default::default(),
         calls: Calls::default(),
         fleet_labels: BTreeMap::new(),
         fleet: "bench".parse().expect("a valid name"),

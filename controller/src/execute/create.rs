@@ -46,7 +46,7 @@ impl Executor {
             Ok(new) => new,
             Err(prepare::Unprepared::Hetzner(error)) => {
                 let wait = error.retry_in().unwrap_or(MENDED_BY_THEN);
-                self.refused(run, reason_of(&error), error.to_string(), Some(wait))
+                self.refused(run, error.pending_reason(), error.to_string(), Some(wait))
                     .await;
                 return;
             }
@@ -127,7 +127,7 @@ impl Executor {
                 CreateOutcome::MayExist => return self.may_exist(run, &error).await,
                 CreateOutcome::Uniqueness => return self.lookup(run, &new.name).await,
                 CreateOutcome::Refused { retry_in } => {
-                    tries.last = Some((reason_of(&error), error.to_string(), retry_in));
+                    tries.last = Some((error.pending_reason(), error.to_string(), retry_in));
                     break;
                 }
                 CreateOutcome::Pending {
@@ -243,13 +243,4 @@ fn refusal(error: &ApiError) -> String {
 fn is_about_the_image(error: &ApiError) -> bool {
     matches!(error.code(), Some(Code::NotFound | Code::InvalidInput))
         && error.message.to_ascii_lowercase().contains("image")
-}
-
-/// What a cattle waits for after this failure.
-fn reason_of(error: &ApiError) -> PendingReason {
-    match error.outcome() {
-        CreateOutcome::Pending { reason, .. } => reason,
-        _ if error.is_unreachable() => PendingReason::HetznerUnreachable,
-        _ => PendingReason::Backoff,
-    }
 }

@@ -6,6 +6,7 @@
 //! firewall.rs, ssh_keys.rs   what rarely changes and is remembered for a while
 //! offer.rs, images.rs   what can be ordered, of what it is made, and what it costs
 //! candidates.rs   (server type, location) pairs and how long a refused one is left alone
+//! standing.rs   what exchanges say of the token
 //! error.rs    what a failure was
 //! table.rs    the one table that says what to do about it
 //! redact.rs   what is kept of other people's messages
@@ -30,6 +31,7 @@ mod offer;
 mod redact;
 mod servers;
 mod ssh_keys;
+mod standing;
 pub mod table;
 #[cfg(test)]
 pub(crate) mod tests;

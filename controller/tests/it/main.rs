@@ -6,5 +6,6 @@ mod hetzner;
 mod offer;
 mod program;
 mod rate;
+mod requests;
 mod stage;
 mod trouble;

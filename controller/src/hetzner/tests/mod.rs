@@ -9,9 +9,14 @@ mod failures;
 pub(crate) mod fake;
 mod images;
 mod lists;
+mod odd_creates;
 mod offer;
 mod remembered;
+mod rendered;
+mod sentences;
 mod table;
+mod token;
+mod tolerant;
 
 use std::{collections::BTreeMap, time::Duration};
 
