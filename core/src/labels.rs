@@ -358,7 +358,10 @@ pub fn repair(
     fleet: &FleetName,
     fleet_labels: &BTreeMap<String, String>,
 ) -> Option<BTreeMap<String, String>> {
-    let given_away = is_cattle(actual) && !is_ours(actual, fleet);
+    let given_away = is_cattle(actual)
+        && actual
+            .get(key::FLEET)
+            .is_some_and(|name| name != fleet.as_str());
     let wanted = LabelSet::of_run(run, fleet, fleet_labels);
     if is_foreign(actual) || given_away || wanted.is_on(actual) {
         return None;

@@ -139,9 +139,9 @@ pub struct Run {
     pub stop: Option<StopRequest>,
     /// Set when the run is over; never changes again.
     pub ended: Option<RunEnd>,
-    /// When a call about its server last came back, other than its create and its delete. What was
-    /// listed before is old news about it; so one answer, or one failure, is not asked for again
-    /// and again until the next list.
+    /// When a call about its server last came back, other than its delete. What was listed before
+    /// is old news about it; so one answer, or one failure, is not asked for again and again until
+    /// the next list.
     #[serde(default)]
     pub called_at: Option<Timestamp>,
     /// When Hetzner last answered, or failed to, how far the actions of its server are.

@@ -87,8 +87,7 @@ impl Executor {
                         ..run_server(&created.server, &needs.catalogue.borrow())
                     };
                     tracing::info!(server = %server.id, name = %server.name, "created");
-                    self.tell(run, move |run, _| lifecycle::accept_create(run, server))
-                        .await;
+                    self.accepted(run, server).await;
                     return;
                 }
                 Err(error) => error,
@@ -131,6 +130,17 @@ impl Executor {
             refusals.join(", ")
         };
         self.refused(run, reason, message, Some(wait)).await;
+    }
+
+    /// The reply is newer than any list that was asked for before it came.
+    async fn accepted(&self, run: RunId, server: RunServer) {
+        let now = self.0.needs.clock.now();
+        self.tell(run, move |run, _| {
+            let told = lifecycle::accept_create(run, server);
+            let _ = lifecycle::called(run, now);
+            told
+        })
+        .await;
     }
 
     /// The pairs to try now, in the spec's order; refused ones are left alone for a while.

@@ -4,3 +4,5 @@
 
 mod hetzner;
 mod program;
+mod stage;
+mod trouble;

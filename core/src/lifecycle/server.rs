@@ -33,8 +33,8 @@ pub fn mark_booted(run: &mut Run, now: Timestamp) -> Transition {
     Transition::told(EventReason::Booting, "Hetzner runs the server")
 }
 
-/// A call about the run's server came back, other than its create and its delete: it was looked
-/// for, asked for or relabelled, whether that worked or not. The next one waits for a newer list.
+/// A call about the run's server came back, other than its delete: it was made, looked for, asked
+/// for or relabelled, whether that worked or not. The next one waits for a newer list.
 pub fn called(run: &mut Run, now: Timestamp) -> Transition {
     run.called_at = Some(now);
     Transition::silent()

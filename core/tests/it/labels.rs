@@ -327,3 +327,35 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_server_gets_its_labels_back_unless_they_say_that_it_is_somebody_elses() {
+    let mut world = World::running();
+    let right = world.listed().labels.raw.clone();
+    let limits = world.limits.clone();
+    let run = world.rex().clone();
+    let repair = |actual: &BTreeMap<String, String>| {
+        labels::repair(&run, actual, &limits.fleet, &limits.fleet_labels)
+    };
+    assert_eq!(repair(&right), None);
+    let with = |key: &str, value: Option<&str>| {
+        let mut actual = right.clone();
+        actual.remove(key);
+        actual.extend(value.map(|value| (key.to_owned(), value.to_owned())));
+        actual
+    };
+    for lost in [
+        BTreeMap::new(),
+        with("fleet", None),
+        with("managed-by", None),
+        with("run", Some("x")),
+    ] {
+        assert_eq!(repair(&lost), Some(right.clone()), "{lost:?}");
+    }
+    for theirs in [
+        with("fleet", Some("theirs")),
+        with("apricote.de/created-by", Some("hcloud-upload-image")),
+    ] {
+        assert_eq!(repair(&theirs), None, "{theirs:?}");
+    }
+}
