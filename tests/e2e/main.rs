@@ -5,6 +5,7 @@
 
 mod bad_input;
 mod batch;
+mod bucket;
 mod crash;
 mod dry_run;
 mod fault_matrix;
@@ -16,4 +17,3 @@ mod life;
 mod persona;
 mod secrets;
 mod shutdown;
-mod small_bucket;

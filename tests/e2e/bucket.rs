@@ -26,7 +26,7 @@ const LONG_TASKS: usize = 60;
 const UNDER_WAY: chrono::TimeDelta = chrono::TimeDelta::milliseconds(1_500);
 
 /// From the end of a run to its DELETE: the pass that finds it, and its turn in the bucket.
-const SOON: chrono::TimeDelta = chrono::TimeDelta::seconds(6);
+const SOON: chrono::TimeDelta = chrono::TimeDelta::seconds(4);
 
 /// Calls refilled a second. 1 is what Hetzner does; the same in a fifth of the time is
 /// `E2E_REFILL=5`.
