@@ -215,6 +215,7 @@ impl Reconciler {
             in_flight,
             guests_heard_since: self.guests_heard_since,
             catalogue: self.catalogue.borrow().clone(),
+            calls: self.executor.creates(now),
             ..fleet.limits()
         };
         let planned = plan(desired, &observed, &ledger, &limits, now);
@@ -289,6 +290,7 @@ impl Reconciler {
                 limits: seen.limits,
                 plan: Arc::new(plan),
                 conditions: status.conditions,
+                calls: self.executor.calls(),
             });
         });
     }

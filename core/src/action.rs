@@ -263,8 +263,14 @@ pub struct Budget {
 pub struct Calls {
     /// Creates that may be posted now without touching what is kept for deletes.
     pub creates: u32,
-    /// When the next one may be; `None` while there is room.
+    /// When one more than those may be; `None` where nothing bounds them.
     pub more_at: Option<Timestamp>,
+    /// Calls left now.
+    pub left: u32,
+    /// Calls an hour.
+    pub limit: u32,
+    /// Calls that are kept for deletes.
+    pub reserve: u32,
 }
 
 impl Default for Calls {
@@ -273,6 +279,9 @@ impl Default for Calls {
         Self {
             creates: u32::MAX,
             more_at: None,
+            left: u32::MAX,
+            limit: u32::MAX,
+            reserve: 0,
         }
     }
 }

@@ -15,10 +15,12 @@
 //! ended  runs: their servers go
 //! orphans  servers without a run
 //! queue  what may start now, and why the rest waits
+//! calls  what the rate limit has room for
 //! ```
 
 mod bring_up;
 mod budget;
+mod calls;
 mod describe;
 mod ended;
 mod live;

@@ -11,4 +11,5 @@ mod labels;
 mod lifecycle;
 mod model;
 mod plan;
+mod rate;
 mod status;

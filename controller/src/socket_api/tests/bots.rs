@@ -184,6 +184,11 @@ async fn limits_are_told_for_the_caller() {
           "limit": 60.0,
           "used": 0.0
         },
+        "hetznerRequests": {
+          "left": 3412.0,
+          "limit": 3600.0,
+          "used": 188.0
+        },
         "liveRunsPerRequester": {
           "left": 2.0,
           "limit": 3.0,
