@@ -18,15 +18,16 @@ const BUCKET: u32 = 60;
 /// A 429 may happen, because others use the project too; a storm of them may not.
 const FEW: usize = 3;
 
-/// The first ones work for so long that their ends come one after the other, while others still wait
-/// to be created. The rest ends at once.
+/// The first ones work until two cores have started all of them, and then end one after the other,
+/// while others still wait to be created. The rest ends at once.
 const LONG_TASKS: usize = 60;
+const FIRST_END: usize = 20;
 
 /// A call that was let through just before is posted within this.
-const UNDER_WAY: chrono::TimeDelta = chrono::TimeDelta::milliseconds(1_500);
+const UNDER_WAY: chrono::TimeDelta = chrono::TimeDelta::milliseconds(2_500);
 
 /// From the end of a run to its DELETE: the pass that finds it, and its turn in the bucket.
-const SOON: chrono::TimeDelta = chrono::TimeDelta::seconds(4);
+const SOON: chrono::TimeDelta = chrono::TimeDelta::seconds(6);
 
 /// Calls refilled a second. 1 is what Hetzner does; the same in a fifth of the time is
 /// `E2E_REFILL=5`.
@@ -63,7 +64,7 @@ fn a_hundred_specs_on_a_bucket_of_sixty_end_in_time_and_are_refused_nothing() {
     for n in 0..SPECS {
         let message = if n < LONG_TASKS {
             // A second apart at one call a second.
-            format!("sleep {}", (n + 2) / refill() as usize)
+            format!("sleep {}", (FIRST_END + n) / refill() as usize)
         } else {
             "ok".to_owned()
         };
