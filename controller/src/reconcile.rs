@@ -200,6 +200,10 @@ impl Reconciler {
         let now = self.clock.now();
         let wanted = wanted(desired);
         let mut ledger = self.store.ledger(wanted, now - CREATES_WINDOW).await?;
+        if let Some(since) = fleet.budget.counts_since(now) {
+            // After the runs: what went in between is in both, and counted once.
+            ledger.charges = self.store.charges(since..Timestamp::MAX_UTC).await?;
+        }
         for run in observed
             .servers
             .iter()

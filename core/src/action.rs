@@ -13,7 +13,7 @@ use cattle_schemas::{
 
 use crate::{
     catalogue::Catalogue,
-    cost::Amount,
+    cost::{Amount, day},
     desired::{Cattle, Origin, Requester},
     names::{CattleName, RunId, ServerId, SpecHash},
 };
@@ -256,6 +256,15 @@ pub struct Budget {
     pub max_hourly: Option<Amount>,
     /// What the started hours of one UTC day may cost.
     pub max_daily: Option<Amount>,
+}
+
+impl Budget {
+    /// From when on a plan has to know what was billed: the beginning of the UTC day, where there is
+    /// a daily budget.
+    #[must_use]
+    pub fn counts_since(&self, now: Timestamp) -> Option<Timestamp> {
+        self.max_daily.map(|_| day(now.date_naive()).start)
+    }
 }
 
 /// What Hetzner's rate limit has room for now, creates in flight already taken off.

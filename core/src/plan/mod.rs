@@ -32,7 +32,7 @@ use std::sync::Arc;
 
 use cattle_schemas::Timestamp;
 
-pub use self::describe::to_api;
+pub use self::describe::{cattle_of, to_api};
 use self::view::View;
 use crate::{
     action::{Action, Limits, Plan, Waiting},

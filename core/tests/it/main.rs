@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod charge;
 mod convergence;
 mod cost;
 mod describe;

@@ -184,6 +184,9 @@ fn names_are_unique_and_labels_change_alone() {
     account.put(&path, &json!({"labels": {"ledger": "a.2"}}));
     let found = account.get("/v1/firewalls?name=f&label_selector=ledger=a.2");
     assert_eq!(found["firewalls"][0]["name"], "f");
+    account.firewall(&json!({"name": "x".repeat(128)}));
+    let long = account.post("/v1/firewalls", &json!({"name": "x".repeat(129)}));
+    assert_eq!(code(&long), (422, "invalid_input"));
 }
 
 #[rstest]
