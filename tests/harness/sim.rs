@@ -83,6 +83,12 @@ impl Sim {
         &self.url
     }
 
+    /// The process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// A call of the API or of the control API, as JSON.
     pub fn call(&self, method: &str, path: &str, body: Option<&Value>) -> Value {
         let base = self.url.strip_suffix("/v1").unwrap();
