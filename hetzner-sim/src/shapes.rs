@@ -55,7 +55,10 @@ impl Shapes {
     }
 
     /// The operations whose success has a shape.
-    #[allow(dead_code, reason = "the tests over HTTP include this file and ask for no list")]
+    #[allow(
+        dead_code,
+        reason = "the tests over HTTP include this file and ask for no list"
+    )]
     pub(crate) fn operations(&self) -> impl Iterator<Item = &str> {
         self.replies.keys().map(String::as_str)
     }

@@ -16,3 +16,4 @@ mod life;
 mod persona;
 mod secrets;
 mod shutdown;
+mod trouble;
