@@ -1,6 +1,7 @@
 //! `clawdlets cattle …`: one file for each verb.
 
 mod apply;
+mod cost;
 mod describe;
 mod destroy;
 mod events;
@@ -63,6 +64,9 @@ pub(crate) enum CattleCommand {
     /// Show what the controller would do next, and change nothing
     #[command(after_help = plan::EXAMPLES)]
     Plan(plan::Plan),
+    /// Show what servers cost
+    #[command(after_help = cost::EXAMPLES)]
+    Cost(cost::CostArgs),
     /// Delete servers that are past their expiry
     #[command(after_help = reap::EXAMPLES)]
     Reap(reap::Reap),
@@ -90,6 +94,7 @@ impl CattleCommand {
             Self::Extend(args) => args.run(ctx).await,
             Self::Wait(args) => args.run(ctx).await,
             Self::Plan(args) => args.run(ctx).await,
+            Self::Cost(args) => args.run(ctx).await,
             Self::Reap(args) => args.run(ctx).await,
             Self::Validate(args) => args.run(ctx),
             Self::Persona(command) => command.run(ctx),

@@ -1,6 +1,6 @@
 //! The words for a cattle that several commands share.
 
-use cattle_schemas::status::{CattleStatus, Condition, ConditionType, Cost};
+use cattle_schemas::status::{CallBudget, CattleStatus, Condition, ConditionType, Cost};
 
 use crate::output::clean;
 
@@ -54,6 +54,28 @@ pub(crate) fn reason(status: &CattleStatus) -> String {
 /// `0.0060 EUR`.
 pub(crate) fn cost(cost: &Cost) -> String {
     format!("{} {}", cost.amount, cost.currency)
+}
+
+/// What Hetzner's rate limit has left, and who used it.
+pub(crate) fn calls(calls: &CallBudget) -> String {
+    format!(
+        "Hetzner's rate limit: {} of {} calls left, {} of them kept for deletes; last hour: {} by this controller, {} by others",
+        calls.remaining, calls.limit, calls.reserve, calls.used_last_hour, calls.others_last_hour
+    )
+}
+
+/// The warning while only deletes may use what is left.
+pub(crate) fn calls_spent(calls: &CallBudget) -> Option<String> {
+    (calls.remaining <= calls.reserve).then(|| {
+        format!(
+            "Hetzner's rate limit has {} of {} calls left, and {} are kept for deletes: nothing starts until there are more (last hour: {} by this controller, {} by others)",
+            calls.remaining,
+            calls.limit,
+            calls.reserve,
+            calls.used_last_hour,
+            calls.others_last_hour
+        )
+    })
 }
 
 /// Whether a condition is as it should be.

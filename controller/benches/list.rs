@@ -153,6 +153,7 @@ async fn world(store: &SqliteStore, fleet: Arc<Fleet>, now: Timestamp) -> World 
         limits: Arc::new(limits),
         plan: Arc::new(plan),
         conditions: Vec::new(),
+        calls: None,
     }
 }
 

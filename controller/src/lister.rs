@@ -1,11 +1,17 @@
 //! One list of servers for everybody, as seldom as it can be.
 //!
 //! Every 30 s, every 5 s while something waits for what only Hetzner can say, never more than a
-//! quarter of what the rate limit refills. A failed list keeps what was seen and says why.
+//! quarter of what the rate limit refills. One list of each idle interval may use the last call that
+//! Hetzner allows; those in between wait behind creates, and give way to the next such one. A failed
+//! list keeps what was seen and says why.
 
 use std::{sync::Arc, time::Duration};
 
-use cattle_core::{fleet::Fleet, observed::Observed};
+use cattle_core::{
+    fleet::Fleet,
+    observed::Observed,
+    rate::{Class, PER_PAGE, list_interval},
+};
 use cattle_schemas::Timestamp;
 use chrono::Utc;
 use tokio::{sync::watch, time::Instant};
@@ -13,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock::{ALARMING, Clock},
-    hetzner::{ApiError, Client, Listed, Odd},
+    hetzner::{ApiError, Client, Kind, Listed, Odd},
     world::Bell,
 };
 
@@ -24,8 +30,8 @@ pub struct Pace {
     pub idle: Duration,
     /// While something waits for what only a list can say.
     pub busy: Duration,
-    /// For each page of a list. At 3,600 calls an hour one call a second is refilled; lists take at
-    /// most a quarter of that.
+    /// At least so far for each page of a list while one call a second is refilled, as at 3,600 calls
+    /// an hour; further where it is less.
     pub page: Duration,
 }
 
@@ -34,7 +40,7 @@ impl Default for Pace {
         Self {
             idle: Duration::from_secs(30),
             busy: Duration::from_secs(5),
-            page: Duration::from_secs(4),
+            page: PER_PAGE,
         }
     }
 }
@@ -42,9 +48,6 @@ impl Default for Pace {
 /// The longest wait after failed lists: a controller must notice within minutes that Hetzner is
 /// back.
 const MAX_BACKOFF: Duration = Duration::from_secs(120);
-
-/// Servers in one page of a list.
-const PAGE: usize = 50;
 
 /// Lists until told to stop.
 pub struct Lister {
@@ -62,6 +65,8 @@ pub struct Lister {
     pub bell: Bell,
     /// How far lists are apart.
     pub pace: Pace,
+    /// When the latest list began that could use the last call.
+    pub certain: Option<Instant>,
 }
 
 impl Lister {
@@ -70,12 +75,23 @@ impl Lister {
         let mut failures = 0_u32;
         loop {
             let began = Instant::now();
+            let turn = self
+                .certain
+                .map_or(began, |certain| certain + self.spaced(self.pace.idle));
+            let class = if turn <= began {
+                self.certain = Some(began);
+                Class::List
+            } else {
+                Class::Read
+            };
             tokio::select! {
                 () = stop.cancelled() => return,
-                listed = self.list() => match listed {
+                listed = self.list_as(class) => match listed {
                     Ok(()) => failures = 0,
                     Err(_) => failures = failures.saturating_add(1),
                 },
+                // It found no room; the next one does.
+                () = tokio::time::sleep_until(turn), if class == Class::Read => continue,
             }
             self.bell.ring();
             loop {
@@ -94,10 +110,15 @@ impl Lister {
     /// # Errors
     /// Why it failed; what was seen before stays.
     pub async fn list(&mut self) -> Result<(), ApiError> {
+        self.list_as(Class::List).await
+    }
+
+    async fn list_as(&mut self, class: Class) -> Result<(), ApiError> {
         let asked_at = Utc::now();
         let fleet = self.fleet.borrow().clone();
         let listed = self
             .client
+            .as_class(class)
             .list_servers(&fleet.name, fleet.default_ttl)
             .await;
         if let Some(offset) = self.client.clock_offset() {
@@ -123,6 +144,11 @@ impl Lister {
                 }
                 Ok(())
             }
+            // Not asked: that says nothing about Hetzner.
+            Err(error) if matches!(error.kind, Kind::NoRoom(_)) => {
+                tracing::warn!(%error, "the servers were not listed");
+                Err(error)
+            }
             Err(error) => {
                 tracing::warn!(%error, "the list of servers failed");
                 self.observed.send_modify(|observed| {
@@ -142,10 +168,7 @@ impl Lister {
         } else {
             self.pace.idle
         };
-        let pages = self.observed.borrow().servers.len() / PAGE + 1;
-        let pages = u32::try_from(pages).unwrap_or(u32::MAX);
-        let fair = self.pace.page.saturating_mul(pages);
-        let wait = wanted.max(fair);
+        let wait = self.spaced(wanted);
         match failures {
             0 => wait,
             n => wait
@@ -153,6 +176,15 @@ impl Lister {
                 .min(MAX_BACKOFF)
                 .max(wait),
         }
+    }
+
+    /// So far apart, or further for the rate limit's sake.
+    fn spaced(&self, wanted: Duration) -> Duration {
+        let servers = {
+            let observed = self.observed.borrow();
+            observed.servers.len() + observed.odd.len()
+        };
+        list_interval(wanted, self.pace.page, servers, self.client.refill())
     }
 }
 

@@ -87,6 +87,7 @@ impl Ground {
             limits: Arc::new(limits),
             plan: Arc::new(Plan::default()),
             conditions: Vec::new(),
+            calls: None,
         }));
         let (executor, follower) = Executor::new(Needs {
             store: self.store.clone(),
@@ -107,6 +108,7 @@ impl Ground {
             soon,
             bell: self.bell.clone(),
             pace: self.pace,
+            certain: None,
         };
         let handle = Handle::new(seen, self.bell.clone());
         let reconciler = Reconciler {

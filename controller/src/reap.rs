@@ -7,7 +7,10 @@
 
 use std::time::Duration;
 
-use cattle_core::observed::{ObservedServer, ServerState};
+use cattle_core::{
+    observed::{ObservedServer, ServerState},
+    rate::Class,
+};
 use cattle_schemas::{
     Timestamp,
     api::{ReapReply, Reaped},
@@ -32,6 +35,8 @@ pub async fn reap(
     default_ttl: Duration,
     dry_run: bool,
 ) -> Result<ReapReply, ApiError> {
+    // Nothing it does may wait for what others start.
+    let client = &client.as_class(Class::Delete);
     let listed = client.list_scope(scope, default_ttl).await?;
     let now = listed
         .asked_at_hetzner

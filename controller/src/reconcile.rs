@@ -200,6 +200,10 @@ impl Reconciler {
         let now = self.clock.now();
         let wanted = wanted(desired);
         let mut ledger = self.store.ledger(wanted, now - CREATES_WINDOW).await?;
+        if let Some(since) = fleet.budget.counts_since(now) {
+            // After the runs: what went in between is in both, and counted once.
+            ledger.charges = self.store.charges(since..Timestamp::MAX_UTC).await?;
+        }
         for run in observed
             .servers
             .iter()
@@ -215,6 +219,7 @@ impl Reconciler {
             in_flight,
             guests_heard_since: self.guests_heard_since,
             catalogue: self.catalogue.borrow().clone(),
+            calls: self.executor.creates(now),
             ..fleet.limits()
         };
         let planned = plan(desired, &observed, &ledger, &limits, now);
@@ -289,6 +294,7 @@ impl Reconciler {
                 limits: seen.limits,
                 plan: Arc::new(plan),
                 conditions: status.conditions,
+                calls: self.executor.calls(),
             });
         });
     }

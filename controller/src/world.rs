@@ -12,7 +12,10 @@ use cattle_core::{
     ledger::Ledger,
     observed::Observed,
 };
-use cattle_schemas::{Timestamp, status::Condition};
+use cattle_schemas::{
+    Timestamp,
+    status::{CallBudget, Condition},
+};
 use tokio::sync::{Notify, watch};
 
 /// One pass, complete.
@@ -36,6 +39,8 @@ pub struct World {
     pub plan: Arc<Plan>,
     /// The controller's own conditions.
     pub conditions: Vec<Condition>,
+    /// What Hetzner's rate limit had left; `None` before its first answer.
+    pub calls: Option<CallBudget>,
 }
 
 /// Rings for a pass.

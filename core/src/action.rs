@@ -13,7 +13,7 @@ use cattle_schemas::{
 
 use crate::{
     catalogue::Catalogue,
-    cost::Amount,
+    cost::{Amount, day},
     desired::{Cattle, Origin, Requester},
     names::{CattleName, RunId, ServerId, SpecHash},
 };
@@ -258,13 +258,28 @@ pub struct Budget {
     pub max_daily: Option<Amount>,
 }
 
+impl Budget {
+    /// From when on a plan has to know what was billed: the beginning of the UTC day, where there is
+    /// a daily budget.
+    #[must_use]
+    pub fn counts_since(&self, now: Timestamp) -> Option<Timestamp> {
+        self.max_daily.map(|_| day(now.date_naive()).start)
+    }
+}
+
 /// What Hetzner's rate limit has room for now, creates in flight already taken off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Calls {
     /// Creates that may be posted now without touching what is kept for deletes.
     pub creates: u32,
-    /// When the next one may be; `None` while there is room.
+    /// When one more than those may be; `None` where nothing bounds them.
     pub more_at: Option<Timestamp>,
+    /// Calls left now.
+    pub left: u32,
+    /// Calls an hour.
+    pub limit: u32,
+    /// Calls that are kept for deletes.
+    pub reserve: u32,
 }
 
 impl Default for Calls {
@@ -273,6 +288,9 @@ impl Default for Calls {
         Self {
             creates: u32::MAX,
             more_at: None,
+            left: u32::MAX,
+            limit: u32::MAX,
+            reserve: 0,
         }
     }
 }

@@ -32,8 +32,8 @@ pub struct Ledger {
     pub assignments: BTreeMap<(CattleName, SpecHash), Assignment>,
     /// When each server of the last hour was asked for, for `createsPerHour`.
     pub creates_last_hour: Vec<Timestamp>,
-    /// What was billed of servers that were there on the present UTC day, those that are gone
-    /// included, for `maxDaily`; empty where there is no such budget.
+    /// With a `maxDaily`: what servers are billed for that were there on the present UTC day, those
+    /// that are gone included. May repeat runs of above, which then are the truth.
     pub charges: Vec<Charge>,
 }
 

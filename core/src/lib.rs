@@ -19,6 +19,7 @@ pub mod names;
 pub mod observed;
 pub mod plan;
 pub mod provider_env;
+pub mod rate;
 pub mod spec;
 pub mod status;
 pub mod untrusted;

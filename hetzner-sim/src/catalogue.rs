@@ -226,8 +226,10 @@ impl ImageStatus {
 #[derive(Clone, Debug)]
 pub(crate) struct Image {
     pub(crate) id: u64,
-    /// `system` or `snapshot`.
+    /// `system`, `snapshot` or `backup`.
     pub(crate) kind: &'static str,
+    /// The server of a backup.
+    pub(crate) bound_to: Option<u64>,
     pub(crate) status: ImageStatus,
     /// Snapshots have none.
     pub(crate) name: Option<&'static str>,
@@ -274,6 +276,7 @@ pub(crate) fn images() -> Vec<Image> {
         images.push(Image {
             id,
             kind: "snapshot",
+            bound_to: None,
             status: ImageStatus::Available,
             name: None,
             description: format!("cattle image {architecture}"),
@@ -294,6 +297,7 @@ pub(crate) fn images() -> Vec<Image> {
             images.push(Image {
                 id,
                 kind: "system",
+                bound_to: None,
                 status: ImageStatus::Available,
                 name: Some(name),
                 description: format!("{os_flavor} {version}"),

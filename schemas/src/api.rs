@@ -14,6 +14,7 @@
 //! | `POST /v1/cattle/{name}/extend` | [`ExtendRequest`] | [`ExtendReply`] |
 //! | `POST /v1/reap` | [`ReapRequest`] | [`ReapReply`] |
 //! | `POST /v1/resume` | [`ResumeRequest`] | [`ResumeReply`] |
+//! | `GET /v1/cost` | | [`CostReply`] |
 //! | `GET /v1/limits` | | [`Limits`] |
 //! | `GET /v1/cost` | [`CostQuery`] | [`CostReply`] |
 //! | `/v1/jobs…` | [`crate::job`] | |

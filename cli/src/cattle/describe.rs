@@ -196,6 +196,11 @@ fn run_facts(run: &RunStatus, now: Timestamp) -> Table {
         format!("{} ({hours} started {plural})", present::cost(cost))
     });
     facts.add("Cost", cost);
+    let cost = run.cost.as_ref();
+    let shares = cost.map(|cost| format!("server {}, IPv4 {}", cost.server, cost.ipv4));
+    let hourly = cost.map(|cost| format!("{} {}", cost.hourly, cost.currency));
+    facts.add("Of which", shares);
+    facts.add("Each hour", hourly);
     facts.0
 }
 

@@ -164,6 +164,13 @@ impl View for Listed {
                 out.warning(&present::condition(condition));
             }
         }
+        if let Some(calls) = &self.list.controller.calls {
+            match present::calls_spent(calls) {
+                Some(spent) => out.warning(&spent),
+                None if wide => out.note(&present::calls(calls)),
+                None => {}
+            }
+        }
         out.diagnostics(&self.list.diagnostics, None);
         Ok(())
     }

@@ -12,7 +12,7 @@ use crate::{
     client::SpecBody,
     context::Context,
     exit::{Exit, Failure},
-    output::{Output, Row, Table, View, until},
+    output::{Output, Row, Table, View, clean, until},
     spec_files::{self, Checked},
 };
 
@@ -126,6 +126,10 @@ impl View for Shown {
             }
             out.line("")?;
             out.table(&table)?;
+        }
+        if let Some(spawn) = &reply.spawn {
+            out.line("")?;
+            out.line(&clean(&spawn.to_string()))?;
         }
         if let Some(wake) = reply.next_wake {
             out.note(&format!("next look {}", until(wake, self.now)));

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use cattle_schemas::{
     api::{
-        ApplyQuery, ApplyReply, CattleList, DestroyReply, EventList, ExtendReply, ExtendRequest,
-        ListQuery, LogsQuery, PlanReply, PlanRequest, ReapReply, ReapRequest, RerunReply,
-        ResultReply, WaitFor, WaitQuery,
+        ApplyQuery, ApplyReply, CattleList, CostQuery, CostReply, DestroyReply, EventList,
+        ExtendReply, ExtendRequest, ListQuery, LogsQuery, PlanReply, PlanRequest, ReapReply,
+        ReapRequest, RerunReply, ResultReply, WaitFor, WaitQuery,
     },
     job::{Job, JobList, JobRequest},
     status::CattleStatus,
@@ -114,6 +114,13 @@ impl Client {
     /// `POST /v1/plan`.
     pub(crate) async fn plan(&self, request: &PlanRequest) -> Result<PlanReply, Failure> {
         self.post(&["plan"], request, None).await
+    }
+
+    /// `GET /v1/cost`.
+    pub(crate) async fn cost(&self, query: &CostQuery) -> Result<CostReply, Failure> {
+        let mut call = self.call(Method::GET, &["cost"]);
+        call.request = call.request.query(query);
+        self.json(call).await
     }
 
     /// `GET /v1/cattle/{name}/logs`: the bytes as they come, for as long as they come.

@@ -103,7 +103,8 @@ fn a_plan_is_actions_and_what_waits() {
         ],
         "waiting": [
             {"cattle": "eve", "reason": "max-instances", "message": "4 of 4 servers exist", "queuePosition": 1}
-        ]
+        ],
+        "spawn": {"servers": 3, "hourly": "0.0936", "currency": "EUR"}
     }));
     assert_snapshot!(fake.clawdlets(&["cattle", "plan", "-f", "specs"]), @r"
     exit: 0
@@ -114,6 +115,8 @@ fn a_plan_is_actions_and_what_waits() {
 
     WAITING  REASON         PLACE  MESSAGE
     eve      max-instances  1      4 of 4 servers exist
+
+    3 to spawn: +0.0936 EUR/h
     --- stderr ---
     ");
     let body: serde_json::Value = serde_json::from_slice(&fake.asked()[0].body).unwrap();

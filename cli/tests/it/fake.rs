@@ -341,7 +341,10 @@ pub(crate) fn running(name: &str) -> Value {
             "startedAt": ago(690),
             // Half a minute of slack for a slow machine.
             "expiresAt": ago(-6_480),
-            "cost": {"amount": "0.0060", "currency": "EUR", "startedHours": 1}
+            "cost": {
+                "amount": "0.0060", "server": "0.0052", "ipv4": "0.0008", "hourly": "0.0060",
+                "currency": "EUR", "startedHours": 1
+            }
         },
         "spec": {
             "persona": "rex", "taskId": "issue-42", "model": "zai/glm-4.7", "ttl": "2h",

@@ -197,3 +197,24 @@ fn a_watched_list_outlasts_a_restart_of_its_controller() {
     assert_eq!(drawn.len(), 2, "it ended with its controller");
     assert!(drawn[1].contains("Running"), "{drawn:?}");
 }
+
+fn with_calls(remaining: u32) -> Fake {
+    let mut all = list(&[pending("ada")]);
+    all["controller"]["calls"] = json!({
+        "limit": 3600, "remaining": remaining, "reserve": 360, "usedLastHour": 188, "othersLastHour": 12
+    });
+    Fake::start().on("GET /v1/cattle", all)
+}
+
+#[test]
+fn wide_ends_with_what_the_rate_limit_has_left() {
+    let fake = with_calls(3412);
+    assert_snapshot!(fake.clawdlets(&["cattle", "list", "-o", "wide"]).stderr, @"Hetzner's rate limit: 3412 of 3600 calls left, 360 of them kept for deletes; last hour: 188 by this controller, 12 by others");
+    assert_eq!(fake.clawdlets(&["cattle", "list"]).stderr, "");
+}
+
+#[test]
+fn every_list_warns_while_only_deletes_may_call() {
+    assert_snapshot!(with_calls(360).clawdlets(&["cattle", "list"]).stderr, @"warning: Hetzner's rate limit has 360 of 3600 calls left, and 360 are kept for deletes: nothing starts until there are more (last hour: 188 by this controller, 12 by others)");
+    assert_eq!(with_calls(361).clawdlets(&["cattle", "list"]).stderr, "");
+}

@@ -3,6 +3,7 @@
 
 mod apply;
 mod changes;
+mod cost;
 mod fake;
 mod jobs;
 mod list;

@@ -55,6 +55,8 @@ fn describe_tells_everything() {
     Location:    nbg1
     IPv4:        203.0.113.7
     Cost:        0.0060 EUR (1 started hour)
+    Of which:    server 0.0052, IPv4 0.0008
+    Each hour:   0.0060 EUR
 
     Conditions
     TYPE       STATUS  REASON  SINCE  MESSAGE

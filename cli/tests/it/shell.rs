@@ -147,6 +147,7 @@ fn the_first_help_tells_where_to_start() {
       extend    Give a run more time
       wait      Wait until a run is running, ended or gone
       plan      Show what the controller would do next, and change nothing
+      cost      Show what servers cost
       reap      Delete servers that are past their expiry
       validate  Check spec files without a controller
       persona   Personas of this project

@@ -4,6 +4,7 @@
 //! a real guest process for every server; the example project and the scenarios of `specs/demo`.
 //! Real credentials in the environment are ignored: the endpoint and the token are the demo's own.
 
+mod calls;
 mod report;
 mod stage;
 mod table;

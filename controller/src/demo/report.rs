@@ -11,7 +11,10 @@ use cattle_schemas::{
 use comfy_table::{Table, presets};
 use serde::Serialize;
 
-use super::stage::{Stage, TOKEN};
+use super::{
+    calls::{self, Calls, Lists, PerLife},
+    stage::{Stage, TOKEN},
+};
 
 /// How much of each log is shown.
 const LOG_LINES: usize = 3;
@@ -30,6 +33,10 @@ struct Json {
     servers_left: usize,
     servers_created: u64,
     api_calls: u64,
+    calls: Calls,
+    calls_per_life: PerLife,
+    /// What lists cost larger fleets.
+    lists: Vec<Lists>,
     seconds: f64,
 }
 
@@ -63,15 +70,6 @@ struct EndedCattle {
     result: Option<serde_json::Value>,
 }
 
-/// What the controller asked of Hetzner.
-#[derive(Default)]
-struct Calls {
-    total: u64,
-    creates: u64,
-    deletes: u64,
-    lists: u64,
-}
-
 impl Ended {
     /// Asks the controller and the imitation for everything.
     pub(super) async fn collect(
@@ -94,22 +92,12 @@ impl Ended {
         let state = stage.sim().snapshot();
         let left = state["servers"].as_array().map_or(0, Vec::len);
         let cost = stage.cost();
-        let mut calls = Calls::default();
-        for call in stage.sim().calls() {
-            calls.total += 1;
-            match (call.method.as_str(), call.path.as_str()) {
-                ("POST", "/v1/servers") => calls.creates += 1,
-                ("DELETE", path) if path.starts_with("/v1/servers/") => calls.deletes += 1,
-                ("GET", "/v1/servers") => calls.lists += 1,
-                _ => {}
-            }
-        }
         Ok(Self {
             cattle,
             servers_left: left,
             servers_created: cost.servers_created,
             max_servers_at_once: state["maxServersAtOnce"].as_u64().unwrap_or(0),
-            calls,
+            calls: Calls::count(&stage.sim().calls()),
             cost: format!(
                 "{} {} for {} started hours",
                 cost.total, cost.currency, cost.started_hours
@@ -138,6 +126,9 @@ impl Ended {
             servers_left: self.servers_left,
             servers_created: self.servers_created,
             api_calls: self.calls.total,
+            calls: self.calls,
+            calls_per_life: self.calls.per_life(self.servers_created),
+            lists: calls::lists(),
             seconds: round(self.elapsed.as_secs_f64()),
         };
         let mut out = std::io::stdout().lock();
@@ -220,19 +211,16 @@ impl Ended {
     fn summary(&self) -> String {
         format!(
             "\n{} cattle in {:.1} s; {} servers made, never more than {} at once, {} left.\n\
-             {} API calls: {} creates, {} deletes, {} lists, {} others.\n\
-             Cost at real prices: {}. Every started hour is billed whole, so the shortest run costs an hour.\n",
+             Cost at real prices: {}. Every started hour is billed whole, so the shortest run costs an hour.\n\
+             {}\n{}",
             self.cattle.len(),
             self.elapsed.as_secs_f64(),
             self.servers_created,
             self.max_servers_at_once,
             self.servers_left,
-            self.calls.total,
-            self.calls.creates,
-            self.calls.deletes,
-            self.calls.lists,
-            self.calls.total - self.calls.creates - self.calls.deletes - self.calls.lists,
             self.cost,
+            self.calls.summary(self.servers_created),
+            calls::lists_table(),
         )
     }
 }

@@ -12,7 +12,7 @@ use cattle_core::{
 use cattle_schemas::status::PendingReason;
 use secrecy::SecretString;
 
-use super::{Executor, prepare};
+use super::{Executor, Unposted, prepare};
 use crate::{
     hetzner::{ApiError, Code, CreateOutcome, NewServer},
     record::run_server,
@@ -24,7 +24,7 @@ const MENDED_BY_THEN: Duration = Duration::from_secs(60);
 impl Executor {
     /// Makes the server of a run's latest attempt, and tells the ledger what became of it.
     #[tracing::instrument(skip_all, fields(%run))]
-    pub(super) async fn create(&self, run: RunId, token: &SecretString) {
+    pub(super) async fn create(&self, run: RunId, token: &SecretString, unposted: Unposted) {
         let recorded = match self.0.needs.store.run(run).await {
             Ok(Some(recorded)) => recorded,
             Ok(None) => return,
@@ -54,6 +54,7 @@ impl Executor {
                 return;
             }
         };
+        drop(unposted);
         self.post(&recorded, new).await;
     }
 

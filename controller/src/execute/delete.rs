@@ -6,6 +6,7 @@ use cattle_core::{
     labels, lifecycle,
     names::{RunId, ServerId},
     observed::ObservedServer,
+    rate::Class,
 };
 
 use super::{Executor, Guard, follow::Pending};
@@ -195,7 +196,9 @@ impl Executor {
     pub(super) async fn reap_orphan(&self, server: ServerId, name: &str) {
         let needs = &self.0.needs;
         let fleet = needs.fleet.borrow().clone();
-        let found = match needs.client.get_server(server, self.default_ttl()).await {
+        // It bills for nothing: the look is as urgent as the delete.
+        let client = needs.client.as_class(Class::Delete);
+        let found = match client.get_server(server, self.default_ttl()).await {
             Ok(Some(found)) => found,
             Ok(None) => return,
             Err(error) => {

@@ -17,12 +17,14 @@ use std::{
 };
 
 use cattle_core::{
+    action::Calls,
     catalogue::Catalogue,
     fleet::Fleet,
     ledger::{Assignment, Run},
     lifecycle::Transition,
     names::{RunId, ServerId},
 };
+use cattle_schemas::{Timestamp, status::CallBudget};
 use tokio::sync::{mpsc, watch};
 use tokio_util::task::TaskTracker;
 
@@ -76,6 +78,8 @@ struct Inner {
 struct InFlight {
     runs: BTreeMap<RunId, u32>,
     orphans: BTreeSet<ServerId>,
+    /// Creates that were begun and have not come to their `POST`.
+    unposted: u32,
 }
 
 impl Executor {
@@ -99,6 +103,19 @@ impl Executor {
     #[must_use]
     pub fn in_flight(&self) -> BTreeSet<RunId> {
         self.lock().runs.keys().copied().collect()
+    }
+
+    /// Creates that the rate limit has room for now, beside those that were begun.
+    #[must_use]
+    pub fn creates(&self, now: Timestamp) -> Calls {
+        let unposted = self.lock().unposted;
+        self.0.needs.client.creates(unposted, now)
+    }
+
+    /// What the rate limit has left; `None` before the first reply.
+    #[must_use]
+    pub fn calls(&self) -> Option<CallBudget> {
+        self.0.needs.client.calls()
     }
 
     /// Begins the effects of one commit.
@@ -131,10 +148,13 @@ impl Executor {
                         .tasks
                         .spawn(async move { this.relabel(server, labels).await });
                 }
-                Effect::Create { run, token } => self.spawn(run, |this, guard| async move {
-                    this.create(run, &token).await;
-                    drop(guard);
-                }),
+                Effect::Create { run, token } => {
+                    let unposted = self.unposted();
+                    self.spawn(run, |this, guard| async move {
+                        this.create(run, &token, unposted).await;
+                        drop(guard);
+                    });
+                }
                 Effect::Delete { run, server } => self.spawn(run, |this, guard| async move {
                     this.delete(run, server, guard).await;
                 }),
@@ -197,8 +217,13 @@ impl Executor {
         }
     }
 
+    fn unposted(&self) -> Unposted {
+        self.lock().unposted += 1;
+        Unposted(self.clone())
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, InFlight> {
-        // The data is a set of ids: a panic elsewhere cannot have left it half-changed.
+        // The data is ids and counts: a panic elsewhere cannot have left it half-changed.
         self.0
             .in_flight
             .lock()
@@ -233,6 +258,16 @@ impl Executor {
                 false
             }
         }
+    }
+}
+
+/// A create that was begun. Gone, its call is at the rate limit's gate, which counts it from there,
+/// or will never be made.
+pub(crate) struct Unposted(Executor);
+
+impl Drop for Unposted {
+    fn drop(&mut self) {
+        self.0.lock().unposted -= 1;
     }
 }
 

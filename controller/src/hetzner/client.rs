@@ -7,11 +7,13 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use cattle_core::{
+    action::Calls,
     labels,
     names::{FleetName, ServerId},
     observed::ObservedServer,
+    rate::Class,
 };
-use cattle_schemas::Timestamp;
+use cattle_schemas::{Timestamp, status::CallBudget};
 use chrono::{TimeDelta, Utc};
 use hcloud::models::ReplaceServerRequest;
 use reqwest::Method;
@@ -24,7 +26,7 @@ use super::{
     servers::{Created, Deleted, Listed, NewServer, Scope, hash_map, request},
     ssh_keys,
     table::{Code, Operation},
-    transport::{Call, Endpoint, EndpointError, RateLimit, Reply, Transport},
+    transport::{Call, Endpoint, EndpointError, Reply, Transport},
     wire::{self, ActionState, NextPage, Odd},
 };
 use crate::patience::Answers;
@@ -72,10 +74,33 @@ impl Client {
         })
     }
 
-    /// The rate limit as the latest reply had it.
+    /// A client whose calls are as important as this class, whatever they are usually for. It
+    /// shares everything else with this one.
     #[must_use]
-    pub fn rate_limit(&self) -> Option<RateLimit> {
-        self.transport.rate_limit()
+    pub fn as_class(&self, class: Class) -> Self {
+        Self {
+            transport: self.transport.as_class(class),
+            memory: self.memory.clone(),
+        }
+    }
+
+    /// What the rate limit has left; `None` before the first reply that said.
+    #[must_use]
+    pub fn calls(&self) -> Option<CallBudget> {
+        self.transport.gate().status()
+    }
+
+    /// Calls that the rate limit refills a second.
+    #[must_use]
+    pub fn refill(&self) -> f64 {
+        self.transport.gate().refill()
+    }
+
+    /// Creates that may be begun now; `begun` is how many were, without having come to their `POST`
+    /// yet.
+    #[must_use]
+    pub fn creates(&self, begun: u32, now: Timestamp) -> Calls {
+        self.transport.gate().creates(begun, now)
     }
 
     /// What to add to our clock to get Hetzner's; `None` before the first reply.

@@ -2,6 +2,7 @@
 
 use std::{fmt, time::Duration};
 
+use cattle_core::rate::Class;
 use cattle_schemas::status::PendingReason;
 use serde_json::Value;
 
@@ -29,6 +30,8 @@ pub enum Kind {
     Gateway,
     /// Something of our name exists that we did not make.
     NotOurs,
+    /// Never sent: the rate limit had no room for calls of this class in time.
+    NoRoom(Class),
 }
 
 impl Kind {
@@ -43,6 +46,7 @@ impl Kind {
             Self::Refused(_) => "refused",
             Self::Gateway => "gateway",
             Self::NotOurs => "not-ours",
+            Self::NoRoom(_) => "no-room",
         }
     }
 }
@@ -144,7 +148,7 @@ impl ApiError {
     #[must_use]
     pub fn disposition(&self) -> Disposition {
         match &self.kind {
-            Kind::NotSent => Disposition::Retry(Pace::Soon),
+            Kind::NotSent | Kind::NoRoom(_) => Disposition::Retry(Pace::Soon),
             Kind::NotOurs => Disposition::Operator,
             // It says success, so the effect is there; what it was must be read again.
             Kind::Unreadable(_) | Kind::TooLarge | Kind::Timeout | Kind::Cut => {
@@ -191,11 +195,15 @@ impl ApiError {
             Disposition::Adopt => CreateOutcome::Uniqueness,
             Disposition::NextCandidate(cool_down) => CreateOutcome::NextCandidate { cool_down },
             Disposition::Retry(pace) => match self.code() {
-                Some(Code::RateLimitExceeded) => CreateOutcome::Pending {
-                    reason: PendingReason::RateLimited,
-                    message: self.to_string(),
-                    retry_in: self.retry_after.unwrap_or_else(|| pace.wait()),
-                },
+                code if code == Some(Code::RateLimitExceeded)
+                    || matches!(self.kind, Kind::NoRoom(_)) =>
+                {
+                    CreateOutcome::Pending {
+                        reason: PendingReason::RateLimited,
+                        message: self.to_string(),
+                        retry_in: self.retry_after.unwrap_or_else(|| pace.wait()),
+                    }
+                }
                 _ if self.kind == Kind::NotSent => CreateOutcome::Pending {
                     reason: PendingReason::HetznerUnreachable,
                     message: self.to_string(),
@@ -224,7 +232,7 @@ impl ApiError {
                 true
             }
             Kind::Gateway => self.status.is_none_or(|status| status >= 500),
-            Kind::Refused(_) | Kind::NotOurs => false,
+            Kind::Refused(_) | Kind::NotOurs | Kind::NoRoom(_) => false,
         }
     }
 }
@@ -238,6 +246,11 @@ impl fmt::Display for ApiError {
             Kind::Cut => write!(f, "the connection to Hetzner broke")?,
             Kind::TooLarge => write!(f, "Hetzner's answer is too large")?,
             Kind::Unreadable(what) => write!(f, "Hetzner's answer is unreadable ({what})")?,
+            Kind::NoRoom(class) => write!(
+                f,
+                "Hetzner's rate limit has no room for {} now",
+                class.phrase()
+            )?,
             Kind::Gateway => write!(f, "Hetzner answered without an explanation")?,
             Kind::NotOurs => write!(
                 f,

@@ -9,6 +9,7 @@
 //! table.rs    the one table that says what to do about it
 //! redact.rs   what is kept of other people's messages
 //! wire.rs     replies, decoded as tolerantly as is safe
+//! gate.rs     where each call waits until the rate limit has room for it
 //! transport.rs   one HTTP exchange
 //! ```
 //!
@@ -22,6 +23,7 @@ pub mod candidates;
 pub mod client;
 pub mod error;
 mod firewall;
+mod gate;
 mod prices;
 mod redact;
 mod servers;
@@ -38,5 +40,5 @@ pub use error::{ApiError, CreateOutcome, Kind};
 pub use firewall::Firewall;
 pub use servers::{Created, Deleted, Listed, NewServer, Scope};
 pub use table::{Code, Disposition, Operation, Pace};
-pub use transport::{DEFAULT_ENDPOINT, Endpoint, EndpointError, RateLimit};
+pub use transport::{DEFAULT_ENDPOINT, Endpoint, EndpointError};
 pub use wire::{ActionState, ActionStatus, Odd};

@@ -1,4 +1,5 @@
-//! One HTTP exchange with the API: authenticated, bounded in time and size, measured.
+//! One HTTP exchange with the API: let through by the [`Gate`], authenticated, bounded in time and
+//! size, measured.
 //!
 //! Absent on purpose: retries (the plan decides, not the transport), redirects (they would carry the
 //! token elsewhere), proxies from the environment (`HTTP_PROXY` breaks loopback, and nobody but
@@ -11,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use cattle_core::rate::{Class, Told};
 use cattle_schemas::Timestamp;
 use chrono::{DateTime, TimeDelta, Utc};
 use reqwest::{
@@ -23,6 +25,7 @@ use tracing::Instrument;
 
 use super::{
     error::{ApiError, Kind},
+    gate::{DELETES_HOLD, Gate, Permit, class_of},
     redact::Redactor,
     table::Operation,
 };
@@ -85,19 +88,6 @@ pub enum EndpointError {
     /// TLS or the resolver could not be set up.
     #[error("cannot set up the HTTP client for Hetzner")]
     Client(#[source] reqwest::Error),
-}
-
-/// The rate limit as the latest reply had it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RateLimit {
-    /// Calls an hour.
-    pub limit: u32,
-    /// Calls left now.
-    pub remaining: u32,
-    /// When the bucket is full again (not: when the next call is allowed).
-    pub full_at: Timestamp,
-    /// When we learnt this, by our clock.
-    pub seen_at: Timestamp,
 }
 
 /// One call.
@@ -164,7 +154,6 @@ pub(super) struct Reply {
 /// What replies taught us, shared by all clones of a client.
 #[derive(Debug, Default)]
 struct Learnt {
-    rate: Option<RateLimit>,
     offset: Option<TimeDelta>,
 }
 
@@ -176,6 +165,9 @@ pub(super) struct Transport {
     base: String,
     redactor: Arc<Redactor>,
     learnt: Arc<Mutex<Learnt>>,
+    gate: Gate,
+    /// What this clone's calls are for, where that is not what they are usually for.
+    class: Option<Class>,
 }
 
 impl fmt::Debug for Transport {
@@ -214,12 +206,21 @@ impl Transport {
             base,
             redactor: Arc::new(Redactor::new(token.trim())),
             learnt: Arc::default(),
+            gate: Gate::open(),
+            class: None,
         })
     }
 
-    /// The rate limit as last seen.
-    pub(super) fn rate_limit(&self) -> Option<RateLimit> {
-        self.lock().rate
+    /// The same one, for calls that are as important as this class.
+    pub(super) fn as_class(&self, class: Class) -> Self {
+        Self {
+            class: Some(class),
+            ..self.clone()
+        }
+    }
+
+    pub(super) fn gate(&self) -> &Gate {
+        &self.gate
     }
 
     /// What to add to our clock to get Hetzner's.
@@ -228,12 +229,23 @@ impl Transport {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Learnt> {
-        // Both fields are plain values: a panic elsewhere cannot have left them half-written.
+        // A plain value: a panic elsewhere cannot have left it half-written.
         self.learnt.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One exchange. Any status outside 200–299 is an error.
+    /// One exchange, as soon as the rate limit has room for it. Any status outside 200–299 is an
+    /// error.
     pub(super) async fn send(&self, call: Call) -> Result<Reply, ApiError> {
+        let class = self.class.unwrap_or_else(|| class_of(call.operation));
+        let permit = match self.gate.enter(class).await {
+            Ok(permit) => permit,
+            Err(no_room) => {
+                let mut error =
+                    ApiError::new(call.operation, call.subject, Kind::NoRoom(no_room.class));
+                error.retry_after = Some(no_room.retry_in.max(DELETES_HOLD));
+                return Err(error);
+            }
+        };
         let span = tracing::debug_span!(
             "hetzner",
             operation = call.operation.as_str(),
@@ -242,7 +254,10 @@ impl Transport {
             correlation_id = tracing::field::Empty,
         );
         let operation = call.operation;
-        let result = self.exchange(call).instrument(span.clone()).await;
+        let result = self
+            .exchange(call, permit, class)
+            .instrument(span.clone())
+            .await;
         let (status, correlation) = match &result {
             Ok(reply) => (reply.status.to_string(), reply.correlation_id.as_deref()),
             Err(error) => (
@@ -262,7 +277,7 @@ impl Transport {
         result
     }
 
-    async fn exchange(&self, call: Call) -> Result<Reply, ApiError> {
+    async fn exchange(&self, call: Call, permit: Permit, class: Class) -> Result<Reply, ApiError> {
         let Call {
             operation,
             subject,
@@ -292,6 +307,7 @@ impl Transport {
             Ok(response) => response,
             Err(error) => {
                 let kind = if error.is_connect() || error.is_builder() {
+                    permit.unsent();
                     Kind::NotSent
                 } else if error.is_timeout() {
                     Kind::Timeout
@@ -304,7 +320,13 @@ impl Transport {
         let status = response.status();
         let headers = response.headers().clone();
         let date = header_date(&headers);
-        let rate = self.learn(&headers, date, sent_at, Utc::now());
+        let asked_at = self.learn_clock(date, sent_at, Utc::now());
+        let told = header_told(&headers, asked_at);
+        let hold = (status.as_u16() == 429).then(|| retry_after(&headers, self.gate.refill()));
+        match hold {
+            Some(hold) => permit.refused(told, hold),
+            None => permit.answered(told),
+        }
         let correlation_id = correlation_id(&headers);
         let describe = |mut error: ApiError| {
             error.status = Some(status.as_u16());
@@ -336,9 +358,10 @@ impl Transport {
                 &bytes,
                 &self.redactor,
             );
-            if status.as_u16() == 429 {
-                error.retry_after = Some(retry_after(&headers, rate));
-            }
+            error.retry_after = match class {
+                Class::Delete => hold.map(|_| DELETES_HOLD),
+                Class::List | Class::Create | Class::Read => hold,
+            };
             return Err(describe(error));
         }
         if let Some(error) = read {
@@ -361,23 +384,19 @@ impl Transport {
         })
     }
 
-    fn learn(
+    /// Learns Hetzner's clock from a reply's `Date`; answers what time it was there, as far as that
+    /// is known.
+    fn learn_clock(
         &self,
-        headers: &HeaderMap,
         date: Option<Timestamp>,
         sent: Timestamp,
         received: Timestamp,
-    ) -> Option<RateLimit> {
-        let rate = header_rate(headers, received);
-        let offset = date.map(|date| offset(date, sent, received));
-        if let Some(rate) = rate {
-            metrics::gauge!("hetzner_ratelimit_limit").set(f64::from(rate.limit));
-            metrics::gauge!("hetzner_ratelimit_remaining").set(f64::from(rate.remaining));
-        }
+    ) -> Timestamp {
         let mut learnt = self.lock();
-        learnt.rate = rate.or(learnt.rate);
-        learnt.offset = offset.or(learnt.offset);
-        learnt.rate
+        if let Some(date) = date {
+            learnt.offset = Some(offset(date, sent, received));
+        }
+        date.unwrap_or_else(|| received + learnt.offset.unwrap_or_else(TimeDelta::zero))
     }
 }
 
@@ -431,16 +450,15 @@ fn header_date(headers: &HeaderMap) -> Option<Timestamp> {
         .map(|date| date.with_timezone(&Utc))
 }
 
-fn header_rate(headers: &HeaderMap, seen_at: Timestamp) -> Option<RateLimit> {
+/// What the headers say of the rate limit; `at` is when, by Hetzner's clock.
+fn header_told(headers: &HeaderMap, at: Timestamp) -> Option<Told> {
     let number = |name| text(headers, name)?.parse::<u32>().ok();
     let reset = text(headers, "ratelimit-reset").and_then(|text| text.parse::<i64>().ok());
-    Some(RateLimit {
+    let full_in = reset.map(|full_at| full_at.saturating_sub(at.timestamp()).max(0));
+    Some(Told {
         limit: number("ratelimit-limit").filter(|limit| *limit > 0)?,
         remaining: number("ratelimit-remaining")?,
-        full_at: reset
-            .and_then(|seconds| DateTime::from_timestamp(seconds, 0))
-            .unwrap_or(seen_at),
-        seen_at,
+        full_in: full_in.map(|seconds| Duration::from_secs(seconds.unsigned_abs())),
     })
 }
 
@@ -458,17 +476,16 @@ fn offset(date: Timestamp, sent: Timestamp, received: Timestamp) -> TimeDelta {
     }
 }
 
-/// How long to wait after a 429: the bucket gains `limit` calls an hour, and everybody who waits
-/// must not come back at the same moment.
-fn retry_after(headers: &HeaderMap, rate: Option<RateLimit>) -> Duration {
+/// How long to wait after a 429: until the next call is refilled (`refill` of them a second), and
+/// everybody who waits must not come back at the same moment.
+fn retry_after(headers: &HeaderMap, refill: f64) -> Duration {
     let told = headers
         .get(RETRY_AFTER)
         .and_then(|value| value.to_str().ok()?.trim().parse::<u64>().ok())
         .map(Duration::from_secs);
-    let per_call =
-        Duration::from_secs_f64(3600.0 / f64::from(rate.map_or(3600, |rate| rate.limit)));
     let base = told
-        .unwrap_or(per_call)
+        .or_else(|| Duration::try_from_secs_f64(1.0 / refill).ok())
+        .unwrap_or(MAX_RETRY_AFTER)
         .clamp(Duration::from_secs(1), MAX_RETRY_AFTER);
     base + jitter(base.max(Duration::from_secs(2)))
 }

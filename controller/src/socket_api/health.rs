@@ -18,7 +18,7 @@ pub(super) fn controller(world: &World) -> ControllerStatus {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         conditions: world.conditions.clone(),
         listed_at: world.observed.listed_at,
-        calls: None,
+        calls: world.calls.clone(),
     }
 }
 

@@ -29,7 +29,7 @@ pub(super) async fn get(State(api): State<Api>, peer: Peer) -> Result<Json<Limit
         .iter()
         .filter(|at| **at > hour_ago)
         .count();
-    let limits = BTreeMap::from([
+    let mut limits = BTreeMap::from([
         (
             "maxInstances".to_owned(),
             limit(bounds.max_instances, slots),
@@ -43,6 +43,13 @@ pub(super) async fn get(State(api): State<Api>, peer: Peer) -> Result<Json<Limit
             limit(bounds.creates_per_hour, creates),
         ),
     ]);
+    if let Some(calls) = &world.calls {
+        let used = calls.limit.saturating_sub(calls.remaining);
+        limits.insert(
+            "hetznerRequests".to_owned(),
+            limit(calls.limit, usize::try_from(used).unwrap_or(usize::MAX)),
+        );
+    }
     let max_ttl = SpecDuration::from_secs(bounds.max_ttl.as_secs())
         .map_err(|_| ApiError::new(ErrorCode::Internal, "maxTtl is no duration"))?;
     Ok(Json(Limits {

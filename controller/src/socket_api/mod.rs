@@ -13,6 +13,7 @@
 //!   a limit with a reason.
 
 mod apply;
+mod cost;
 mod destroy;
 mod events;
 mod extract;

@@ -87,6 +87,9 @@ impl Overlay {
             .map(|cattle| (cattle.name.clone(), cattle.hash.clone()))
             .collect();
         let mut ledger = api.store.ledger(wanted, now - HOUR).await?;
+        if let Some(since) = world.limits.budget.counts_since(now) {
+            ledger.charges = api.store.charges(since..Timestamp::MAX_UTC).await?;
+        }
         // The pass also has the runs that listed servers name.
         for (id, run) in &world.ledger.runs {
             ledger.runs.entry(*id).or_insert_with(|| run.clone());

@@ -1,7 +1,10 @@
 //! `POST /v1/plan`: what the next pass would do, as if some files were applied too.
 
 use axum::{Json, body::Body, extract::State};
-use cattle_core::{names::CattleName, plan::to_api};
+use cattle_core::{
+    names::CattleName,
+    plan::{cattle_of, to_api},
+};
 use cattle_schemas::{
     api::{PlanReply, PlanRequest},
     problem::{Diagnostic, ErrorCode},
@@ -55,7 +58,26 @@ pub(super) async fn post(
             Err(errors) => overlay.put_broken(&api, &peer, name, errors),
         }
     }
-    let outlook = overlay.outlook(&api, &world, (api.now)()).await?;
+    let mut outlook = overlay.outlook(&api, &world, (api.now)()).await?;
+    if !peer.is_operator() {
+        let (desired, ledger) = (&outlook.desired, &outlook.ledger);
+        let own = |name: &CattleName| {
+            let entry = desired.specs.get(name).filter(|entry| is_there(entry));
+            match entry {
+                Some(entry) => peer.owns(&entry.origin.requester.0),
+                None => ledger
+                    .runs
+                    .values()
+                    .rfind(|run| run.cattle == *name)
+                    .is_some_and(|run| peer.owns(&run.requester.0)),
+            }
+        };
+        // Before it is put into words, so that its cost is the caller's too.
+        let plan = &mut outlook.plan;
+        plan.actions
+            .retain(|action| cattle_of(action, ledger).is_some_and(own));
+        plan.waiting.retain(|waiting| own(&waiting.cattle));
+    }
     let mut reply = to_api(
         &outlook.plan,
         &outlook.desired,
@@ -64,28 +86,6 @@ pub(super) async fn post(
     );
     reply.diagnostics.extend(refused.iter().cloned());
     if !peer.is_operator() {
-        let own = |name: &str| {
-            let entry = name.parse().ok().and_then(|name: CattleName| {
-                outlook
-                    .desired
-                    .specs
-                    .get(&name)
-                    .filter(|entry| is_there(entry))
-            });
-            match entry {
-                Some(entry) => peer.owns(&entry.origin.requester.0),
-                None => outlook
-                    .ledger
-                    .runs
-                    .values()
-                    .rfind(|run| run.cattle.as_str() == name)
-                    .is_some_and(|run| peer.owns(&run.requester.0)),
-            }
-        };
-        reply
-            .actions
-            .retain(|action| action.cattle.as_deref().is_some_and(own));
-        reply.waiting.retain(|waiting| own(&waiting.cattle));
         // Of what it sent itself, it may know everything.
         let sent = |diagnostic: &Diagnostic| {
             let stem = diagnostic.path.trim_end_matches(".yaml");

@@ -13,8 +13,8 @@ use cattle_schemas::{
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use super::{
-    Api, ApiError, apply, destroy, events, guard, health, jobs, limits, logs, openapi, plan, read,
-    reap, rerun, result,
+    Api, ApiError, apply, cost, destroy, events, guard, health, jobs, limits, logs, openapi, plan,
+    read, reap, rerun, result,
 };
 
 /// The longest JSON body: a job carries one spec, a plan several.
@@ -309,6 +309,15 @@ pub(super) const ROUTES: &[Route] = &[
         problems: &[ErrorCode::Changed],
         handler: |m| on(m, reap::resume),
         ..POST
+    },
+    Route {
+        path: "/v1/cost",
+        id: "getCost",
+        summary: "What servers cost, by fleet, persona or day; a bot is told of its own",
+        query: Some(inline::<wire::CostQuery>),
+        gives: Gives::Json(of::<wire::CostReply>),
+        handler: |m| on(m, cost::get),
+        ..GET
     },
     Route {
         path: "/v1/limits",

@@ -1,14 +1,18 @@
 //! What a change to a run entails beyond the run: the same for every store.
 
-use cattle_core::ledger::{CreateState, Run};
+use cattle_core::{
+    charge::Charge,
+    ledger::{CreateState, Run},
+};
 use cattle_schemas::Timestamp;
 
 /// What of a run is compared with the run after an edit.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Before {
     attempt: u32,
     may_speak: bool,
     refused: bool,
+    charge: Option<Charge>,
 }
 
 impl Before {
@@ -17,12 +21,13 @@ impl Before {
             attempt: run.attempt,
             may_speak: run.may_speak(),
             refused: run.is_refused(),
+            charge: Charge::of_run(run),
         }
     }
 }
 
 /// What else is written in the same transaction.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Consequence {
     /// A server is asked for: counts towards `createsPerHour`.
     pub(super) create: Option<Timestamp>,
@@ -31,6 +36,8 @@ pub(super) struct Consequence {
     pub(super) forget_creates: bool,
     /// The run ended, or its server is no longer kept after that: its tokens are void from here on.
     pub(super) void_tokens: bool,
+    /// Where that changed: what its server is billed for now, if anything.
+    pub(super) charge: Option<Option<Charge>>,
 }
 
 /// A run that is inserted. One that was adopted was not asked for by this ledger.
@@ -40,12 +47,15 @@ pub(super) fn of_insert(run: &Run) -> Consequence {
         create: asked_for.then_some(run.posted_at),
         forget_creates: false,
         void_tokens: false,
+        charge: Charge::of_run(run).map(Some),
     }
 }
 
 /// A run that was edited.
 pub(super) fn of_edit(before: Before, run: &Run) -> Consequence {
+    let charge = Charge::of_run(run);
     Consequence {
+        charge: (charge != before.charge).then_some(charge),
         create: (run.attempt > before.attempt).then_some(run.posted_at),
         forget_creates: !before.refused && run.is_refused(),
         void_tokens: before.may_speak && !run.may_speak(),

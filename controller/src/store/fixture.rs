@@ -5,10 +5,11 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use cattle_core::{
+    cost::{Price, ServerPrice},
     desired::{Authority, Cattle, Origin, Placement, Requester},
-    ledger::Run,
+    ledger::{Run, RunServer},
     lifecycle::{self, Ending, Transition},
-    names::RunId,
+    names::{RunId, ServerId},
 };
 use cattle_schemas::{
     Timestamp, event::NewEvent, spec_file::OnFailure, status::EndReason, task::Task,
@@ -117,6 +118,29 @@ pub(crate) fn end(id: RunId, reason: EndReason, at: Timestamp) -> Edit {
             told.applied.then(|| events(run, &told))
         }),
     }
+}
+
+/// Its server was made, ten seconds after the run was begun.
+pub(crate) fn accepted(id: RunId) -> Edit {
+    let price = |hourly: &str| Price {
+        hourly: hourly.parse().unwrap(),
+        monthly: None,
+    };
+    let server = RunServer {
+        id: ServerId(7),
+        name: "cattle-rex-000001".to_owned(),
+        ipv4: None,
+        server_type: Some("cx23".to_owned()),
+        location: Some("nbg1".to_owned()),
+        created: Some(after(10)),
+        price: Some(ServerPrice {
+            server: price("0.0088"),
+            ipv4: price("0.0008"),
+        }),
+        image: None,
+        actions: Vec::new(),
+    };
+    edit(id, move |run| lifecycle::accept_create(run, server))
 }
 
 pub(crate) fn gone(id: RunId, at: Timestamp) -> Edit {

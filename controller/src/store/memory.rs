@@ -2,10 +2,12 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::Range,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use cattle_core::{
+    charge::Charge,
     ledger::{Assignment, Ledger, Run},
     names::{CattleName, RunId, SpecHash},
 };
@@ -32,6 +34,7 @@ pub struct MemoryStore {
 #[derive(Clone, Default)]
 struct State {
     runs: BTreeMap<RunId, Arc<Run>>,
+    charges: BTreeMap<RunId, Charge>,
     forgotten: BTreeSet<RunId>,
     assignments: BTreeMap<(CattleName, SpecHash), Assignment>,
     tokens: BTreeMap<[u8; 32], TokenRecord>,
@@ -145,6 +148,11 @@ impl State {
         }
         if consequence.void_tokens {
             self.void_tokens(run, None);
+        }
+        match consequence.charge {
+            Some(Some(charge)) => drop(self.charges.insert(run, charge)),
+            Some(None) => drop(self.charges.remove(&run)),
+            None => {}
         }
     }
 
@@ -306,6 +314,14 @@ impl Store for MemoryStore {
 
     fn runs(&self, filter: RunFilter) -> StoreFuture<'_, Vec<Run>> {
         ready(self.state().runs(&filter))
+    }
+
+    fn charges(&self, window: Range<Timestamp>) -> StoreFuture<'_, Vec<Charge>> {
+        let state = self.state();
+        let overlaps = |charge: &&Charge| {
+            charge.until.is_none_or(|until| until > window.start) && charge.created < window.end
+        };
+        ready(state.charges.values().filter(overlaps).cloned().collect())
     }
 
     fn assignments(&self, cattle: CattleName) -> StoreFuture<'_, Vec<(SpecHash, Assignment)>> {

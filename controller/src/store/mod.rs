@@ -14,9 +14,10 @@ mod lock;
 mod memory;
 mod sqlite;
 
-use std::{future::Future, path::Path, pin::Pin};
+use std::{future::Future, ops::Range, path::Path, pin::Pin};
 
 use cattle_core::{
+    charge::Charge,
     ledger::{Assignment, Ledger, Run},
     names::{CattleName, RunId, SpecHash},
 };
@@ -163,6 +164,10 @@ pub trait Store: Send + Sync + 'static {
     /// Runs, newest first.
     fn runs(&self, filter: RunFilter) -> StoreFuture<'_, Vec<Run>>;
 
+    /// What servers are billed for that were there at some time within the window, as the runs of
+    /// the ledger had them, oldest run first. Nothing of it is ever forgotten.
+    fn charges(&self, window: Range<Timestamp>) -> StoreFuture<'_, Vec<Charge>>;
+
     /// All assignments of a name.
     fn assignments(&self, cattle: CattleName) -> StoreFuture<'_, Vec<(SpecHash, Assignment)>>;
 
@@ -221,7 +226,7 @@ pub trait Store: Send + Sync + 'static {
     fn put_meta(&self, name: String, value: String) -> StoreFuture<'_, ()>;
 
     /// Forget results, tokens, events, jobs and idempotency keys of what was over before this.
-    /// Assignments and the fact of a run stay for good. Answers with the runs whose logs may go;
+    /// Assignments, the fact of a run and what it cost stay for good. Answers with the runs whose logs may go;
     /// each is named once.
     fn forget_before(&self, before: Timestamp) -> StoreFuture<'_, Vec<RunId>>;
 }

@@ -4,5 +4,6 @@
 
 mod hetzner;
 mod program;
+mod rate;
 mod stage;
 mod trouble;

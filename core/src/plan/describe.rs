@@ -181,6 +181,14 @@ impl fmt::Display for Action {
     }
 }
 
+/// The cattle that an action is about, where it is about one.
+#[must_use]
+pub fn cattle_of<'a>(action: &'a Action, ledger: &'a Ledger) -> Option<&'a CattleName> {
+    action
+        .cattle()
+        .or_else(|| Some(&ledger.runs.get(&action.run()?)?.cattle))
+}
+
 /// What the servers cost that a plan creates, each at the first of its candidates that will be
 /// tried. `None` while that is not known of each, or without any.
 fn spawn_cost(plan: &Plan, ledger: &Ledger, catalogue: &Catalogue) -> Option<SpawnCost> {
@@ -214,13 +222,6 @@ fn spawn_cost(plan: &Plan, ledger: &Ledger, catalogue: &Catalogue) -> Option<Spa
 /// The plan as the socket answers it. The ledger gives the names of runs, the catalogue prices.
 #[must_use]
 pub fn to_api(plan: &Plan, desired: &Desired, ledger: &Ledger, catalogue: &Catalogue) -> PlanReply {
-    let name_of = |action: &Action| {
-        let of_run = || {
-            let run = ledger.runs.get(&action.run()?)?;
-            Some(&run.cattle)
-        };
-        action.cattle().or_else(of_run).map(ToString::to_string)
-    };
     let mut diagnostics = desired.strays.clone();
     for entry in desired.specs.values() {
         if let SpecState::Broken(errors) = &entry.state {
@@ -233,7 +234,7 @@ pub fn to_api(plan: &Plan, desired: &Desired, ledger: &Ledger, catalogue: &Catal
             .iter()
             .map(|action| PlannedAction {
                 verb: action.verb().to_owned(),
-                cattle: name_of(action),
+                cattle: cattle_of(action, ledger).map(ToString::to_string),
                 run: action.run().map(|run| run.to_string()),
                 server: action.server().map(|server| server.0),
                 message: action.describe(),

@@ -2,7 +2,7 @@
 
 use cattle_schemas::{Timestamp, guest::Outcome, status::EndReason};
 
-use super::{Pass, Wish, bring_up, describe::span};
+use super::{Pass, Wish, bring_up, calls, describe::span};
 use crate::{
     action::Action,
     expiry, labels,
@@ -301,6 +301,9 @@ fn unseen(pass: &mut Pass<'_>, run: &Run) {
         return;
     }
     if may_retry(pass, run) {
+        if calls::spent(pass).is_some() {
+            return;
+        }
         // What was set aside for it is: it may have its server already.
         pass.sections.starts.push(Action::Retry {
             run: run.id,

@@ -15,10 +15,12 @@
 //! ended  runs: their servers go
 //! orphans  servers without a run
 //! queue  what may start now, and why the rest waits
+//! calls  what the rate limit has room for
 //! ```
 
 mod bring_up;
 mod budget;
+mod calls;
 mod describe;
 mod ended;
 mod live;
@@ -30,7 +32,7 @@ use std::sync::Arc;
 
 use cattle_schemas::Timestamp;
 
-pub use self::describe::to_api;
+pub use self::describe::{cattle_of, to_api};
 use self::view::View;
 use crate::{
     action::{Action, Limits, Plan, Waiting},

@@ -10,7 +10,7 @@ use cattle_schemas::{
     status::{EndReason, PendingReason},
 };
 
-use super::{Pass, Wish, budget::Purse, describe::span};
+use super::{Pass, Wish, budget::Purse, calls, describe::span};
 use crate::{
     action::{Action, Waiting},
     cost::Amount,
@@ -385,6 +385,8 @@ fn admit(pass: &mut Pass<'_>, candidates: Vec<Candidate<'_>>) {
                     candidate.requester.0, limits.live_runs_per_requester
                 ),
             )
+        } else if let Some(spent) = calls::spent(pass) {
+            spent
         } else {
             match purse.set_aside(pass, candidate.placement, candidate.lives) {
                 Err(message) => (PendingReason::Budget, message),

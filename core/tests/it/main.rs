@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod charge;
 mod convergence;
 mod cost;
 mod describe;
@@ -11,4 +12,5 @@ mod labels;
 mod lifecycle;
 mod model;
 mod plan;
+mod rate;
 mod status;

@@ -226,7 +226,7 @@ impl World {
                 self.server(id)?;
             }
             (Kind::Firewall, Some(id)) => {
-                self.firewall(id)?;
+                self.firewalls.get(id)?;
             }
             _ => {}
         }

@@ -195,6 +195,7 @@ impl World {
         let image = Image {
             id,
             kind: "snapshot",
+            bound_to: None,
             status: body.status,
             name: None,
             description: body.description,

@@ -212,7 +212,7 @@ impl World {
             .map(|key| {
                 let text = key.text();
                 self.ssh_keys
-                    .values()
+                    .iter()
                     .find(|k| k.name == text || text.parse() == Ok(k.id))
                     .map(|k| k.id)
                     .ok_or_else(|| ApiError::not_found("SSH key", text))
@@ -225,9 +225,7 @@ impl World {
             return Err(ApiError::invalid("firewalls", "at most 5 firewalls"));
         }
         for wanted in &body.firewalls {
-            if !self.firewalls.contains_key(&wanted.firewall) {
-                return Err(ApiError::not_found("firewall", wanted.firewall));
-            }
+            self.firewalls.get(wanted.firewall)?;
         }
         if let Some(network) = body.networks.first() {
             return Err(ApiError::not_found("network", network));

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -12,23 +11,21 @@ use super::{
     firewall_rules::{Rule, check_rules},
     route::Kind,
     server::Attachment,
+    shelf::{Entry, Shelf},
 };
 use crate::{
     error::ApiError,
-    labels::{self, Labels, Selector},
+    labels::{Labels, Selector},
     message::{Answer, Request},
-    paging::{self, SortField},
+    paging,
 };
 
 /// The reference: at most this many characters.
 const NAME_MAX: usize = 128;
 
+/// What only a firewall has.
 #[derive(Clone, Debug)]
 pub(crate) struct Firewall {
-    pub(crate) id: u64,
-    pub(crate) name: String,
-    pub(crate) labels: Labels,
-    pub(crate) created: DateTime<Utc>,
     pub(crate) rules: Vec<Rule>,
     pub(crate) selectors: Vec<Selector>,
 }
@@ -70,25 +67,11 @@ impl Resource {
     }
 }
 
-const SORT: &[SortField<Firewall>] = &[
-    ("id", |a, b| a.id.cmp(&b.id)),
-    ("name", |a, b| a.name.cmp(&b.name)),
-    ("created", |a, b| a.created.cmp(&b.created)),
-];
+pub(crate) fn shelf() -> Shelf<Firewall> {
+    Shelf::new("firewall", NAME_MAX)
+}
 
 impl World {
-    pub(crate) fn firewall(&self, id: u64) -> Result<&Firewall, ApiError> {
-        self.firewalls
-            .get(&id)
-            .ok_or_else(|| ApiError::not_found("firewall", id))
-    }
-
-    fn firewall_mut(&mut self, id: u64) -> Result<&mut Firewall, ApiError> {
-        self.firewalls
-            .get_mut(&id)
-            .ok_or_else(|| ApiError::not_found("firewall", id))
-    }
-
     fn attached(&self, firewall: u64, direct: bool) -> impl Iterator<Item = (u64, &Labels)> {
         self.servers
             .values()
@@ -101,13 +84,13 @@ impl World {
             .map(|server| (server.id, &server.labels))
     }
 
-    fn render_firewall(&self, firewall: &Firewall) -> Value {
+    fn render_firewall(&self, firewall: &Entry<Firewall>) -> Value {
         let server = |id: u64| json!({"type": "server", "server": {"id": id}});
         let mut applied_to: Vec<Value> = self
             .attached(firewall.id, true)
             .map(|(id, _)| server(id))
             .collect();
-        for selector in &firewall.selectors {
+        for selector in &firewall.is.selectors {
             let members: Vec<Value> = self
                 .attached(firewall.id, false)
                 .filter(|(_, labels)| selector.matches(labels))
@@ -124,27 +107,20 @@ impl World {
             "name": firewall.name,
             "labels": firewall.labels,
             "created": self.stamp(firewall.created),
-            "rules": firewall.rules,
+            "rules": firewall.is.rules,
             "applied_to": applied_to,
         })
     }
 
     pub(crate) fn list_firewalls(&self, request: &Request) -> Result<Answer, ApiError> {
-        let selector = Selector::parse(request.param("label_selector").unwrap_or(""))?;
-        let name = request.param("name");
-        let found = self
-            .firewalls
-            .values()
-            .filter(|f| name.is_none_or(|name| f.name == name))
-            .filter(|f| selector.matches(&f.labels))
-            .collect();
-        paging::list(request, "firewalls", found, SORT, |f| {
+        let found = self.firewalls.asked_for(request)?;
+        paging::list(request, "firewalls", found, Entry::SORT, |f| {
             self.render_firewall(f)
         })
     }
 
     pub(crate) fn get_firewall(&self, id: u64) -> Result<Answer, ApiError> {
-        let firewall = self.firewall(id)?;
+        let firewall = self.firewalls.get(id)?;
         Ok(Answer::ok(
             json!({"firewall": self.render_firewall(firewall)}),
         ))
@@ -162,23 +138,21 @@ impl World {
             apply_to: Vec<Resource>,
         }
         let body: Body = request.parse()?;
-        self.check_firewall_name(&body.name, None)?;
-        labels::check(&body.labels)?;
+        self.firewalls.check(&body.name, &body.labels)?;
         check_rules(&body.rules)?;
         let targets = self.targets(&body.apply_to)?;
         let id = self.next_small_id();
         let ruled = !body.rules.is_empty();
-        self.firewalls.insert(
+        self.firewalls.put(Entry {
             id,
-            Firewall {
-                id,
-                name: body.name,
-                labels: body.labels,
-                created: self.now,
+            name: body.name,
+            labels: body.labels,
+            created: self.now,
+            is: Firewall {
                 rules: body.rules,
                 selectors: Vec::new(),
             },
-        );
+        });
         let mut actions = Vec::new();
         if ruled {
             actions.push(self.begin(
@@ -188,28 +162,11 @@ impl World {
             ));
         }
         actions.extend(self.apply(id, targets)?);
-        let firewall = self.firewall(id).map(|f| self.render_firewall(f))?;
+        let firewall = self.firewalls.get(id).map(|f| self.render_firewall(f))?;
         Ok(Answer::created(json!({
             "firewall": firewall,
             "actions": self.actions_json(&actions),
         })))
-    }
-
-    fn check_firewall_name(&self, name: &str, own: Option<u64>) -> Result<(), ApiError> {
-        if name.is_empty() || name.len() > NAME_MAX {
-            return Err(ApiError::invalid(
-                "name",
-                "Length must be between 1 and 128.",
-            ));
-        }
-        let taken = self
-            .firewalls
-            .values()
-            .any(|f| f.name == name && Some(f.id) != own);
-        if taken {
-            return Err(ApiError::name_taken("firewall name is already used"));
-        }
-        Ok(())
     }
 
     pub(crate) fn update_firewall(
@@ -217,32 +174,13 @@ impl World {
         request: &Request,
         id: u64,
     ) -> Result<Answer, ApiError> {
-        #[derive(Deserialize)]
-        struct Body {
-            name: Option<String>,
-            labels: Option<Labels>,
-        }
-        self.firewall(id)?;
-        let body: Body = request.parse()?;
-        if let Some(name) = &body.name {
-            self.check_firewall_name(name, Some(id))?;
-        }
-        if let Some(labels) = &body.labels {
-            labels::check(labels)?;
-        }
-        let firewall = self.firewall_mut(id)?;
-        if let Some(name) = body.name {
-            firewall.name = name;
-        }
-        if let Some(labels) = body.labels {
-            firewall.labels = labels;
-        }
+        self.firewalls.update(request, id)?;
         self.get_firewall(id)
     }
 
     pub(crate) fn delete_firewall(&mut self, id: u64) -> Result<Answer, ApiError> {
-        let firewall = self.firewall(id)?;
-        let used = self.attached(id, true).next().is_some() || !firewall.selectors.is_empty();
+        let firewall = self.firewalls.get(id)?;
+        let used = self.attached(id, true).next().is_some() || !firewall.is.selectors.is_empty();
         if used {
             return Err(ApiError::new(
                 422,
@@ -250,7 +188,7 @@ impl World {
                 "firewall is still in use",
             ));
         }
-        self.firewalls.remove(&id);
+        self.firewalls.remove(id)?;
         for server in self.servers.values_mut() {
             server.firewalls.retain(|a| a.firewall != id);
         }
@@ -263,7 +201,7 @@ impl World {
         id: u64,
         verb: &str,
     ) -> Result<Answer, ApiError> {
-        self.firewall(id)?;
+        self.firewalls.get(id)?;
         let actions = match verb {
             "set_rules" => {
                 #[derive(Deserialize)]
@@ -272,7 +210,7 @@ impl World {
                 }
                 let body: Body = request.parse()?;
                 check_rules(&body.rules)?;
-                self.firewall_mut(id)?.rules = body.rules;
+                self.firewalls.get_mut(id)?.is.rules = body.rules;
                 vec![self.begin(
                     Deed::Plain("set_firewall_rules"),
                     vec![(id, Kind::Firewall.singular())],
@@ -350,7 +288,7 @@ impl World {
                     resources.push((server, Kind::Server.singular()));
                 }
                 Target::Selector(selector) => {
-                    let selectors = &mut self.firewall_mut(id)?.selectors;
+                    let selectors = &mut self.firewalls.get_mut(id)?.is.selectors;
                     if selectors.iter().any(|s| s.text == selector.text) {
                         return Err(already());
                     }
@@ -392,7 +330,7 @@ impl World {
                     concerned.push((server, Kind::Server.singular()));
                 }
                 Target::Selector(selector) => {
-                    let selectors = &mut self.firewall_mut(id)?.selectors;
+                    let selectors = &mut self.firewalls.get_mut(id)?.is.selectors;
                     let before = selectors.len();
                     selectors.retain(|s| s.text != selector.text);
                     if selectors.len() == before {
@@ -409,7 +347,7 @@ impl World {
 
     /// Something changed that selectors look at: membership follows later.
     pub(crate) fn firewalls_lag_behind(&mut self) {
-        if self.firewalls.values().any(|f| !f.selectors.is_empty())
+        if self.firewalls.iter().any(|f| !f.is.selectors.is_empty())
             || self
                 .servers
                 .values()
@@ -425,8 +363,8 @@ impl World {
         let mut joined: Vec<(u64, u64)> = Vec::new();
         let selectors: BTreeMap<u64, Vec<Selector>> = self
             .firewalls
-            .values()
-            .map(|f| (f.id, f.selectors.clone()))
+            .iter()
+            .map(|f| (f.id, f.is.selectors.clone()))
             .collect();
         for server in self.servers.values_mut() {
             let labels = &server.labels;

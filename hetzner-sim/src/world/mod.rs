@@ -19,6 +19,7 @@ mod power;
 mod route;
 mod server;
 mod servers;
+mod shelf;
 mod ssh_keys;
 mod stock;
 mod time;
@@ -36,8 +37,8 @@ pub use cost::{Cost, ServerCost};
 
 use self::{
     action::Action, calls::CallLog, control::TokenState, fault::Faults, fault::Twist,
-    firewalls::Firewall, placement_groups::PlacementGroup, route::Kind, route::Route,
-    server::Server, ssh_keys::SshKey, stock::Stock,
+    firewalls::Firewall, placement_groups::Spread, route::Kind, route::Route, server::Server,
+    shelf::Shelf, ssh_keys::SshKey, stock::Stock,
 };
 use crate::{
     bucket::Bucket,
@@ -140,9 +141,9 @@ pub struct World {
     servers_at_once_max: usize,
     servers_created: u64,
     images: Vec<Image>,
-    firewalls: BTreeMap<u64, Firewall>,
-    ssh_keys: BTreeMap<u64, SshKey>,
-    placement_groups: BTreeMap<u64, PlacementGroup>,
+    firewalls: Shelf<Firewall>,
+    ssh_keys: Shelf<SshKey>,
+    placement_groups: Shelf<Spread>,
     actions: BTreeMap<u64, Action>,
     running_actions: BTreeSet<u64>,
     finished_actions: VecDeque<u64>,
@@ -197,9 +198,9 @@ impl World {
             servers_at_once_max: 0,
             servers_created: 0,
             images: catalogue::images(),
-            firewalls: BTreeMap::new(),
-            ssh_keys: BTreeMap::new(),
-            placement_groups: BTreeMap::new(),
+            firewalls: firewalls::shelf(),
+            ssh_keys: ssh_keys::shelf(),
+            placement_groups: placement_groups::shelf(),
             actions: BTreeMap::new(),
             running_actions: BTreeSet::new(),
             finished_actions: VecDeque::new(),

@@ -164,7 +164,7 @@ impl World {
             "created": super::time::rfc3339(image.created),
             "created_from": image.created_from.as_ref()
                 .map(|(id, name)| json!({"id": id, "name": name})),
-            "bound_to": null,
+            "bound_to": image.bound_to,
             "os_flavor": image.os_flavor,
             "os_version": image.os_version,
             "rapid_deploy": image.kind == "system",
@@ -197,7 +197,7 @@ impl World {
             .iter()
             .filter(|i| any("type", Some(i.kind)))
             .filter(|i| any("status", Some(i.status.text())))
-            .filter(|_| any("bound_to", None))
+            .filter(|i| any("bound_to", i.bound_to.map(|id| id.to_string()).as_deref()))
             .filter(|i| any("name", i.name))
             .filter(|i| any("architecture", Some(i.architecture)))
             .filter(|i| deprecated_too || i.deprecation.is_none())

@@ -1,16 +1,16 @@
 //! Placement groups (of the one kind, `spread`) and Primary IPs.
 
-use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
     World,
     server::{Server, Status},
+    shelf::{Entry, Shelf},
 };
 use crate::{
     error::ApiError,
-    labels::{self, Labels, Selector},
+    labels::{Labels, Selector},
     message::{Answer, Request},
     paging::{self, SortField},
 };
@@ -18,19 +18,16 @@ use crate::{
 /// A `spread` group holds ten servers.
 const SPREAD_MAX: usize = 10;
 
-#[derive(Clone, Debug)]
-pub(crate) struct PlacementGroup {
-    id: u64,
-    name: String,
-    labels: Labels,
-    created: DateTime<Utc>,
-}
+/// No limit is documented; a name is there to be read.
+const NAME_MAX: usize = 255;
 
-const SORT: &[SortField<PlacementGroup>] = &[
-    ("id", |a, b| a.id.cmp(&b.id)),
-    ("name", |a, b| a.name.cmp(&b.name)),
-    ("created", |a, b| a.created.cmp(&b.created)),
-];
+/// The one kind of group. Its members know it, not it them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Spread;
+
+pub(crate) fn shelf() -> Shelf<Spread> {
+    Shelf::new("placement group", NAME_MAX)
+}
 
 /// A Primary IP as far as the simulator knows any: it comes and goes with its server.
 struct Address<'a> {
@@ -49,7 +46,7 @@ impl World {
             .collect()
     }
 
-    pub(crate) fn render_placement_group(&self, group: &PlacementGroup) -> Value {
+    pub(crate) fn render_placement_group(&self, group: &Entry<Spread>) -> Value {
         json!({
             "id": group.id,
             "name": group.name,
@@ -61,25 +58,20 @@ impl World {
     }
 
     pub(crate) fn list_placement_groups(&self, request: &Request) -> Result<Answer, ApiError> {
-        let selector = Selector::parse(request.param("label_selector").unwrap_or(""))?;
-        let name = request.param("name");
-        let found = self
-            .placement_groups
-            .values()
-            .filter(|g| name.is_none_or(|name| g.name == name))
-            .filter(|_| request.param("type").is_none_or(|kind| kind == "spread"))
-            .filter(|g| selector.matches(&g.labels))
-            .collect();
-        paging::list(request, "placement_groups", found, SORT, |g| {
+        let mut found = self.placement_groups.asked_for(request)?;
+        if request.param("type").is_some_and(|kind| kind != "spread") {
+            found.clear();
+        }
+        paging::list(request, "placement_groups", found, Entry::SORT, |g| {
             self.render_placement_group(g)
         })
     }
 
     pub(crate) fn get_placement_group(&self, id: u64) -> Result<Answer, ApiError> {
-        self.placement_groups
-            .get(&id)
-            .map(|g| Answer::ok(json!({"placement_group": self.render_placement_group(g)})))
-            .ok_or_else(|| ApiError::not_found("placement group", id))
+        let group = self.placement_groups.get(id)?;
+        Ok(Answer::ok(
+            json!({"placement_group": self.render_placement_group(group)}),
+        ))
     }
 
     pub(crate) fn create_placement_group(&mut self, request: &Request) -> Result<Answer, ApiError> {
@@ -92,21 +84,18 @@ impl World {
             labels: Labels,
         }
         let body: Body = request.parse()?;
-        labels::check(&body.labels)?;
+        self.placement_groups.check(&body.name, &body.labels)?;
         if body.kind != "spread" {
             return Err(ApiError::invalid("type", "must be 'spread'"));
         }
-        if self.placement_groups.values().any(|g| g.name == body.name) {
-            return Err(ApiError::name_taken("placement group name is already used"));
-        }
         let id = self.next_small_id();
-        let group = PlacementGroup {
+        self.placement_groups.put(Entry {
             id,
             name: body.name,
             labels: body.labels,
             created: self.now,
-        };
-        self.placement_groups.insert(id, group);
+            is: Spread,
+        });
         let group = self.get_placement_group(id)?;
         Ok(Answer::created(json!({
             "placement_group": group.value()["placement_group"],
@@ -119,26 +108,12 @@ impl World {
         request: &Request,
         id: u64,
     ) -> Result<Answer, ApiError> {
-        #[derive(Deserialize)]
-        struct Body {
-            name: Option<String>,
-            labels: Option<Labels>,
-        }
-        self.get_placement_group(id)?;
-        let body: Body = request.parse()?;
-        if let Some(labels) = &body.labels {
-            labels::check(labels)?;
-        }
-        if let Some(group) = self.placement_groups.get_mut(&id) {
-            group.name = body.name.unwrap_or_else(|| group.name.clone());
-            group.labels = body.labels.unwrap_or_else(|| group.labels.clone());
-        }
+        self.placement_groups.update(request, id)?;
         self.get_placement_group(id)
     }
 
     pub(crate) fn delete_placement_group(&mut self, id: u64) -> Result<Answer, ApiError> {
-        self.get_placement_group(id)?;
-        self.placement_groups.remove(&id);
+        self.placement_groups.remove(id)?;
         for server in self.servers.values_mut() {
             server.placement_group = server.placement_group.filter(|group| *group != id);
         }
@@ -163,7 +138,7 @@ impl World {
 
     /// Whether the group is there and has room.
     pub(crate) fn check_group(&self, group: u64) -> Result<(), ApiError> {
-        self.get_placement_group(group)?;
+        self.placement_groups.get(group)?;
         if self.members_of(group).len() >= SPREAD_MAX {
             // The status of this code is not documented; 412 is that of its siblings.
             return Err(ApiError::new(

@@ -192,17 +192,28 @@ impl World {
     fn create_image(&mut self, request: &Request, id: u64) -> Result<Answer, ApiError> {
         #[derive(Default, Deserialize)]
         struct Body {
+            #[serde(rename = "type")]
+            kind: Option<String>,
             description: Option<String>,
             #[serde(default)]
             labels: Labels,
         }
         let body: Body = request.parse_or_default()?;
         labels::check(&body.labels)?;
+        let kind = match body.kind.as_deref() {
+            None | Some("snapshot") => "snapshot",
+            Some("backup") if self.server(id)?.backup_window.is_none() => {
+                return Err(ApiError::refused("backups are not enabled for this server"));
+            }
+            Some("backup") => "backup",
+            Some(_) => return Err(ApiError::invalid("type", "must be 'snapshot' or 'backup'")),
+        };
         let image = self.next_small_id();
         let server = self.server(id)?;
         let image = Image {
             id: image,
-            kind: "snapshot",
+            kind,
+            bound_to: (kind == "backup").then_some(server.id),
             status: catalogue::ImageStatus::Available,
             name: None,
             description: body.description.unwrap_or_else(|| server.name.clone()),

@@ -133,7 +133,7 @@ impl World {
             .collect();
         let placement_group = server
             .placement_group
-            .and_then(|id| self.placement_groups.get(&id))
+            .and_then(|id| self.placement_groups.get(id).ok())
             .map(|group| self.render_placement_group(group));
         json!({
             "id": server.id,

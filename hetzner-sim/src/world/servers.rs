@@ -112,6 +112,7 @@ impl World {
             return;
         };
         self.names.remove(&server.name);
+        self.images.retain(|image| image.bound_to != Some(id));
         server.deleted = Some(self.now);
         server.locks.clear();
         server.firewalls.clear();

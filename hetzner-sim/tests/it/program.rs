@@ -72,6 +72,42 @@ async fn it_says_where_it_listens_serves_and_ends_with_zero_on_either_signal() {
     }
 }
 
+#[tokio::test]
+async fn its_options_reach_the_account_and_its_replies_the_file() {
+    let replies = tempfile::NamedTempFile::new().unwrap();
+    let file = replies.path().to_str().unwrap();
+    let bucket = ["--rate-limit", "60", "--rate-refill", "3600"];
+    let others = [
+        "--first-server-id",
+        "600000000000000",
+        "--record-replies",
+        file,
+    ];
+    let (_program, url) = start(&[&bucket[..], &others[..]].concat());
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let order = http.post(format!("{url}/servers")).bearer_auth("any");
+    let reply = order.json(&super::order("a")).send().await.unwrap();
+    assert_eq!(reply.status(), 201);
+    assert_eq!(reply.headers()["ratelimit-limit"], "60");
+    let reset: i64 = reply.headers()["ratelimit-reset"]
+        .to_str()
+        .unwrap()
+        .parse()
+        .unwrap();
+    // One call is missing, and a second brings it back; a whole one lies in the rounding.
+    let ahead = reset - chrono::Utc::now().timestamp();
+    assert!((0..=2).contains(&ahead), "{ahead}");
+    let body: serde_json::Value = reply.json().await.unwrap();
+    let id = body["server"]["id"].as_u64().unwrap();
+    assert!(id > 600_000_000_000_000, "{id}");
+    let recorded = std::fs::read_to_string(file).unwrap();
+    let recorded: serde_json::Value = serde_json::from_str(&recorded).unwrap();
+    assert_eq!(recorded["operation"], "create_server");
+    assert_eq!(recorded["status"], 201);
+    assert_eq!(recorded["odd"], false);
+    assert_eq!(recorded["body"], body);
+}
+
 #[test]
 fn with_processes_it_refuses_to_start_without_a_token_or_beyond_loopback() {
     let processes = ["--guests", "process", "--guest-command", "/bin/true"];

@@ -148,13 +148,15 @@ async fn headers_teach_the_rate_limit_and_hetzners_clock() {
     )])
     .await;
     let client = client(&fake.url);
-    assert_eq!(client.rate_limit(), None);
+    assert_eq!(client.calls(), None);
     client.get_server(ServerId(42), TTL).await.unwrap();
-    let rate = client.rate_limit().unwrap();
+    let calls = client.calls().unwrap();
     assert_eq!(
-        (rate.limit, rate.remaining, rate.full_at.timestamp()),
-        (3600, 3456, 1_795_345_200)
+        (calls.limit, calls.remaining, calls.reserve),
+        (3600, 3456, 360)
     );
+    // The two dates of this reply are years apart: they tell nothing about the refill.
+    assert_eq!(client.refill(), 1.0);
     let hetzner = client.hetzner_now(chrono::Utc::now());
     assert_eq!(hetzner.date_naive().to_string(), "2020-11-22");
 }

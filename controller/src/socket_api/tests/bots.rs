@@ -1,9 +1,14 @@
 //! What is not a bot's does not exist for it.
 
+use cattle_core::{
+    cost::{Price, ServerPrice},
+    names::RunId,
+};
 use reqwest::Method;
 use serde_json::json;
 
-use super::harness::{Answer, Controller, SPEC};
+use super::harness::{Answer, Controller, SPEC, start};
+use crate::store::{Edit, Store};
 
 #[tokio::test]
 async fn a_bot_sees_and_changes_only_its_own() {
@@ -166,6 +171,68 @@ async fn a_bot_gets_no_github_token_and_no_operators_calls() {
     );
 }
 
+/// Its server is given a price, since an hour and a half.
+async fn priced(controller: &Controller, run: RunId) {
+    let price = |hourly: &str| Price {
+        hourly: hourly.parse().unwrap(),
+        monthly: None,
+    };
+    let price = ServerPrice {
+        server: price("0.0088"),
+        ipv4: price("0.0008"),
+    };
+    let edit = Edit::Run {
+        id: run,
+        edit: Box::new(move |run, _| {
+            let server = run.server.as_mut()?;
+            server.price = Some(price);
+            server.created = Some(start() - chrono::TimeDelta::minutes(90));
+            Some(Vec::new())
+        }),
+    };
+    let applied = controller.store.commit(vec![edit], start()).await;
+    assert_eq!(applied.unwrap(), [true]);
+}
+
+#[tokio::test]
+async fn a_bot_is_told_what_its_own_servers_cost() {
+    let controller = Controller::new().await;
+    controller.become_bot(1001);
+    controller.put("/v1/cattle/mine", SPEC).await.ok();
+    let mine = controller.begin("mine").await;
+    priced(&controller, mine).await;
+    controller.become_bot(1002);
+    controller.put("/v1/cattle/other", SPEC).await.ok();
+    let other = controller.begin("other").await;
+    priced(&controller, other).await;
+    let total = async |query: &str| {
+        let reply = controller.get(&format!("/v1/cost{query}")).await.ok();
+        let total = &reply["total"];
+        format!(
+            "{} {} {}",
+            total["runs"], total["startedHours"], total["total"]
+        )
+    };
+    assert_eq!(total("").await, r#"1 2 "0.0192""#);
+    controller.become_operator();
+    assert_eq!(total("").await, r#"2 4 "0.0384""#);
+    // The hour before last began earlier.
+    let since = start() - chrono::TimeDelta::hours(1);
+    let since = format!("?since={}", since.format("%Y-%m-%dT%H:%M:%SZ"));
+    assert_eq!(total(&since).await, r#"2 2 "0.0192""#);
+    let by_persona = controller.get("/v1/cost?by=persona").await.ok();
+    assert_eq!(by_persona["items"][0]["key"], "rex");
+    assert_eq!(by_persona["items"][0]["ipv4"], "0.0032");
+    controller
+        .get("/v1/cost?since=2026-01-02T00:00:00Z&until=2026-01-01T00:00:00Z")
+        .await
+        .problem(400, "bad-request");
+    controller
+        .get("/v1/cost?by=colour")
+        .await
+        .problem(400, "bad-request");
+}
+
 #[tokio::test]
 async fn limits_are_told_for_the_caller() {
     let controller = Controller::new().await;
@@ -183,6 +250,11 @@ async fn limits_are_told_for_the_caller() {
           "left": 60.0,
           "limit": 60.0,
           "used": 0.0
+        },
+        "hetznerRequests": {
+          "left": 3412.0,
+          "limit": 3600.0,
+          "used": 188.0
         },
         "liveRunsPerRequester": {
           "left": 2.0,

@@ -26,7 +26,7 @@ use cattle_schemas::{
     Timestamp,
     api::{ReapReply, Reaped},
     guest::Outcome,
-    status::EndReason,
+    status::{CallBudget, EndReason},
 };
 use chrono::TimeDelta;
 use reqwest::{Method, RequestBuilder};
@@ -244,6 +244,13 @@ impl Controller {
             ledger: Arc::default(),
             plan: Arc::default(),
             conditions: Vec::new(),
+            calls: Some(CallBudget {
+                limit: 3600,
+                remaining: 3412,
+                reserve: 360,
+                used_last_hour: 188,
+                others_last_hour: 12,
+            }),
         }));
         let bell = Bell::default();
         let handle = Handle::new(worlds, bell.clone());

@@ -1,6 +1,7 @@
 //! Edits: read the row, let the edit change it, write it back, all in one transaction.
 
 use cattle_core::{
+    charge::Charge,
     ledger::{Assignment, Run},
     names::{CattleName, RunId, SpecHash},
 };
@@ -165,6 +166,28 @@ async fn follow(
     if consequence.void_tokens {
         void_tokens(on, run, None).await?;
     }
+    if let Some(charge) = consequence.charge {
+        put_charge(on, run, charge).await?;
+    }
+    Ok(())
+}
+
+async fn put_charge(
+    on: &mut SqliteConnection,
+    run: RunId,
+    charge: Option<Charge>,
+) -> Result<(), StoreError> {
+    let query = match charge {
+        Some(charge) => sqlx::query(
+            "INSERT OR REPLACE INTO charges (run, created, until, record) VALUES (?, ?, ?, ?)",
+        )
+        .bind(run.to_string())
+        .bind(micros(charge.created))
+        .bind(charge.until.map(micros))
+        .bind(encode(&charge)?),
+        None => sqlx::query("DELETE FROM charges WHERE run = ?").bind(run.to_string()),
+    };
+    query.execute(on).await.map_err(database(OPERATION))?;
     Ok(())
 }
 

@@ -13,9 +13,10 @@ mod read;
 mod tests;
 mod write;
 
-use std::{path::Path, pin::Pin, sync::Arc};
+use std::{ops::Range, path::Path, pin::Pin, sync::Arc};
 
 use cattle_core::{
+    charge::Charge,
     ledger::{Assignment, Ledger, Run},
     names::{CattleName, RunId, SpecHash},
 };
@@ -212,6 +213,12 @@ impl Store for SqliteStore {
 
     fn runs(&self, filter: RunFilter) -> StoreFuture<'_, Vec<Run>> {
         self.read("read runs", move |on| Box::pin(read::runs(on, filter)))
+    }
+
+    fn charges(&self, window: Range<Timestamp>) -> StoreFuture<'_, Vec<Charge>> {
+        self.read("read what was billed", move |on| {
+            Box::pin(read::charges(on, window))
+        })
     }
 
     fn assignments(&self, cattle: CattleName) -> StoreFuture<'_, Vec<(SpecHash, Assignment)>> {

@@ -20,11 +20,18 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const READER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Every version of the schema, oldest first. What is in here never changes again.
-const MIGRATIONS: &[(i64, &str, &str)] = &[(
-    1,
-    "ledger",
-    include_str!("../../../migrations/0001_ledger.sql"),
-)];
+const MIGRATIONS: &[(i64, &str, &str)] = &[
+    (
+        1,
+        "ledger",
+        include_str!("../../../migrations/0001_ledger.sql"),
+    ),
+    (
+        2,
+        "charges",
+        include_str!("../../../migrations/0002_charges.sql"),
+    ),
+];
 
 pub(super) struct Opened {
     pub(super) options: SqliteConnectOptions,

@@ -1,8 +1,9 @@
 //! Every question the ledger answers.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, ops::Range};
 
 use cattle_core::{
+    charge::Charge,
     desired::{Authority, Requester},
     ledger::{Assignment, Ledger, Run},
     names::{CattleName, RunId, SpecHash},
@@ -163,6 +164,28 @@ pub(super) async fn runs(
         .await
         .map_err(database("read runs"))?;
     records.iter().map(|record| decode("run", record)).collect()
+}
+
+/// Charges that overlap a window, each half by the index.
+pub(super) const CHARGES: &str = "SELECT record FROM charges
+         WHERE until > ?1 AND created < ?2
+         UNION ALL
+         SELECT record FROM charges WHERE until IS NULL AND created < ?2";
+
+pub(super) async fn charges(
+    on: &mut SqliteConnection,
+    window: Range<Timestamp>,
+) -> Result<Vec<Charge>, StoreError> {
+    let records: Vec<String> = sqlx::query_scalar(CHARGES)
+        .bind(micros(window.start))
+        .bind(micros(window.end))
+        .fetch_all(on)
+        .await
+        .map_err(database("read what was billed"))?;
+    let charges = records.iter().map(|record| decode("charge", record));
+    let mut charges = charges.collect::<Result<Vec<Charge>, _>>()?;
+    charges.sort_unstable_by_key(|charge| charge.run);
+    Ok(charges)
 }
 
 pub(super) async fn assignment(

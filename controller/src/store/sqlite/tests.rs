@@ -9,11 +9,11 @@ use sqlx::{AssertSqlSafe, Connection as _, Executor as _, SqliteConnection};
 use super::{
     super::{
         Edit, Store, StoreError,
-        fixture::{end, insert, run, run_id, start},
+        fixture::{accepted, after, end, gone, insert, run, run_id, start},
     },
     SqliteStore,
 };
-use cattle_schemas::status::EndReason;
+use cattle_schemas::{Timestamp, status::EndReason};
 
 struct Home {
     dir: tempfile::TempDir,
@@ -91,7 +91,7 @@ async fn a_ledger_of_a_newer_version_is_refused_with_what_to_do() {
     .await;
     let refusal = home.open().await.err().unwrap().to_string();
     assert!(
-        refusal.contains("newer version (schema 7, this one knows 1)"),
+        refusal.contains("newer version (schema 7, this one knows 2)"),
         "{refusal}"
     );
 }
@@ -195,6 +195,29 @@ async fn an_edit_that_panics_leaves_the_ledger_usable() {
     assert_eq!(store.commit(edits, start()).await.unwrap(), [true]);
 }
 
+#[tokio::test]
+async fn runs_from_before_charges_were_kept_are_charged_too() {
+    let home = Home::new();
+    let store = home.open().await.unwrap();
+    let edits = vec![
+        insert(run("rex", 1)),
+        insert(run("max", 2)),
+        accepted(run_id(1)),
+        end(run_id(1), EndReason::Completed, after(60)),
+        gone(run_id(1), after(70)),
+    ];
+    assert_eq!(store.commit(edits, start()).await.unwrap(), [true; 5]);
+    let always = || Timestamp::MIN_UTC..Timestamp::MAX_UTC;
+    let charges = store.charges(always()).await.unwrap();
+    assert_eq!(charges.len(), 1);
+    assert!(charges[0].price.is_some());
+    store.close().await;
+    home.raw("DROP TABLE charges; DELETE FROM _sqlx_migrations WHERE version = 2")
+        .await;
+    let again = home.open().await.unwrap();
+    assert_eq!(again.charges(always()).await.unwrap(), charges);
+}
+
 /// A pass must not get slower with every run there ever was.
 #[tokio::test]
 async fn what_every_pass_asks_is_found_by_index() {
@@ -204,6 +227,7 @@ async fn what_every_pass_asks_is_found_by_index() {
     for sql in [
         super::read::RUNS_OF_A_PLAN,
         super::read::ASSIGNMENTS_OF_A_PLAN,
+        super::read::CHARGES,
     ] {
         let plan: Vec<(i64, i64, i64, String)> =
             sqlx::query_as(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")))
@@ -212,16 +236,16 @@ async fn what_every_pass_asks_is_found_by_index() {
                 .await
                 .unwrap();
         let steps: Vec<String> = plan.into_iter().map(|(.., step)| step).collect();
-        for table in ["runs", "assignments"] {
+        for table in ["runs", "assignments", "charges"] {
             let whole = |step: &&String| {
                 step.starts_with(&format!("SCAN {table}")) && !step.contains("INDEX")
             };
             assert_eq!(steps.iter().find(whole), None, "{steps:#?}");
         }
         assert!(
-            steps
+            steps.iter().any(|step| ["unsettled", "open", "until"]
                 .iter()
-                .any(|step| step.contains("unsettled") || step.contains("open")),
+                .any(|it| step.contains(it))),
             "{steps:#?}"
         );
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cattle_core::{
-    action::Action,
+    action::{Action, Calls},
     desired::{Requester, SpecState},
     ledger::AssignmentEnd,
     lifecycle::{self, deadlines},
@@ -246,4 +246,52 @@ fn an_ended_assignment_does_not_start() {
         .assignments
         .insert((name("rex"), hash(1)), spent);
     assert_eq!(world.verbs(), [""; 0]);
+}
+
+fn calls(creates: u32) -> Calls {
+    Calls {
+        creates,
+        more_at: Some(at(105)),
+        left: 6 + creates,
+        limit: 60,
+        reserve: 6,
+    }
+}
+
+#[test]
+fn no_more_start_than_the_rate_limit_has_room_for() {
+    let mut world = crowd(4, "a", 10);
+    world.limits.calls = calls(2);
+    assert_eq!(started(&world), ["a-000", "a-001"]);
+    let plan = world.plan();
+    assert_eq!(plan.next_wake, Some(at(105)));
+    let wait = &plan.waiting[0];
+    assert_eq!(
+        (wait.reason, wait.queue_position),
+        (PendingReason::RateLimited, Some(1))
+    );
+    insta::assert_snapshot!(wait.message, @"Hetzner's rate limit: 8 of 60 calls left, 6 are kept for deletes; the next at 14:15:05 UTC");
+}
+
+#[test]
+fn what_holds_a_start_anyway_is_named_before_the_rate_limit() {
+    let mut world = crowd(2, "a", 0);
+    world.limits.calls = calls(0);
+    assert_eq!(world.waits()[0].1, "max-instances");
+}
+
+#[test]
+fn a_further_attempt_waits_for_room_like_a_start() {
+    let mut world = World::intended().with_spec(cattle("max"));
+    let retries = |world: &World| {
+        let actions = world.plan().actions;
+        let retry = |action: &&Action| matches!(action, Action::Retry { .. });
+        actions.iter().filter(retry).count()
+    };
+    world.limits.calls = calls(1);
+    let (retried, queued) = (retries(&world), started(&world).len());
+    assert_eq!((retried, queued), (1, 0), "the attempt takes the only call");
+    world.limits.calls = calls(0);
+    assert_eq!((retries(&world), started(&world).len()), (0, 0));
+    assert_eq!(world.plan().next_wake, Some(at(105)));
 }

@@ -92,6 +92,21 @@ fn membership_by_selector_trails_the_labels() {
     assert_eq!(account.pass(1).firewalls_of(id), json!([]));
 }
 
+#[rstest]
+#[case(1000)]
+#[case(5000)]
+fn membership_trails_by_as_much_as_is_configured(#[case] lag: i64) {
+    let ms = u64::try_from(lag).unwrap();
+    let mut account = Account::with(timed().firewall_lag_ms(ms));
+    account.firewall(&json!({"name": "f", "apply_to": [by_selector("team=x")]}));
+    let id = account.create(&labelled("a", json!({"team": "x"})));
+    assert_eq!(account.pass(lag / 2 - 1).firewalls_of(id), json!([]));
+    assert_eq!(account.pass(1).firewalls_of(id)[0]["status"], "pending");
+    account.pass(lag / 2 - 1);
+    assert_eq!(account.firewalls_of(id)[0]["status"], "pending");
+    assert_eq!(account.pass(1).firewalls_of(id)[0]["status"], "applied");
+}
+
 #[test]
 fn a_member_by_selector_is_not_removed_by_hand() {
     let mut account = Account::new();
@@ -169,6 +184,9 @@ fn names_are_unique_and_labels_change_alone() {
     account.put(&path, &json!({"labels": {"ledger": "a.2"}}));
     let found = account.get("/v1/firewalls?name=f&label_selector=ledger=a.2");
     assert_eq!(found["firewalls"][0]["name"], "f");
+    account.firewall(&json!({"name": "x".repeat(128)}));
+    let long = account.post("/v1/firewalls", &json!({"name": "x".repeat(129)}));
+    assert_eq!(code(&long), (422, "invalid_input"));
 }
 
 #[rstest]

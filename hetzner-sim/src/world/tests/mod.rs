@@ -8,8 +8,10 @@ mod firewalls;
 mod guests;
 mod lifecycle;
 mod properties;
+mod readme;
 mod refusals;
 mod replies;
+mod servers;
 mod shapes;
 
 use chrono::{DateTime, Duration, Utc};

@@ -307,3 +307,18 @@ fn a_refill_goes_with_the_limit_until_it_is_set_apart() {
         json!({"limit": 50, "refill": 3600, "remaining": 50})
     );
 }
+
+#[test]
+fn calls_that_cannot_authenticate_count_and_have_the_headers() {
+    let mut account = Account::with(timed().rate_limit(2));
+    let mut stranger = Request::new("GET", "/v1/servers");
+    stranger.bearer = None;
+    let refused = account.send(&stranger);
+    assert_eq!(code(&refused), (401, "unauthorized"));
+    assert_eq!(refused.header("ratelimit-remaining"), Some("1"));
+    account.send(&stranger);
+    let limited = account.send(&Request::new("GET", "/v1/servers"));
+    assert_eq!(code(&limited), (429, "rate_limit_exceeded"));
+    assert_eq!(limited.header("ratelimit-limit"), Some("2"));
+    assert!(limited.header("ratelimit-reset").is_some());
+}

@@ -1,5 +1,7 @@
 //! What replies look like.
 
+use rstest::rstest;
+
 use super::*;
 
 /// Sorted keys of an object, for comparing with what clients insist on.
@@ -228,6 +230,41 @@ fn ssh_keys_are_unique_by_name_and_fingerprint() {
     }
     let bad = account.post("/v1/ssh_keys", &json!({"name": "b", "public_key": "hello"}));
     assert_eq!(code(&bad), (422, "invalid_input"));
+}
+
+#[rstest]
+#[case::firewall("firewalls", "firewall", json!({}))]
+#[case::placement_group("placement_groups", "placement_group", json!({"type": "spread"}))]
+fn a_rename_to_a_name_that_is_taken_or_empty_is_refused_and_labels_are_replaced(
+    #[case] plural: &str,
+    #[case] singular: &str,
+    #[case] more: Value,
+) {
+    let mut account = Account::new();
+    let mut made = |name: &str| {
+        let mut body = more.clone();
+        body["name"] = json!(name);
+        body["labels"] = json!({"old": "1"});
+        let answer = account.post(&format!("/v1/{plural}"), &body);
+        answer.value()[singular]["id"].as_u64().unwrap()
+    };
+    let (first, second) = (made("a"), made("b"));
+    let path = format!("/v1/{plural}/{second}");
+    let taken = account.put(&path, &json!({"name": "a"}));
+    assert_eq!(code(&taken), (409, "uniqueness_error"));
+    let empty = account.put(&path, &json!({"name": ""}));
+    assert_eq!(code(&empty), (422, "invalid_input"));
+    let changed = account.put(&path, &json!({"name": "c", "labels": {"new": "1"}}));
+    assert_eq!(changed.value()[singular]["name"], "c");
+    assert_eq!(changed.value()[singular]["labels"], json!({"new": "1"}));
+    let listed = account.get(&format!("/v1/{plural}?sort=name:desc"));
+    let ids: Vec<&Value> = listed[plural]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|e| &e["id"])
+        .collect();
+    assert_eq!(ids, [second, first]);
 }
 
 #[test]

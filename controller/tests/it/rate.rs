@@ -1,0 +1,119 @@
+//! The rate limit's gate against the simulator's bucket, in real time.
+
+use std::time::{Duration, Instant};
+
+use cattle_controller::hetzner::{Client, Endpoint, Scope};
+use cattle_core::{names::ServerId, rate::Class};
+use hetzner_sim::{Config, Request, Sim};
+use serde_json::json;
+use tokio::task::JoinSet;
+
+const TOKEN: &str = "rate-limited-project";
+const TTL: Duration = Duration::from_secs(7200);
+
+async fn project(config: Config) -> (Sim, Client) {
+    let sim = Sim::start(config.token(TOKEN)).await.unwrap();
+    let client = another_tool(&sim);
+    (sim, client)
+}
+
+/// A client that knows nothing of what others ask.
+fn another_tool(sim: &Sim) -> Client {
+    let endpoint = Endpoint {
+        url: sim.url(),
+        token: TOKEN.to_owned().into(),
+    };
+    Client::new(&endpoint).unwrap()
+}
+
+fn refused(sim: &Sim) -> usize {
+    let calls = sim.calls();
+    calls.iter().filter(|call| call.status == Some(429)).count()
+}
+
+/// A call of this class; nothing that it asks for is there.
+async fn call(client: &Client, class: Class) {
+    let client = client.as_class(class);
+    assert_eq!(client.get_server(ServerId(42), TTL).await.unwrap(), None);
+}
+
+/// A bucket of sixty, and one call a second.
+fn small() -> Config {
+    Config::default().rate_limit(60).rate_refill(3600)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_burst_far_beyond_the_bucket_meets_no_429_and_deletes_go_at_once() {
+    let (sim, client) = project(small()).await;
+    call(&client, Class::List).await;
+    let mut creates = JoinSet::new();
+    for _ in 0..70 {
+        let client = client.clone();
+        creates.spawn(async move { call(&client, Class::Create).await });
+    }
+    // Until only what is kept for deletes is left.
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while client.calls().unwrap().remaining > 6 {
+        assert!(Instant::now() < deadline, "{:?}", client.calls());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let began = Instant::now();
+    let mut deletes = JoinSet::new();
+    for _ in 0..6 {
+        let client = client.clone();
+        deletes.spawn(async move { call(&client, Class::Delete).await });
+    }
+    deletes.join_all().await;
+    assert!(
+        began.elapsed() < Duration::from_secs(1),
+        "deletes waited {:?}",
+        began.elapsed()
+    );
+    assert!(!creates.is_empty(), "some creates still wait");
+    creates.abort_all();
+    assert_eq!(refused(&sim), 0);
+    assert!(client.refill() > 0.9, "{}", client.refill());
+    sim.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_tool_uses_is_noticed() {
+    let (sim, client) = project(Config::default()).await;
+    call(&client, Class::Read).await;
+    let other = another_tool(&sim);
+    for _ in 0..25 {
+        call(&other, Class::Read).await;
+    }
+    call(&client, Class::Read).await;
+    let calls = client.calls().unwrap();
+    assert_eq!(calls.used_last_hour, 2);
+    // A slow machine refills one or the other meanwhile.
+    assert!((20..=25).contains(&calls.others_last_hour), "{calls:?}");
+    sim.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_429_is_answered_with_a_pause_and_not_with_a_storm() {
+    let (sim, client) = project(small()).await;
+    call(&client, Class::Read).await;
+    // Another tool empties the bucket behind our back.
+    let set =
+        sim.control(&Request::new("PUT", "/_sim/rate-limit").json(&json!({ "remaining": 0 })));
+    assert!(set.status < 300, "{set:?}");
+    let mut tasks = JoinSet::new();
+    for class in [Class::Create, Class::Read, Class::List, Class::Delete] {
+        for _ in 0..5 {
+            let client = client.as_class(class);
+            tasks.spawn(async move { client.list_scope(&Scope::AllFleets, TTL).await.is_ok() });
+        }
+    }
+    let began = Instant::now();
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    // Those that were under way when the first refusal came are refused, too; then nobody is.
+    let first = refused(&sim);
+    assert!(first > 0);
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(refused(&sim), first, "after {:?}", began.elapsed());
+    tasks.abort_all();
+    sim.shutdown().await;
+}
