@@ -14,6 +14,7 @@ use tokio::{net::TcpListener, time::MissedTickBehavior};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    account::Account,
     adapters::{FleetReaper, ProjectPersonas},
     clock::Clock,
     execute::Executor,
@@ -185,6 +186,12 @@ pub async fn start(
         peer_check: settings.peer_check,
         hetzner_is_loopback: endpoint.is_loopback(),
     };
+    let account = Account {
+        token: client.token(),
+        store: store.clone(),
+        clock: clock.clone(),
+        bell: bell.clone(),
+    };
     let housekeeping = Housekeeping {
         store,
         logs,
@@ -223,6 +230,7 @@ pub async fn start(
     );
     daemon.part("the lister", fine(lister.run(stop.clone())));
     daemon.part("the follower", fine(follower.run(stop.clone())));
+    daemon.part("the account's alarm", fine(account.run(stop.clone())));
     daemon.part("the survey", fine(survey.run(stop.clone())));
     daemon.part("housekeeping", fine(housekeeping.run(stop.clone())));
     daemon.part(

@@ -3,6 +3,7 @@
 //! Everything here is an effect around the core's decisions. A pass (see [`reconcile`]) reads the
 //! spec files, the last list of servers and the ledger, plans, guards, records and acts.
 
+pub mod account;
 mod adapters;
 pub mod args;
 pub mod clock;

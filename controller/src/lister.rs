@@ -88,7 +88,10 @@ impl Lister {
                 () = stop.cancelled() => return,
                 listed = self.list_as(class) => match listed {
                     Ok(()) => failures = 0,
-                    Err(_) => failures = failures.saturating_add(1),
+                    Err(error) => {
+                        tracing::warn!(error = %crate::report(&error), "the list of servers failed");
+                        failures = failures.saturating_add(1);
+                    }
                 },
                 // It found no room; the next one does.
                 () = tokio::time::sleep_until(turn), if class == Class::Read => continue,
@@ -150,7 +153,6 @@ impl Lister {
                 Err(error)
             }
             Err(error) => {
-                tracing::warn!(%error, "the list of servers failed");
                 self.observed.send_modify(|observed| {
                     let mut stale = (**observed).clone();
                     stale.unreachable = Some(error.to_string());

@@ -5,7 +5,6 @@
 
 use std::{io::Write, process::ExitCode, sync::Arc, time::Duration};
 
-use anyhow::Context;
 use cattle_core::{plan::to_api, spec};
 use cattle_schemas::api::PlanReply;
 use tokio_util::sync::CancellationToken;
@@ -57,7 +56,8 @@ pub async fn run(
     }
     .build();
     let (mut reconciler, mut lister) = (parts.reconciler, parts.lister);
-    lister.list().await.context("cannot list the servers")?;
+    // The error says what was asked.
+    lister.list().await?;
     match client.prices().await {
         Ok(catalogue) => drop(parts.catalogue.send_replace(Arc::new(catalogue))),
         // Nothing starts under a budget then, and the plan says so.
@@ -85,6 +85,11 @@ pub async fn run(
         "some calls to Hetzner did not end within {} s",
         DRAIN.as_secs()
     );
+    // What it was not allowed to do is said by each cattle that waits; that nothing can be done at
+    // all is said by the exit.
+    if let Some(complaint) = client.token().borrow().complaint() {
+        anyhow::bail!("{complaint}");
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -100,6 +100,7 @@ impl Ground {
             bell: self.bell.clone(),
             guest_url: self.guest_url,
         });
+        let token = self.client.token();
         let lister = Lister {
             client: self.client,
             clock: self.clock.clone(),
@@ -118,6 +119,7 @@ impl Ground {
             store: self.store,
             observed,
             list_soon,
+            token,
             catalogue,
             executor: executor.clone(),
             clock: self.clock,

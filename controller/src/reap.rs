@@ -28,7 +28,7 @@ pub const GRACE: Duration = Duration::from_secs(120);
 /// them. `default_ttl` gives the expiry where a label does not.
 ///
 /// # Errors
-/// The list failed. A server that could not be read or deleted is an entry with an `error`.
+/// The list failed, or the token may not write. A server that could not be read or deleted is an entry with an `error`.
 pub async fn reap(
     client: &Client,
     scope: &Scope,
@@ -58,6 +58,8 @@ pub async fn reap(
             match reap_one(client, scope, listed, default_ttl, now).await {
                 Ok(Verdict::Deleted) => reaped.deleted = true,
                 Ok(Verdict::Spared) => continue,
+                // No other server can be deleted either.
+                Err(error) if error.is_credentials() => return Err(error),
                 Err(error) => {
                     tracing::error!(server = reaped.server, name = reaped.name, %error, "cannot reap");
                     reaped.error = Some(error.to_string());

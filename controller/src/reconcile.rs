@@ -6,6 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use cattle_core::{
+    account::Token,
     action::{Limits, Plan},
     catalogue::Catalogue,
     desired::{Desired, SpecState},
@@ -55,6 +56,8 @@ pub struct Reconciler {
     pub observed: watch::Receiver<Arc<Observed>>,
     /// Whether a list is wanted soon.
     pub list_soon: watch::Sender<bool>,
+    /// What Hetzner's answers say of the token.
+    pub token: watch::Receiver<Token>,
     /// What Hetzner offers.
     pub catalogue: watch::Receiver<Arc<Catalogue>>,
     /// What carries plans out.
@@ -219,6 +222,7 @@ impl Reconciler {
             in_flight,
             guests_heard_since: self.guests_heard_since,
             catalogue: self.catalogue.borrow().clone(),
+            token: self.token.borrow().clone(),
             calls: self.executor.creates(now),
             ..fleet.limits()
         };

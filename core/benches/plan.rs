@@ -72,6 +72,7 @@ fn world(running: u64) -> (Desired, Observed, Ledger, Limits) {
         guests_heard_since: Some(now()),
         catalogue: Arc::default(),
         budget: Budget::default(),
+        token: Default::default(),
         calls: Calls::default(),
         fleet_labels: BTreeMap::new(),
         fleet: "bench".parse().expect("a valid name"),

@@ -12,6 +12,7 @@ use cattle_schemas::{
 };
 
 use crate::{
+    account::Token,
     catalogue::Catalogue,
     cost::{Amount, day},
     desired::{Cattle, Origin, Requester},
@@ -243,6 +244,8 @@ pub struct Limits {
     pub budget: Budget,
     /// What the rate limit has room for.
     pub calls: Calls,
+    /// What is known of the API token.
+    pub token: Token,
     /// The fleet's own labels, for relabelling.
     pub fleet_labels: BTreeMap<String, String>,
     /// The label `fleet`: what is not of it is never touched.

@@ -3,6 +3,7 @@
 //! Invariant: no I/O, no clock, no randomness. What a function needs to know is an argument, `now`
 //! included; `clippy.toml` beside this crate forbids the calls that would break that.
 
+pub mod account;
 pub mod action;
 pub mod catalogue;
 pub mod charge;

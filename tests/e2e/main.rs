@@ -3,8 +3,11 @@
 // A seed to repeat a failure with, and why a test had nothing to do here.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod account;
 mod bad_input;
 mod batch;
+mod bucket;
+mod budget;
 mod crash;
 mod dry_run;
 mod fault_matrix;
@@ -13,7 +16,9 @@ mod git_checkout;
 mod jobs;
 mod kept;
 mod life;
+mod odd_creates;
 mod persona;
 mod secrets;
 mod shutdown;
+mod token;
 mod trouble;

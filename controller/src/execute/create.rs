@@ -44,7 +44,7 @@ impl Executor {
             Ok(new) => new,
             Err(prepare::Unprepared::Hetzner(error)) => {
                 let wait = error.retry_in().unwrap_or(MENDED_BY_THEN);
-                self.refused(run, reason_of(&error), error.to_string(), Some(wait))
+                self.refused(run, error.pending_reason(), error.to_string(), Some(wait))
                     .await;
                 return;
             }
@@ -105,7 +105,7 @@ impl Executor {
                 CreateOutcome::MayExist => return self.may_exist(run, &error).await,
                 CreateOutcome::Uniqueness => return self.lookup(run, &new.name).await,
                 CreateOutcome::Refused { retry_in } => {
-                    reason = reason_of(&error);
+                    reason = error.pending_reason();
                     refusals.push(error.to_string());
                     wait = Some(retry_in);
                     break;
@@ -181,14 +181,5 @@ impl Executor {
             lifecycle::refuse_create(run, reason, &message, retry_at, now)
         })
         .await;
-    }
-}
-
-/// What a cattle waits for after this failure.
-fn reason_of(error: &ApiError) -> PendingReason {
-    match error.outcome() {
-        CreateOutcome::Pending { reason, .. } => reason,
-        _ if error.is_unreachable() => PendingReason::HetznerUnreachable,
-        _ => PendingReason::Backoff,
     }
 }

@@ -13,7 +13,7 @@ use super::{Executor, Guard, follow::Pending};
 use crate::{hetzner::Deleted, record::run_server};
 
 /// After a delete that failed for a reason that passes by itself (locked, rate limit, 5xx).
-const RETRY: Duration = Duration::from_secs(10);
+pub(crate) const RETRY: Duration = Duration::from_secs(10);
 
 impl Executor {
     fn default_ttl(&self) -> Duration {

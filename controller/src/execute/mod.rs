@@ -6,7 +6,7 @@
 //! another. As little behaviour as possible lives here: what a reply means is the core's matter.
 
 mod create;
-mod delete;
+pub(crate) mod delete;
 mod follow;
 mod prepare;
 

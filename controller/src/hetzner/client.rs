@@ -7,6 +7,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use cattle_core::{
+    account::Token,
     action::Calls,
     labels,
     names::{FleetName, ServerId},
@@ -18,7 +19,7 @@ use chrono::{TimeDelta, Utc};
 use hcloud::models::ReplaceServerRequest;
 use reqwest::Method;
 use serde_json::Value;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 
 use super::{
     error::{ApiError, Kind},
@@ -113,6 +114,12 @@ impl Client {
     #[must_use]
     pub fn hetzner_now(&self, now: Timestamp) -> Timestamp {
         now + self.clock_offset().unwrap_or_else(TimeDelta::zero)
+    }
+
+    /// What the API's answers say of the token, from call to call.
+    #[must_use]
+    pub fn token(&self) -> watch::Receiver<Token> {
+        self.transport.token()
     }
 
     pub(super) fn transport(&self) -> &Transport {
@@ -252,11 +259,16 @@ impl Client {
             .get("servers")
             .and_then(Value::as_array)
             .ok_or_else(|| unreadable("no servers in it"))?;
-        let Some(entry) = entries
-            .iter()
-            .find(|entry| wire::string(entry, &["name"]).as_deref() == Some(name))
-        else {
-            return Ok(None);
+        let named = |entry: &&Value| wire::string(entry, &["name"]).as_deref() == Some(name);
+        let Some(entry) = entries.iter().find(named) else {
+            // One whose name cannot be read may be the one that is looked for.
+            return match entries
+                .iter()
+                .all(|entry| wire::string(entry, &["name"]).is_some())
+            {
+                true => Ok(None),
+                false => Err(unreadable("a server without a name in it")),
+            };
         };
         wire::server(entry, default_ttl)
             .map(Some)
@@ -278,7 +290,10 @@ impl Client {
             Ok(reply) => reply,
             Err(error) => {
                 // The firewall or a key may be what is not found: read them again before the next.
-                if matches!(error.code(), Some(Code::NotFound | Code::InvalidInput)) {
+                if matches!(
+                    error.code(),
+                    Some(Code::NotFound | Code::InvalidInput | Code::FirewallResourceNotFound)
+                ) {
                     self.forget_references().await;
                 }
                 return Err(error);

@@ -1,6 +1,6 @@
 //! What can go wrong with a call, and what it means to the caller.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use cattle_core::rate::Class;
 use cattle_schemas::status::PendingReason;
@@ -8,8 +8,13 @@ use serde_json::Value;
 
 use super::{
     redact::Redactor,
-    table::{Code, Disposition, Operation, Pace, disposition, gateway},
+    table::{Code, Disposition, Operation, Pace, disposition, gateway, knows_no_such_path},
+    transport::DEFAULT_ENDPOINT,
 };
+
+/// What to do about a token that is refused.
+const GIVE_ANOTHER: &str =
+    "give one with Read & Write (HCLOUD_TOKEN, or the secret `hcloud_token`; read at the start)";
 
 /// How a call failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,7 +73,57 @@ pub struct ApiError {
     pub correlation_id: Option<String>,
     /// After a 429: how long to wait, spread.
     pub retry_after: Option<Duration>,
+    circumstances: Box<Circumstances>,
+}
+
+/// What surrounds a failure.
+#[derive(Debug, Default)]
+struct Circumstances {
+    /// Where the call went.
+    endpoint: Option<Arc<str>>,
+    /// What stood between us and there.
+    obstacle: Option<Obstacle>,
     source: Option<reqwest::Error>,
+}
+
+/// Why there is no connection, where that is plain enough for a sentence of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Obstacle {
+    /// Nobody listens there.
+    Refused,
+    /// The host has no address.
+    Unresolved,
+    /// Something listens there, and it does not speak TLS.
+    NotTls,
+    /// Its certificate is not good for us.
+    Certificate,
+}
+
+impl Obstacle {
+    /// The libraries beneath have no types for most of it, only words; those that are not known
+    /// here leave the chain of causes in the message.
+    fn of(error: &reqwest::Error) -> Option<Self> {
+        let mut cause = std::error::Error::source(error);
+        while let Some(error) = cause {
+            let refused =
+                |error: &std::io::Error| error.kind() == std::io::ErrorKind::ConnectionRefused;
+            if error.downcast_ref().is_some_and(refused) {
+                return Some(Self::Refused);
+            }
+            let words = error.to_string();
+            if words == "dns error" {
+                return Some(Self::Unresolved);
+            }
+            if words.contains("InvalidContentType") || words.contains("handshake eof") {
+                return Some(Self::NotTls);
+            }
+            if words.contains("invalid peer certificate") {
+                return Some(Self::Certificate);
+            }
+            cause = error.source();
+        }
+        None
+    }
 }
 
 impl ApiError {
@@ -81,13 +136,22 @@ impl ApiError {
             message: String::new(),
             correlation_id: None,
             retry_after: None,
-            source: None,
+            circumstances: Box::default(),
         }
     }
 
     pub(super) fn caused_by(mut self, error: reqwest::Error) -> Self {
-        // The URL says nothing that operation and subject do not.
-        self.source = Some(error.without_url());
+        self.circumstances.obstacle = Obstacle::of(&error).filter(|_| self.kind == Kind::NotSent);
+        // What the sentence says in full needs no chain of causes behind it. The URL says nothing
+        // that operation, subject and endpoint do not.
+        if self.circumstances.obstacle.is_none() {
+            self.circumstances.source = Some(error.without_url());
+        }
+        self
+    }
+
+    pub(super) fn at(mut self, endpoint: &Arc<str>) -> Self {
+        self.circumstances.endpoint = Some(endpoint.clone());
         self
     }
 
@@ -132,7 +196,7 @@ impl ApiError {
         let mut error = Self::new(operation, subject, kind);
         error.status = Some(reply.status);
         error.correlation_id.clone_from(&reply.correlation_id);
-        error
+        error.at(&reply.endpoint)
     }
 
     /// Hetzner's code, where it gave one.
@@ -173,11 +237,9 @@ impl ApiError {
         match self.disposition() {
             Disposition::Retry(pace) => Some(self.retry_after.unwrap_or_else(|| pace.wait())),
             Disposition::LookUp => Some(Pace::Soon.wait()),
-            Disposition::Operator => Some(Pace::Slow.wait()),
-            Disposition::NextCandidate(_)
-            | Disposition::Adopt
-            | Disposition::Done
-            | Disposition::Bug => None,
+            // A defect of ours is as slow to go away as what an operator must mend.
+            Disposition::Operator | Disposition::Bug => Some(Pace::Slow.wait()),
+            Disposition::NextCandidate(_) | Disposition::Adopt | Disposition::Done => None,
         }
     }
 
@@ -194,34 +256,69 @@ impl ApiError {
             Disposition::LookUp => CreateOutcome::MayExist,
             Disposition::Adopt => CreateOutcome::Uniqueness,
             Disposition::NextCandidate(cool_down) => CreateOutcome::NextCandidate { cool_down },
-            Disposition::Retry(pace) => match self.code() {
-                code if code == Some(Code::RateLimitExceeded)
-                    || matches!(self.kind, Kind::NoRoom(_)) =>
-                {
-                    CreateOutcome::Pending {
-                        reason: PendingReason::RateLimited,
-                        message: self.to_string(),
-                        retry_in: self.retry_after.unwrap_or_else(|| pace.wait()),
-                    }
-                }
-                _ if self.kind == Kind::NotSent => CreateOutcome::Pending {
-                    reason: PendingReason::HetznerUnreachable,
+            Disposition::Retry(pace)
+                if self.status == Some(429) || matches!(self.kind, Kind::NoRoom(_)) =>
+            {
+                CreateOutcome::Pending {
+                    reason: PendingReason::RateLimited,
                     message: self.to_string(),
-                    retry_in: pace.wait(),
-                },
-                _ => refused(pace.wait()),
+                    retry_in: self.retry_after.unwrap_or_else(|| pace.wait()),
+                }
+            }
+            Disposition::Retry(pace) if self.kind == Kind::NotSent => CreateOutcome::Pending {
+                reason: PendingReason::HetznerUnreachable,
+                message: self.to_string(),
+                retry_in: pace.wait(),
             },
+            Disposition::Retry(pace) => refused(pace.wait()),
+            Disposition::Operator if self.is_account() => pending(PendingReason::Account),
+            Disposition::Operator if self.is_elsewhere() => {
+                pending(PendingReason::HetznerUnreachable)
+            }
             Disposition::Operator | Disposition::Bug | Disposition::Done => {
                 pending(PendingReason::Config)
             }
         }
     }
 
+    /// What a cattle waits for after this failure.
+    #[must_use]
+    pub fn pending_reason(&self) -> PendingReason {
+        match self.outcome() {
+            CreateOutcome::Pending { reason, .. } => reason,
+            _ if self.is_unreachable() => PendingReason::HetznerUnreachable,
+            _ => PendingReason::Backoff,
+        }
+    }
+
     /// Whether the token is what is wrong: then everything is, and the controller is degraded.
     #[must_use]
     pub fn is_credentials(&self) -> bool {
-        matches!(self.code(), Some(Code::Unauthorized | Code::TokenReadonly))
-            || self.status == Some(401)
+        match self.code() {
+            Some(Code::Unauthorized | Code::TokenReadonly) => self.status < Some(500),
+            Some(_) => self.status == Some(401),
+            None => false,
+        }
+    }
+
+    /// Whether it is Hetzner's account that has to be mended, and not our configuration.
+    #[must_use]
+    pub fn is_account(&self) -> bool {
+        self.is_credentials()
+            || matches!(
+                self.code(),
+                Some(Code::Forbidden | Code::ResourceLimitExceeded | Code::ResourceLocked)
+            )
+            || self.code() == Some(Code::Other) && self.status == Some(403)
+    }
+
+    /// Whether what answered is probably another web server than the API.
+    fn is_elsewhere(&self) -> bool {
+        match self.kind {
+            Kind::Gateway => self.status.is_some_and(|status| status < 500),
+            Kind::Refused(Code::NotFound) => knows_no_such_path(self.operation),
+            _ => false,
+        }
     }
 
     /// Whether Hetzner did not answer, or not as Hetzner: says nothing about what was asked.
@@ -237,42 +334,103 @@ impl ApiError {
     }
 }
 
-impl fmt::Display for ApiError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot {} {}: ", self.operation.phrase(), self.subject)?;
-        match &self.kind {
-            Kind::NotSent => write!(f, "no connection to Hetzner")?,
-            Kind::Timeout => write!(f, "Hetzner did not answer in time")?,
-            Kind::Cut => write!(f, "the connection to Hetzner broke")?,
-            Kind::TooLarge => write!(f, "Hetzner's answer is too large")?,
-            Kind::Unreadable(what) => write!(f, "Hetzner's answer is unreadable ({what})")?,
-            Kind::NoRoom(class) => write!(
-                f,
-                "Hetzner's rate limit has no room for {} now",
-                class.phrase()
-            )?,
-            Kind::Gateway => write!(f, "Hetzner answered without an explanation")?,
-            Kind::NotOurs => write!(
-                f,
-                "one of this name exists that clawdlets did not make; rename or delete it"
-            )?,
-            Kind::Refused(Code::Other) => write!(f, "{}", self.message)?,
-            Kind::Refused(code) if self.message.is_empty() => write!(f, "{}", code.as_str())?,
-            Kind::Refused(code) => write!(f, "{} ({})", self.message, code.as_str())?,
-        }
+impl ApiError {
+    /// The sentence without what was asked: for what is wrong with every call.
+    #[must_use]
+    pub fn explanation(&self) -> String {
+        let mut text = self.cause();
         if let Some(status) = self.status {
-            write!(f, ", HTTP {status}")?;
+            text.push_str(&format!(", HTTP {status}"));
         }
         if let Some(id) = &self.correlation_id {
-            write!(f, ", correlation id {id}")?;
+            text.push_str(&format!(", correlation id {id}"));
         }
-        Ok(())
+        text
+    }
+
+    /// Without status and correlation id too.
+    pub(super) fn cause(&self) -> String {
+        let circumstances = &self.circumstances;
+        let custom = circumstances
+            .endpoint
+            .as_deref()
+            .filter(|endpoint| *endpoint != DEFAULT_ENDPOINT);
+        // Whoever set the endpoint is told which it was, and where it comes from.
+        let place = match custom {
+            Some(endpoint) => format!("{endpoint} (HCLOUD_ENDPOINT)"),
+            None => DEFAULT_ENDPOINT.to_owned(),
+        };
+        match &self.kind {
+            Kind::NotSent => match circumstances.obstacle {
+                Some(Obstacle::Refused) => format!("nothing listens at {place}"),
+                Some(Obstacle::Unresolved) => format!("the host of {place} is not known"),
+                Some(Obstacle::NotTls) => format!("what listens at {place} does not speak TLS"),
+                Some(Obstacle::Certificate) => {
+                    format!("what listens at {place} has no certificate that is trusted")
+                }
+                None => format!("no connection to {place}"),
+            },
+            Kind::Timeout => "Hetzner did not answer in time".to_owned(),
+            Kind::Cut => "the connection to Hetzner broke".to_owned(),
+            Kind::TooLarge => "Hetzner's answer is too large".to_owned(),
+            Kind::Unreadable(what) if custom.is_some() => {
+                format!("what answers at {place} does not do so as Hetzner's API does ({what})")
+            }
+            Kind::Unreadable(what) => format!("Hetzner's answer is unreadable ({what})"),
+            Kind::NoRoom(class) => format!(
+                "Hetzner's rate limit has no room for {} now",
+                class.phrase()
+            ),
+            Kind::Gateway if custom.is_some() && self.is_elsewhere() => {
+                format!("what answers at {place} does not do so as Hetzner's API does")
+            }
+            Kind::Gateway => "Hetzner answered without an explanation".to_owned(),
+            Kind::NotOurs => {
+                "one of this name exists that clawdlets did not make; rename or delete it"
+                    .to_owned()
+            }
+            Kind::Refused(Code::NotFound) if self.is_elsewhere() => {
+                format!("no API is at {place}; Hetzner's ends in /v1")
+            }
+            Kind::Refused(Code::TokenReadonly) => format!(
+                "Hetzner refuses the token: it may only read (token_readonly); {GIVE_ANOTHER}"
+            ),
+            Kind::Refused(Code::Unauthorized) => format!(
+                "Hetzner refuses the token: it is mistyped, revoked or another API's (unauthorized); {GIVE_ANOTHER}"
+            ),
+            Kind::Refused(code @ Code::Forbidden) => format!(
+                "Hetzner does not let the account do this: {}; its Cloud Console or support says why",
+                self.quoted(*code)
+            ),
+            Kind::Refused(code @ Code::ResourceLimitExceeded) => format!(
+                "a limit of the account is reached: {}; delete something or ask Hetzner for more",
+                self.quoted(*code)
+            ),
+            Kind::Refused(code) => self.quoted(*code),
+        }
+    }
+
+    /// Hetzner's own words.
+    fn quoted(&self, code: Code) -> String {
+        match code {
+            Code::Other => self.message.clone(),
+            code if self.message.is_empty() => code.as_str().to_owned(),
+            code => format!("{} ({})", self.message, code.as_str()),
+        }
+    }
+}
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (phrase, subject) = (self.operation.phrase(), &self.subject);
+        write!(f, "cannot {phrase} {subject}: {}", self.explanation())
     }
 }
 
 impl std::error::Error for ApiError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.source.as_ref().map(|error| error as _)
+        let source = self.circumstances.source.as_ref();
+        source.map(|error| error as _)
     }
 }
 

@@ -5,6 +5,7 @@
 //! servers.rs  servers as they are asked for and got
 //! firewall.rs, ssh_keys.rs, prices.rs   what rarely changes and is remembered for a while
 //! candidates.rs   (server type, location) pairs and how long a refused one is left alone
+//! standing.rs   what exchanges say of the token
 //! error.rs    what a failure was
 //! table.rs    the one table that says what to do about it
 //! redact.rs   what is kept of other people's messages
@@ -28,6 +29,7 @@ mod prices;
 mod redact;
 mod servers;
 mod ssh_keys;
+mod standing;
 pub mod table;
 #[cfg(test)]
 pub(crate) mod tests;

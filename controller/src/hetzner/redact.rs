@@ -2,11 +2,13 @@
 //!
 //! One wording of the rate limit's message was seen to contain part of the API token.
 
+use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use cattle_core::untrusted;
 
 /// Takes our token, and whatever looks like one, out of other people's sentences.
 pub(super) struct Redactor {
-    token: Vec<char>,
+    /// The token as it is and as others may have written it.
+    forms: Vec<Vec<char>>,
 }
 
 /// Shorter parts of the token than this are words by chance.
@@ -23,8 +25,17 @@ const REDACTED: &str = "[redacted]";
 impl Redactor {
     pub(super) fn new(token: &str) -> Self {
         Self {
-            token: token.chars().collect(),
+            forms: forms(token)
+                .into_iter()
+                .map(|form| form.chars().collect())
+                .collect(),
         }
+    }
+
+    /// Whether a part of the token is in it.
+    pub(super) fn knows(&self, text: &str) -> bool {
+        let text: Vec<char> = text.chars().collect();
+        (0..text.len()).any(|at| self.part_at(&text[at..]) > 0)
     }
 
     /// A message, fit to be shown and kept.
@@ -53,24 +64,41 @@ impl Redactor {
         short
     }
 
-    /// How many characters at the beginning are also somewhere in the token.
+    /// How many characters at the beginning are also somewhere in a form of the token.
     fn part_at(&self, text: &[char]) -> usize {
-        let longest = (0..self.token.len())
-            .map(|start| {
-                self.token[start..]
-                    .iter()
-                    .zip(text)
-                    .take_while(|(a, b)| a == b)
-                    .count()
-            })
-            .max()
-            .unwrap_or(0);
-        if longest >= MIN_TOKEN_PART.min(self.token.len().max(1)) {
-            longest
-        } else {
-            0
-        }
+        let longest = |form: &Vec<char>| {
+            let longest = (0..form.len())
+                .map(|start| {
+                    let pairs = form[start..].iter().zip(text);
+                    pairs.take_while(|(a, b)| a == b).count()
+                })
+                .max()
+                .unwrap_or(0);
+            if longest >= MIN_TOKEN_PART.min(form.len().max(1)) {
+                longest
+            } else {
+                0
+            }
+        };
+        self.forms.iter().map(longest).max().unwrap_or(0)
     }
+}
+
+/// The token itself, in hexadecimal, and in base64 at each of the three places where it can begin in
+/// a longer text that was encoded whole (`Bearer …`).
+fn forms(token: &str) -> Vec<String> {
+    let hex: String = token.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let mut forms = vec![token.to_owned(), hex.to_uppercase(), hex];
+    for before in 0..3 {
+        let text = [&[0; 2][..before], token.as_bytes()].concat();
+        let encoded = STANDARD_NO_PAD.encode(text);
+        // What is mixed with a neighbour at either end is not the token's own.
+        let own: String = encoded.chars().skip(before + before.min(1)).collect();
+        forms.push(own.replace('+', "-").replace('/', "_"));
+        forms.push(own);
+    }
+    forms.dedup();
+    forms
 }
 
 /// The length of an overlong run of letters and digits that begins here.
@@ -83,4 +111,45 @@ fn opaque_at(text: &[char], at: usize) -> usize {
         .take_while(|c| c.is_ascii_alphanumeric())
         .count();
     if run > MAX_PLAIN_RUN { run } else { 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOKEN: &str = "jEheVytlAoFl7F8MqUQ7jAo2hOXASztX4jEheVytlAoFl7F8MqUQ7jAo2hOXASzt";
+
+    #[test]
+    fn a_part_of_the_token_is_found_however_it_is_written() {
+        let redactor = Redactor::new(TOKEN);
+        for prefix in ["", "B", "Be", "Bearer "] {
+            let whole = format!("{prefix}{TOKEN}!");
+            let hex: String = whole.bytes().map(|byte| format!("{byte:02x}")).collect();
+            for (written, from) in [
+                (whole.clone(), prefix.len()),
+                (hex, prefix.len() * 2),
+                (STANDARD_NO_PAD.encode(&whole), prefix.len().div_ceil(3) * 4),
+            ] {
+                for start in from..=from + 54 {
+                    let part = &written[start..start + 10];
+                    let told = redactor.clean(&format!("see {part}, please"));
+                    assert_eq!(told, "see [redacted], please", "{part}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn words_and_short_parts_are_left_alone() {
+        let redactor = Redactor::new(TOKEN);
+        for told in [
+            "limit of 3600 requests per hour reached",
+            "image has incompatible architecture",
+            "jEheV",
+            "cattle-rex-01ARZ3NDEKTSV4RRFFQ69G5FAV",
+        ] {
+            assert_eq!(redactor.clean(told), told);
+            assert!(!redactor.knows(told));
+        }
+    }
 }

@@ -86,7 +86,7 @@ impl Operation {
 }
 
 macro_rules! codes {
-    ($($variant:ident = $word:literal,)*) => {
+    ($($variant:ident = $word:literal $statuses:tt,)*) => {
         /// Hetzner's `error.code`, as documented or known to its own clients.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[allow(missing_docs)]
@@ -115,54 +115,64 @@ macro_rules! codes {
                     Self::Other => "other",
                 }
             }
+
+            /// The statuses it is documented or was seen with; empty where nobody says.
+            #[must_use]
+            pub fn statuses(self) -> &'static [u16] {
+                match self {
+                    $(Self::$variant => &$statuses,)*
+                    Self::Other => &[],
+                }
+            }
         }
     };
 }
 
 codes! {
-    JsonError = "json_error",
-    Unauthorized = "unauthorized",
-    TokenReadonly = "token_readonly",
-    Forbidden = "forbidden",
-    Maintenance = "maintenance",
-    ResourceLimitExceeded = "resource_limit_exceeded",
-    NotFound = "not_found",
-    MethodNotAllowed = "method_not_allowed",
-    UniquenessError = "uniqueness_error",
-    Conflict = "conflict",
-    DeprecatedApiEndpoint = "deprecated_api_endpoint",
-    ResourceUnavailable = "resource_unavailable",
-    InvalidInput = "invalid_input",
-    ServiceError = "service_error",
-    UnsupportedError = "unsupported_error",
-    Locked = "locked",
-    Protected = "protected",
-    RateLimitExceeded = "rate_limit_exceeded",
-    ServerError = "server_error",
-    BadGateway = "bad_gateway",
-    Unavailable = "unavailable",
-    Timeout = "timeout",
-    UnknownError = "unknown_error",
-    RobotUnavailable = "robot_unavailable",
-    ResourceLocked = "resource_locked",
-    PlacementError = "placement_error",
-    PrimaryIpAssigned = "primary_ip_assigned",
-    PrimaryIpDatacenterMismatch = "primary_ip_datacenter_mismatch",
-    PrimaryIpVersionMismatch = "primary_ip_version_mismatch",
-    InvalidServerType = "invalid_server_type",
-    ServerNotStopped = "server_not_stopped",
-    ServerAlreadyAttached = "server_already_attached",
-    IpNotAvailable = "ip_not_available",
-    NoSubnetAvailable = "no_subnet_available",
-    NetworksOverlap = "networks_overlap",
-    ServerAlreadyAdded = "server_already_added",
-    IncompatibleNetworkType = "incompatible_network_type",
-    FirewallResourceNotFound = "firewall_resource_not_found",
-    FirewallAlreadyApplied = "firewall_already_applied",
-    PrivateNetOnlyServer = "private_net_only_server",
-    FirewallManagedByLabelSelector = "firewall_managed_by_label_selector",
-    ResourceInUse = "resource_in_use",
-    MustBeUnassigned = "must_be_unassigned",
+    JsonError = "json_error" [400],
+    Unauthorized = "unauthorized" [401],
+    // 403 in older material.
+    TokenReadonly = "token_readonly" [401, 403],
+    Forbidden = "forbidden" [403],
+    Maintenance = "maintenance" [403],
+    ResourceLimitExceeded = "resource_limit_exceeded" [403],
+    NotFound = "not_found" [404],
+    MethodNotAllowed = "method_not_allowed" [405],
+    UniquenessError = "uniqueness_error" [409],
+    Conflict = "conflict" [409],
+    DeprecatedApiEndpoint = "deprecated_api_endpoint" [410],
+    ResourceUnavailable = "resource_unavailable" [412],
+    InvalidInput = "invalid_input" [422],
+    ServiceError = "service_error" [422],
+    UnsupportedError = "unsupported_error" [422],
+    Locked = "locked" [423],
+    Protected = "protected" [423],
+    RateLimitExceeded = "rate_limit_exceeded" [429],
+    ServerError = "server_error" [500],
+    BadGateway = "bad_gateway" [502],
+    Unavailable = "unavailable" [503],
+    Timeout = "timeout" [504],
+    UnknownError = "unknown_error" [],
+    RobotUnavailable = "robot_unavailable" [],
+    ResourceLocked = "resource_locked" [],
+    PlacementError = "placement_error" [],
+    PrimaryIpAssigned = "primary_ip_assigned" [],
+    PrimaryIpDatacenterMismatch = "primary_ip_datacenter_mismatch" [],
+    PrimaryIpVersionMismatch = "primary_ip_version_mismatch" [],
+    InvalidServerType = "invalid_server_type" [],
+    ServerNotStopped = "server_not_stopped" [422],
+    ServerAlreadyAttached = "server_already_attached" [422],
+    IpNotAvailable = "ip_not_available" [422],
+    NoSubnetAvailable = "no_subnet_available" [422],
+    NetworksOverlap = "networks_overlap" [422],
+    ServerAlreadyAdded = "server_already_added" [422],
+    IncompatibleNetworkType = "incompatible_network_type" [422],
+    FirewallResourceNotFound = "firewall_resource_not_found" [404, 422],
+    FirewallAlreadyApplied = "firewall_already_applied" [422],
+    PrivateNetOnlyServer = "private_net_only_server" [422],
+    FirewallManagedByLabelSelector = "firewall_managed_by_label_selector" [422],
+    ResourceInUse = "resource_in_use" [422],
+    MustBeUnassigned = "must_be_unassigned" [422],
 }
 
 /// How soon the same call is made again.
@@ -212,13 +222,19 @@ const NO_STOCK: Duration = Duration::from_secs(600);
 /// A pair that is not offered, or only withheld: nothing changes it soon.
 const NOT_OFFERED: Duration = Duration::from_secs(3600);
 
-/// The table: every code, in the order of the API's documentation, and what it leads to.
+/// The table: every code, in the order of the API's documentation, and what it leads to. Rendered,
+/// with everything that has no code, in `docs/hetzner-errors.md`.
 #[must_use]
 pub fn disposition(operation: Operation, status: u16, code: Code, message: &str) -> Disposition {
     use Disposition::{Adopt, Bug, Done, LookUp, NextCandidate, Operator, Retry};
     use Pace::{Locked, Slow, Soon};
     let create = operation == Operation::CreateServer;
     let delete = operation == Operation::DeleteServer;
+    if status >= 500 && is_refusal(code) {
+        // A refusal on a status that says that they failed: one of the two is wrong, and nobody
+        // knows what was done.
+        return gateway(operation, status);
+    }
     match code {
         Code::JsonError => Bug,
         Code::Unauthorized => Operator,
@@ -227,14 +243,20 @@ pub fn disposition(operation: Operation, status: u16, code: Code, message: &str)
         Code::Forbidden => Operator,
         Code::Maintenance => Retry(Slow),
         Code::ResourceLimitExceeded => Operator,
+        // The code of a thing that is gone on another status is no proof of it.
+        Code::NotFound if status != 404 => gateway(operation, status),
         // The server is gone: nothing to delete, to label or to power on.
         Code::NotFound if delete => Done,
         Code::NotFound if on_server(operation) => Done,
         // A firewall or key that was deleted under us, or an image that is gone.
         Code::NotFound if create => Operator,
+        // There is always a list, if only an empty one: what answers knows other paths.
+        Code::NotFound if knows_no_such_path(operation) => Operator,
+        // The firewall was deleted under us: the next look finds or makes another.
         Code::NotFound => Retry(Soon),
         Code::MethodNotAllowed => Bug,
-        Code::UniquenessError => Adopt,
+        Code::UniquenessError if makes(operation) => Adopt,
+        Code::UniquenessError => Bug,
         Code::Conflict => Retry(Soon),
         Code::DeprecatedApiEndpoint => Bug,
         Code::ResourceUnavailable if create => NextCandidate(NO_STOCK),
@@ -257,6 +279,7 @@ pub fn disposition(operation: Operation, status: u16, code: Code, message: &str)
         Code::ServerError | Code::BadGateway | Code::Unavailable | Code::Timeout => Retry(Soon),
         Code::UnknownError if create => LookUp,
         Code::UnknownError => Retry(Soon),
+        Code::RobotUnavailable if create => LookUp,
         Code::RobotUnavailable => Retry(Soon),
         // "Contact support."
         Code::ResourceLocked => Operator,
@@ -272,17 +295,35 @@ pub fn disposition(operation: Operation, status: u16, code: Code, message: &str)
         Code::IpNotAvailable => Bug,
         Code::NoSubnetAvailable => Bug,
         Code::NetworksOverlap => Bug,
-        Code::ServerAlreadyAdded => Done,
+        // A firewall is only ever named in the create.
+        Code::ServerAlreadyAdded => Bug,
         Code::IncompatibleNetworkType => Bug,
-        // The server to protect is not there any more.
-        Code::FirewallResourceNotFound => Done,
-        Code::FirewallAlreadyApplied => Done,
+        // It was deleted meanwhile: it is read again before the next create.
+        Code::FirewallResourceNotFound if create => Operator,
+        Code::FirewallResourceNotFound => Bug,
+        Code::FirewallAlreadyApplied => Bug,
         Code::PrivateNetOnlyServer => Bug,
         Code::FirewallManagedByLabelSelector => Bug,
         Code::ResourceInUse => Retry(Locked),
         Code::MustBeUnassigned => Retry(Locked),
         Code::Other => gateway(operation, status),
     }
+}
+
+/// Whether the code says that nothing was done, and not that they failed.
+fn is_refusal(code: Code) -> bool {
+    !matches!(
+        code,
+        Code::ServiceError
+            | Code::RateLimitExceeded
+            | Code::ServerError
+            | Code::BadGateway
+            | Code::Unavailable
+            | Code::Timeout
+            | Code::UnknownError
+            | Code::RobotUnavailable
+            | Code::Other
+    )
 }
 
 /// Whether the call is about one server that is there, or was.
@@ -293,6 +334,36 @@ fn on_server(operation: Operation) -> bool {
     )
 }
 
+/// Whether the call makes something that has a name.
+fn makes(operation: Operation) -> bool {
+    matches!(
+        operation,
+        Operation::CreateServer | Operation::CreateFirewall | Operation::CreateSshKey
+    )
+}
+
+/// Whether a call that is `not_found` went to a path that is always there, so that what answers is
+/// not the API, or not at its base.
+pub(super) fn knows_no_such_path(operation: Operation) -> bool {
+    match operation {
+        Operation::ListServers
+        | Operation::FindServer
+        | Operation::FindFirewall
+        | Operation::CreateFirewall
+        | Operation::ListSshKeys
+        | Operation::CreateSshKey
+        | Operation::Prices => true,
+        Operation::GetServer
+        | Operation::Actions
+        | Operation::CreateServer
+        | Operation::DeleteServer
+        | Operation::PowerOn
+        | Operation::Relabel
+        | Operation::RepairFirewall
+        | Operation::RelabelFirewall => false,
+    }
+}
+
 /// What a status alone says: the body was a gateway's, or its code is new.
 pub(super) fn gateway(operation: Operation, status: u16) -> Disposition {
     match (operation, status) {
@@ -300,11 +371,14 @@ pub(super) fn gateway(operation: Operation, status: u16) -> Disposition {
         (_, 429) => Disposition::Retry(Pace::Soon),
         (Operation::CreateServer, 408 | 500..) => Disposition::LookUp,
         (_, 408 | 423 | 500..) => Disposition::Retry(Pace::Locked),
+        // Whatever the word for it: not here, not now.
+        (Operation::CreateServer, 412) => Disposition::NextCandidate(NO_STOCK),
         // A redirect or a page of a captive portal: whatever answers is not the API.
         (Operation::CreateServer, ..=399) => Disposition::LookUp,
         (_, ..=399) => Disposition::Retry(Pace::Slow),
         // The proof that a server is gone is Hetzner's `not_found`, not anybody's 404.
-        (_, 404) => Disposition::Retry(Pace::Locked),
+        (Operation::DeleteServer, 404) => Disposition::Retry(Pace::Locked),
+        (operation, 404) if on_server(operation) => Disposition::Retry(Pace::Locked),
         _ => Disposition::Operator,
     }
 }

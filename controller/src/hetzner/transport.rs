@@ -12,7 +12,10 @@ use std::{
     time::Duration,
 };
 
-use cattle_core::rate::{Class, Told};
+use cattle_core::{
+    account::Token,
+    rate::{Class, Told},
+};
 use cattle_schemas::Timestamp;
 use chrono::{DateTime, TimeDelta, Utc};
 use reqwest::{
@@ -21,12 +24,14 @@ use reqwest::{
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
+use tokio::sync::watch;
 use tracing::Instrument;
 
 use super::{
     error::{ApiError, Kind},
     gate::{DELETES_HOLD, Gate, Permit, class_of},
     redact::Redactor,
+    standing,
     table::Operation,
 };
 use crate::patience::Answers;
@@ -34,7 +39,7 @@ use crate::patience::Answers;
 /// The real one.
 pub const DEFAULT_ENDPOINT: &str = "https://api.hetzner.cloud/v1";
 /// A page of 50 servers is about 400 KB, the price list about 300 KB.
-const MAX_REPLY_BYTES: usize = 8 * 1024 * 1024;
+pub(super) const MAX_REPLY_BYTES: usize = 8 * 1024 * 1024;
 /// An error body is a few hundred bytes; a gateway's HTML page may be more and is not read further.
 const MAX_ERROR_BYTES: usize = 64 * 1024;
 /// The longest `Retry-After` that is believed; none was ever seen from Hetzner.
@@ -149,6 +154,7 @@ pub(super) struct Reply {
     /// For errors about what it says.
     pub(super) status: u16,
     pub(super) correlation_id: Option<String>,
+    pub(super) endpoint: Arc<str>,
 }
 
 /// What replies taught us, shared by all clones of a client.
@@ -162,9 +168,10 @@ struct Learnt {
 pub(super) struct Transport {
     http: reqwest::Client,
     answers: Answers,
-    base: String,
+    base: Arc<str>,
     redactor: Arc<Redactor>,
     learnt: Arc<Mutex<Learnt>>,
+    token: watch::Sender<Token>,
     gate: Gate,
     /// What this clone's calls are for, where that is not what they are usually for.
     class: Option<Class>,
@@ -203,9 +210,10 @@ impl Transport {
         Ok(Self {
             http,
             answers,
-            base,
+            base: base.into(),
             redactor: Arc::new(Redactor::new(token.trim())),
             learnt: Arc::default(),
+            token: watch::Sender::new(Token::Unknown),
             gate: Gate::open(),
             class: None,
         })
@@ -226,6 +234,23 @@ impl Transport {
     /// What to add to our clock to get Hetzner's.
     pub(super) fn offset(&self) -> Option<TimeDelta> {
         self.lock().offset
+    }
+
+    /// What answers said of the token.
+    pub(super) fn token(&self) -> watch::Receiver<Token> {
+        self.token.subscribe()
+    }
+
+    fn hear(&self, writes: bool, result: &Result<Reply, ApiError>) {
+        let Some(heard) = standing::heard(writes, result) else {
+            return;
+        };
+        let now = Utc::now() + self.offset().unwrap_or_else(TimeDelta::zero);
+        self.token.send_if_modified(|token| {
+            let known = std::mem::take(token);
+            *token = known.after(heard, now);
+            *token != known
+        });
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Learnt> {
@@ -254,10 +279,13 @@ impl Transport {
             correlation_id = tracing::field::Empty,
         );
         let operation = call.operation;
+        let writes = call.method != Method::GET;
         let result = self
             .exchange(call, permit, class)
             .instrument(span.clone())
-            .await;
+            .await
+            .map_err(|error| error.at(&self.base));
+        self.hear(writes, &result);
         let (status, correlation) = match &result {
             Ok(reply) => (reply.status.to_string(), reply.correlation_id.as_deref()),
             Err(error) => (
@@ -327,7 +355,7 @@ impl Transport {
             Some(hold) => permit.refused(told, hold),
             None => permit.answered(told),
         }
-        let correlation_id = correlation_id(&headers);
+        let correlation_id = correlation_id(&headers).filter(|id| !self.redactor.knows(id));
         let describe = |mut error: ApiError| {
             error.status = Some(status.as_u16());
             error.correlation_id.clone_from(&correlation_id);
@@ -381,6 +409,7 @@ impl Transport {
             date,
             status: status.as_u16(),
             correlation_id,
+            endpoint: self.base.clone(),
         })
     }
 

@@ -135,7 +135,8 @@ pub(super) fn created_server(
     now: Timestamp,
     default_ttl: Duration,
 ) -> Option<ObservedServer> {
-    let mut value = value.clone();
+    // What is no object has no id, and cannot be given a name either.
+    let mut value = Value::Object(value.as_object()?.clone());
     if string(&value, &["name"]).is_none() {
         value["name"] = json!(name);
     }

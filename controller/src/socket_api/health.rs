@@ -11,6 +11,11 @@ use cattle_schemas::{problem::ErrorCode, status::ControllerStatus};
 use super::{Api, problem::ApiError};
 use crate::world::World;
 
+/// Seconds after which asking again makes sense while the controller starts.
+const STARTING_FOR: u64 = 1;
+/// And while its token is refused.
+const REFUSED_FOR: u64 = 60;
+
 /// The controller itself.
 pub(super) fn controller(world: &World) -> ControllerStatus {
     ControllerStatus {
@@ -27,21 +32,27 @@ pub(super) async fn alive() -> &'static str {
     "ok\n"
 }
 
-/// `GET /readyz`: from the first pass and the first list on. What goes wrong later is a condition:
-/// a controller that Hetzner does not answer still answers its own callers.
+/// `GET /readyz`: from the first pass and the first list on, unless the API token is refused. What
+/// else goes wrong later is a condition: a controller that Hetzner does not answer still answers its
+/// own callers, and gets better by itself.
 pub(super) async fn ready(State(api): State<Api>) -> Result<Json<ControllerStatus>, ApiError> {
     let world = api.handle.world();
-    let missing = if world.pass == 0 {
-        "the first pass is not done".to_owned()
+    // A new token takes a restart: nobody needs to ask again every second.
+    let missing = if let Some(complaint) = world.limits.token.complaint() {
+        (complaint.to_owned(), REFUSED_FOR)
+    } else if world.pass == 0 {
+        ("the first pass is not done".to_owned(), STARTING_FOR)
     } else if world.observed.listed_at.is_none() {
-        match &world.observed.unreachable {
+        let never = match &world.observed.unreachable {
             Some(why) => format!("servers were never listed: {why}"),
             None => "servers were not listed yet".to_owned(),
-        }
+        };
+        (never, STARTING_FOR)
     } else {
         return Ok(Json(controller(&world)));
     };
-    Err(ApiError::new(ErrorCode::Unavailable, missing).retry_after(1))
+    let (message, seconds) = missing;
+    Err(ApiError::new(ErrorCode::Unavailable, message).retry_after(seconds))
 }
 
 /// `GET /metrics`.

@@ -5,5 +5,6 @@
 mod hetzner;
 mod program;
 mod rate;
+mod requests;
 mod stage;
 mod trouble;

@@ -118,6 +118,7 @@ impl Fleet {
             guests_heard_since: None,
             catalogue: Arc::default(),
             budget: self.budget,
+            token: crate::account::Token::default(),
             calls: action::Calls::default(),
             fleet_labels: self.labels.clone(),
             fleet: self.name.clone(),

@@ -131,8 +131,9 @@ pub fn refuse_create(
     run.create_reason = Some(reason);
     let retry_at = retry_at.map(|at| at.max(now + deadlines::lost_again(run.attempt)));
     run.retry_at = retry_at;
+    let told = refused_event(reason);
     if run.earlier_attempt_open {
-        return Transition::told(EventReason::CreateRetried, message);
+        return Transition::told(told, message);
     }
     run.create = CreateState::Refused;
     if run.ended.is_some() {
@@ -140,12 +141,21 @@ pub fn refuse_create(
         return Transition::told(EventReason::Gone, "its server was never made");
     }
     Transition::told(
-        EventReason::CreateRetried,
+        told,
         match retry_at {
             Some(at) => format!("{message}; next attempt at {}", at.format("%H:%M:%S UTC")),
             None => message.to_owned(),
         },
     )
+}
+
+/// The event of a create that was refused: what is the account's, no retry mends.
+#[must_use]
+pub fn refused_event(reason: PendingReason) -> EventReason {
+    match reason {
+        PendingReason::Account => EventReason::Alert,
+        _ => EventReason::CreateRetried,
+    }
 }
 
 /// The create may or may not have happened: its reply was lost. It stays intended, and is settled

@@ -22,7 +22,8 @@ pub use self::{
     assignment::{close, enqueue, rerun},
     change::{ExtendError, extend, update},
     create::{
-        accept_create, adopt, adopt_unknown, begin, lookup_missed, lost_reply, refuse_create, retry,
+        accept_create, adopt, adopt_unknown, begin, lookup_missed, lost_reply, refuse_create,
+        refused_event, retry,
     },
     end::{Ending, delete_failed, end, found_gone, gone_reason, mark_gone, release, stop},
     guest::{env_handed_out, heartbeat, outcome, ready},

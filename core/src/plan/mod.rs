@@ -18,6 +18,7 @@
 //! calls  what the rate limit has room for
 //! ```
 
+mod account;
 mod bring_up;
 mod budget;
 mod calls;

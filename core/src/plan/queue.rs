@@ -10,7 +10,7 @@ use cattle_schemas::{
     status::{EndReason, PendingReason},
 };
 
-use super::{Pass, Wish, budget::Purse, calls, describe::span};
+use super::{Pass, Wish, account, budget::Purse, calls, describe::span};
 use crate::{
     action::{Action, Waiting},
     cost::Amount,
@@ -410,7 +410,7 @@ fn admit(pass: &mut Pass<'_>, candidates: Vec<Candidate<'_>>) {
 }
 
 /// What keeps everything from starting.
-fn closed_gate(pass: &Pass<'_>) -> Option<(PendingReason, String)> {
+fn closed_gate(pass: &mut Pass<'_>) -> Option<(PendingReason, String)> {
     let limits = pass.limits;
     if !limits.enabled {
         return Some((
@@ -420,6 +420,9 @@ fn closed_gate(pass: &Pass<'_>) -> Option<(PendingReason, String)> {
     }
     if let Some(why) = &limits.starts_paused {
         return Some((PendingReason::StartsPaused, why.clone()));
+    }
+    if let Some(refused) = account::refused(pass) {
+        return Some(refused);
     }
     if pass.listed_lately() {
         return None;

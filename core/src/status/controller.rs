@@ -4,6 +4,7 @@ use cattle_schemas::status::{Condition, ConditionType, ControllerStatus};
 
 use super::conditions::condition;
 use crate::{
+    account::{Refusal, Token},
     action::Limits,
     desired::{Desired, RootState},
     observed::Observed,
@@ -34,62 +35,82 @@ pub fn controller_status(
             RootState::Unreadable(why) => Some(format!("{root}: {why}")),
         })
         .collect();
+    let mut conditions = vec![
+        paused(
+            ConditionType::StartsPaused,
+            limits.starts_paused.as_deref().or(disabled),
+        ),
+        paused(ConditionType::EndsPaused, limits.ends_paused.as_deref()),
+        reachable(limits, observed),
+    ];
+    conditions.extend(token(&limits.token));
+    conditions.extend([
+        servers_readable(observed),
+        match config_error {
+            Some(why) => condition(
+                ConditionType::FleetConfigValid,
+                false,
+                "invalid",
+                format!("the last good configuration stays in use: {why}"),
+                None,
+            ),
+            None => condition(ConditionType::FleetConfigValid, true, "valid", "", None),
+        },
+        if unread.is_empty() {
+            condition(ConditionType::SpecsReadable, true, "readable", "", None)
+        } else {
+            condition(
+                ConditionType::SpecsReadable,
+                false,
+                "unreadable",
+                format!(
+                    "nothing of it is ended for its absence: {}",
+                    unread.join("; ")
+                ),
+                None,
+            )
+        },
+    ]);
     ControllerStatus {
         fleet: limits.fleet.to_string(),
         version: version.to_owned(),
-        conditions: vec![
-            paused(
-                ConditionType::StartsPaused,
-                limits.starts_paused.as_deref().or(disabled),
-            ),
-            paused(ConditionType::EndsPaused, limits.ends_paused.as_deref()),
-            match (&observed.unreachable, observed.listed_at) {
-                (Some(why), at) => condition(
-                    ConditionType::HetznerReachable,
-                    false,
-                    "list-failed",
-                    why,
-                    at,
-                ),
-                (None, None) => condition(
-                    ConditionType::HetznerReachable,
-                    false,
-                    "not-listed",
-                    "waits for the first list of servers",
-                    None,
-                ),
-                (None, Some(_)) => {
-                    condition(ConditionType::HetznerReachable, true, "listed", "", None)
-                }
-            },
-            servers_readable(observed),
-            match config_error {
-                Some(why) => condition(
-                    ConditionType::FleetConfigValid,
-                    false,
-                    "invalid",
-                    format!("the last good configuration stays in use: {why}"),
-                    None,
-                ),
-                None => condition(ConditionType::FleetConfigValid, true, "valid", "", None),
-            },
-            if unread.is_empty() {
-                condition(ConditionType::SpecsReadable, true, "readable", "", None)
-            } else {
-                condition(
-                    ConditionType::SpecsReadable,
-                    false,
-                    "unreadable",
-                    format!(
-                        "nothing of it is ended for its absence: {}",
-                        unread.join("; ")
-                    ),
-                    None,
-                )
-            },
-        ],
+        conditions,
         listed_at: observed.listed_at,
         calls: None,
+    }
+}
+
+/// Whether the API answers. One that refuses our token does.
+fn reachable(limits: &Limits, observed: &Observed) -> Condition {
+    let kind = ConditionType::HetznerReachable;
+    if limits.token.refusal() == Some(Refusal::Unauthorized) {
+        return condition(kind, true, "answers", "", None);
+    }
+    match (&observed.unreachable, observed.listed_at) {
+        (Some(why), at) => condition(kind, false, "list-failed", why, at),
+        (None, None) => condition(
+            kind,
+            false,
+            "not-listed",
+            "waits for the first list of servers",
+            None,
+        ),
+        (None, Some(_)) => condition(kind, true, "listed", "", None),
+    }
+}
+
+/// Whether the token may read and write, once an answer has said so.
+fn token(token: &Token) -> Option<Condition> {
+    let kind = ConditionType::TokenAccepted;
+    match token {
+        Token::Unknown => None,
+        Token::Accepted => Some(condition(kind, true, "accepted", "", None)),
+        Token::Refused {
+            why,
+            message,
+            since,
+            ..
+        } => Some(condition(kind, false, why.as_str(), message, Some(*since))),
     }
 }
 

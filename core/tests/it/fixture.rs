@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use cattle_core::{
+    account::{Heard, Refusal, Token},
     action::{Budget, Calls, Limits, Plan},
     catalogue::{Catalogue, ImageKind},
     cost::{Price, ServerPrice},
@@ -175,11 +176,21 @@ impl World {
                 catalogue: Arc::default(),
                 budget: Budget::default(),
                 calls: Calls::default(),
+                token: Token::default(),
                 fleet_labels: BTreeMap::new(),
                 fleet: "test".parse().unwrap(),
             },
             now: at(100),
         }
+    }
+
+    /// Hetzner refuses the token, for the first time now.
+    pub(crate) fn refuse_token(&mut self, why: Refusal) {
+        let message = "Hetzner refuses the token".to_owned();
+        self.limits.token = self
+            .limits
+            .token
+            .after(Heard::Refused(why, message), self.now);
     }
 
     /// One spec, `rex`, just dropped.

@@ -258,6 +258,18 @@ fn a_refused_create_of_an_ended_run_leaves_nothing() {
 }
 
 #[test]
+fn what_is_the_accounts_is_an_alert() {
+    for (reason, told) in [
+        (PendingReason::Account, EventReason::Alert),
+        (PendingReason::RateLimited, EventReason::CreateRetried),
+    ] {
+        let mut world = World::intended();
+        let refused = lifecycle::refuse_create(world.rex(), reason, "x", Some(at(400)), at(101));
+        assert_eq!(reasons(&refused), [told]);
+    }
+}
+
+#[test]
 fn a_refusal_settles_nothing_while_an_earlier_reply_is_missing() {
     let mut world = World::intended();
     assert!(lifecycle::retry(world.rex(), secs(86_400), at(110)).applied);

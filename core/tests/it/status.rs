@@ -1,6 +1,11 @@
 //! What is said about a cattle, as people and programs read it.
 
 use cattle_core::{
+    account::{
+        Heard::{self, Read, Written},
+        Refusal::{self, ReadOnly, Unauthorized},
+        Token,
+    },
     catalogue::Catalogue,
     desired::{RootState, SpecState},
     lifecycle::{self, Ending},
@@ -339,6 +344,83 @@ fn the_controller_says_what_is_wrong_with_it() {
             (ConditionType::FleetConfigValid, false),
             (ConditionType::SpecsReadable, false),
         ]
+    );
+}
+
+#[test]
+fn a_token_that_is_refused_is_said_once() {
+    let conditions = |world: &World| {
+        status::controller_status("1", &world.limits, &world.observed, &world.desired, None)
+            .conditions
+            .into_iter()
+            .filter(|condition| {
+                [
+                    ConditionType::TokenAccepted,
+                    ConditionType::HetznerReachable,
+                ]
+                .contains(&condition.kind)
+            })
+            .map(|condition| (condition.kind, condition.status, condition.reason))
+            .collect::<Vec<_>>()
+    };
+    let (token, reachable) = (
+        ConditionType::TokenAccepted,
+        ConditionType::HetznerReachable,
+    );
+    let mut world = World::empty();
+    assert_eq!(
+        conditions(&world),
+        [(reachable, true, "listed".to_owned())],
+        "nothing is known of the token before an answer"
+    );
+    world.limits.token = world.limits.token.after(Heard::Read, at(100));
+    assert_eq!(conditions(&world)[1], (token, true, "accepted".to_owned()));
+    world.refuse_token(Refusal::ReadOnly);
+    assert_eq!(
+        conditions(&world)[1],
+        (token, false, "read-only".to_owned())
+    );
+    world.refuse_token(Refusal::Unauthorized);
+    world.observed.listed_at = None;
+    world.observed.unreachable = Some("Hetzner refuses the token".to_owned());
+    assert_eq!(
+        conditions(&world),
+        [
+            (reachable, true, "answers".to_owned()),
+            (token, false, "unauthorized".to_owned()),
+        ]
+    );
+}
+
+#[test]
+fn a_refusal_lasts_until_a_call_proves_otherwise() {
+    let refused = |why| Heard::Refused(why, "no".to_owned());
+    let seen = |heard: &[Heard]| {
+        heard
+            .iter()
+            .cloned()
+            .zip(1..)
+            .fold(Token::Unknown, |token, (heard, second)| {
+                token.after(heard, at(second))
+            })
+    };
+    for (heard, refusal) in [
+        (vec![Read], None),
+        (vec![refused(ReadOnly), Read, Read], Some(ReadOnly)),
+        (vec![refused(ReadOnly), Written], None),
+        (vec![refused(Unauthorized), Read], None),
+        (
+            vec![refused(ReadOnly), refused(Unauthorized)],
+            Some(Unauthorized),
+        ),
+        (vec![Written, refused(ReadOnly)], Some(ReadOnly)),
+    ] {
+        assert_eq!(seen(&heard).refusal(), refusal, "{heard:?}");
+    }
+    let again = seen(&[refused(ReadOnly), Read, refused(ReadOnly)]);
+    assert!(
+        matches!(again, Token::Refused { since, at: latest, .. } if since == at(1) && latest == at(3)),
+        "{again:?}"
     );
 }
 

@@ -8,7 +8,7 @@ use super::{
     labels, refusal, server,
 };
 
-fn new_server() -> NewServer {
+pub(super) fn new_server() -> NewServer {
     NewServer {
         name: "cattle-rex-9g5fav".to_owned(),
         server_type: "cx23".to_owned(),
@@ -144,6 +144,7 @@ async fn a_conflict_is_tried_again_and_has_made_nothing() {
 
 #[tokio::test]
 async fn what_somebody_must_mend_stays_pending_with_the_reason() {
+    use PendingReason::{Account, Config};
     let limits = json!({ "error": {
         "code": "resource_limit_exceeded", "message": "server limit exceeded",
         "details": { "limits": [{ "name": "server_limit" }] },
@@ -152,30 +153,44 @@ async fn what_somebody_must_mend_stays_pending_with_the_reason() {
         "code": "invalid_input", "message": "invalid input",
         "details": { "fields": [{ "name": "user_data", "messages": ["Length must be between 0 and 32768."] }] },
     } });
-    for (status, body, told) in [
+    for (status, body, wanted, told) in [
         (
             403,
             limits,
-            "server limit exceeded [server_limit] (resource_limit_exceeded), HTTP 403",
+            Account,
+            "a limit of the account is reached: server limit exceeded [server_limit] (resource_limit_exceeded); delete something or ask Hetzner for more, HTTP 403",
         ),
         (
             403,
             refusal("forbidden", "no permission"),
-            "no permission (forbidden), HTTP 403",
+            Account,
+            "Hetzner does not let the account do this: no permission (forbidden); its Cloud Console or support says why, HTTP 403",
         ),
         (
             401,
             refusal("unauthorized", "unable to authenticate"),
-            "unable to authenticate (unauthorized), HTTP 401",
+            Account,
+            "Hetzner refuses the token: it is mistyped, revoked or another API's (unauthorized); give one with Read & Write (HCLOUD_TOKEN, or the secret `hcloud_token`; read at the start), HTTP 401",
+        ),
+        (
+            401,
+            refusal(
+                "token_readonly",
+                "token is only allowed to perform GET requests",
+            ),
+            Account,
+            "Hetzner refuses the token: it may only read (token_readonly); give one with Read & Write (HCLOUD_TOKEN, or the secret `hcloud_token`; read at the start), HTTP 401",
         ),
         (
             422,
             fields,
+            Config,
             "invalid input [user_data: Length must be between 0 and 32768.] (invalid_input), HTTP 422",
         ),
         (
             422,
             refusal("invalid_input", "server type 104 is deprecated"),
+            Config,
             "server type 104 is deprecated (invalid_input), HTTP 422",
         ),
     ] {
@@ -185,7 +200,7 @@ async fn what_somebody_must_mend_stays_pending_with_the_reason() {
         else {
             panic!("not pending: {told}");
         };
-        assert_eq!(reason, PendingReason::Config);
+        assert_eq!(reason, wanted, "{told}");
         assert_eq!(
             message,
             format!("cannot create server `cattle-rex-9g5fav`: {told}")

@@ -8,8 +8,13 @@ mod create;
 mod failures;
 pub(crate) mod fake;
 mod lists;
+mod odd_creates;
 mod remembered;
+mod rendered;
+mod sentences;
 mod table;
+mod token;
+mod tolerant;
 
 use std::{collections::BTreeMap, time::Duration};
 

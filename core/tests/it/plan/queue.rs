@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use cattle_core::{
+    account::Refusal,
     action::{Action, Calls},
     desired::{Requester, SpecState},
     ledger::AssignmentEnd,
@@ -163,7 +164,7 @@ fn the_hours_creates_run_out_and_come_back() {
 #[test]
 fn each_closed_gate_says_which_it_is() {
     type Gate = (fn(&mut World), &'static str, &'static str);
-    let gates: [Gate; 4] = [
+    let gates: [Gate; 6] = [
         (
             |w| w.limits.enabled = false,
             "starts-paused",
@@ -183,6 +184,19 @@ fn each_closed_gate_says_which_it_is() {
             |w| w.now = at(100) + deadlines::LIST_STALE,
             "hetzner-unreachable",
             "last listed at",
+        ),
+        (
+            |w| w.refuse_token(Refusal::Unauthorized),
+            "account",
+            "Hetzner refuses the token",
+        ),
+        (
+            |w| {
+                w.refuse_token(Refusal::ReadOnly);
+                w.observed.listed_at = None;
+            },
+            "account",
+            "Hetzner refuses the token",
         ),
     ];
     for (close, reason, message) in gates {
@@ -246,6 +260,29 @@ fn an_ended_assignment_does_not_start() {
         .assignments
         .insert((name("rex"), hash(1)), spent);
     assert_eq!(world.verbs(), [""; 0]);
+}
+
+#[test]
+fn a_token_that_may_only_read_is_tried_by_one_create_now_and_then() {
+    let mut world = crowd(3, "ada", 10);
+    world.refuse_token(Refusal::ReadOnly);
+    assert_eq!(world.verbs(), [""; 0]);
+    assert_eq!(world.plan().next_wake, Some(at(400)));
+    (world.now, world.observed.listed_at) = (at(400), Some(at(400)));
+    assert_eq!(world.verbs(), ["start"]);
+    assert_eq!(world.plan().waiting.len(), 2);
+    // While that one is under way, nothing else tries.
+    let world = world.with_run("ada-000", 1);
+    assert!(!world.verbs().contains(&"start"), "{:?}", world.verbs());
+}
+
+#[test]
+fn a_token_that_is_refused_stops_no_end() {
+    let mut world = World::running();
+    world.refuse_token(Refusal::ReadOnly);
+    world.now = at(100_000);
+    world.observed.listed_at = Some(world.now);
+    assert_eq!(world.verbs(), ["stop"]);
 }
 
 fn calls(creates: u32) -> Calls {
