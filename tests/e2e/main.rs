@@ -6,6 +6,7 @@
 mod account;
 mod bad_input;
 mod batch;
+mod bucket;
 mod budget;
 mod crash;
 mod dry_run;
@@ -21,3 +22,4 @@ mod persona;
 mod secrets;
 mod shutdown;
 mod token;
+mod trouble;
