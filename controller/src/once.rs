@@ -71,6 +71,7 @@ pub async fn run(
         &preview.desired,
         &preview.ledger,
         &preview.catalogue,
+        preview.now,
     );
     print(&reply)?;
     if dry_run {

@@ -88,6 +88,8 @@ pub struct Preview {
     pub ledger: Arc<Ledger>,
     /// What Hetzner offers.
     pub catalogue: Arc<Catalogue>,
+    /// When it was looked at.
+    pub now: Timestamp,
 }
 
 /// What a round looks at.
@@ -192,6 +194,7 @@ impl Reconciler {
             desired,
             ledger: seen.ledger,
             catalogue: seen.limits.catalogue.clone(),
+            now: seen.now,
         })
     }
 
