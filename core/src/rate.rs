@@ -46,6 +46,10 @@ const TOO_LONG: f64 = 2.0;
 /// See [`TOO_LONG`].
 const TOO_SHORT: f64 = 1.0;
 
+/// The very first call goes alone for so long, but for deletes: its reply says whether there is a
+/// bucket to draw from at all. A reply takes a tenth of a second.
+const FIRST_ALONE: Duration = Duration::from_secs(2);
+
 /// What a call is for; the first is the most important.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Class {
@@ -121,6 +125,8 @@ pub struct Budget {
     under_way: u32,
     /// Calls that are over.
     over: u64,
+    /// Calls but deletes wait until then for the reply to the first; `None` before there is one.
+    first_alone_until: Option<Duration>,
     /// Whether a reply has told anything yet.
     known: bool,
     /// Nothing but deletes goes before then.
@@ -141,6 +147,7 @@ impl Default for Budget {
             at: Duration::ZERO,
             under_way: 0,
             over: 0,
+            first_alone_until: None,
             known: false,
             held_until: Duration::ZERO,
             deletes_held_until: Duration::ZERO,
@@ -181,7 +188,7 @@ impl Budget {
     pub fn due(&self, class: Class, now: Duration) -> Duration {
         let held = match class {
             Class::Delete => self.deletes_held_until,
-            Class::List | Class::Create | Class::Read => self.held_until,
+            Class::List | Class::Create | Class::Read => self.held_until.max(self.first_alone()),
         };
         self.until_left(self.keeps_back(class) + 1, now)
             .max(held.saturating_sub(now))
@@ -190,6 +197,7 @@ impl Budget {
     /// Lets a call through, due or not.
     pub fn take(&mut self, now: Duration) -> Sent {
         self.under_way += 1;
+        self.first_alone_until.get_or_insert(now + FIRST_ALONE);
         self.own.add(now, 1);
         Sent {
             at: now,
@@ -278,6 +286,14 @@ impl Budget {
                 // A bucket of two must still be read some time.
                 (self.reserve() + creates).min(self.limit - 1)
             }
+        }
+    }
+
+    /// Until when the first call of all goes alone.
+    fn first_alone(&self) -> Duration {
+        match self.first_alone_until {
+            Some(until) if self.over == 0 => until,
+            _ => Duration::ZERO,
         }
     }
 

@@ -38,7 +38,7 @@ pub struct Config {
     pub keep_guests: bool,
     /// Write every reply of the API to this file, as JSON lines.
     pub record_replies: Option<PathBuf>,
-    /// Server ids begin above this. Beyond 32 bits by default, so that a client which cuts ids
+    /// Server ids begin above this, at 2^52 at most. Beyond 32 bits by default, so that a client which cuts ids
     /// fails here and not in production.
     pub first_server_id: u64,
     /// Seeds ids, correlation ids and fault probabilities: equal seeds, equal answers.

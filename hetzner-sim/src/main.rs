@@ -100,9 +100,9 @@ struct Arguments {
     #[arg(long, value_name = "FILE")]
     record_replies: Option<PathBuf>,
 
-    /// Server ids begin above this, up to 9,000,000,000,000,000
+    /// Server ids begin above this, up to 4,000,000,000,000,000
     #[arg(long, value_name = "ID", default_value_t = 5_000_000_000,
-        value_parser = clap::value_parser!(u64).range(1..=9_000_000_000_000_000))]
+        value_parser = clap::value_parser!(u64).range(1..=4_000_000_000_000_000))]
     first_server_id: u64,
 
     /// Seed of ids and fault probabilities

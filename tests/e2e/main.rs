@@ -6,6 +6,8 @@
 mod account;
 mod bad_input;
 mod batch;
+mod bucket;
+mod budget;
 mod crash;
 mod dry_run;
 mod fault_matrix;

@@ -20,6 +20,9 @@ pub struct SimOptions {
     pub args: Vec<String>,
     /// Servers are only entries in the API.
     pub without_guests: bool,
+    /// The bucket's size, and the calls an hour that refill it; so large that it never counts, unless
+    /// given.
+    pub rate_limit: Option<(u32, u32)>,
     /// Instead of `clf-cattle`.
     pub guest_command: Option<PathBuf>,
 }
@@ -38,7 +41,9 @@ impl Sim {
     pub fn start(project: &Project, options: &SimOptions) -> Self {
         let mut command = Command::new(binary("hetzner-sim"));
         command.args(["--listen", "127.0.0.1:0", "--token", TOKEN]);
-        command.args(["--rate-limit", "100000"]);
+        let (limit, refill) = options.rate_limit.unwrap_or((100_000, 100_000));
+        command.args(["--rate-limit", &limit.to_string()]);
+        command.args(["--rate-refill", &refill.to_string()]);
         command.args(["--create-ms", "50", "--boot-ms", "50", "--delete-ms", "50"]);
         if !options.without_guests {
             command.args(["--guests", "process", "--guest-command"]);

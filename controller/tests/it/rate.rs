@@ -1,12 +1,21 @@
 //! The rate limit's gate against the simulator's bucket, in real time.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use cattle_controller::hetzner::{Client, Endpoint, Scope};
-use cattle_core::{names::ServerId, rate::Class};
+use cattle_controller::{
+    clock::Clock,
+    hetzner::{Client, Endpoint, Scope},
+    lister::{Lister, Pace},
+    world::Bell,
+};
+use cattle_core::{example, fleet::Fleet, names::ServerId, observed::Observed, rate::Class};
 use hetzner_sim::{Config, Request, Sim};
 use serde_json::json;
-use tokio::task::JoinSet;
+use tokio::{sync::watch, task::JoinSet};
+use tokio_util::sync::CancellationToken;
 
 const TOKEN: &str = "rate-limited-project";
 const TTL: Duration = Duration::from_secs(7200);
@@ -115,5 +124,55 @@ async fn a_429_is_answered_with_a_pause_and_not_with_a_storm() {
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert_eq!(refused(&sim), first, "after {:?}", began.elapsed());
     tasks.abort_all();
+    sim.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_list_of_each_interval_goes_whatever_is_kept_and_those_in_between_wait() {
+    // Sixty calls an hour: nothing is refilled while this runs.
+    let (sim, client) = project(Config::default().rate_limit(60)).await;
+    let fleet = example::FILES
+        .iter()
+        .find(|(path, _)| *path == "fleet/clawdlets.json");
+    let fleet = Fleet::load("clawdlets.json", fleet.unwrap().1).unwrap();
+    let (_fleets, fleet) = watch::channel(Arc::new(fleet));
+    let (observed, mut seen) = watch::channel(Arc::new(Observed::default()));
+    let (_wanted, soon) = watch::channel(true);
+    let lister = Lister {
+        client: Arc::new(client.clone()),
+        clock: Clock::default(),
+        fleet,
+        observed,
+        soon,
+        bell: Bell::default(),
+        pace: Pace {
+            idle: Duration::from_millis(600),
+            busy: Duration::from_millis(20),
+            page: Duration::ZERO,
+        },
+        certain: None,
+    };
+    let set =
+        sim.control(&Request::new("PUT", "/_sim/rate-limit").json(&json!({ "remaining": 12 })));
+    assert!(set.status < 300, "{set:?}");
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(lister.run(stop.clone()));
+    let mut lists = Vec::new();
+    for _ in 0..6 {
+        let changed = tokio::time::timeout(Duration::from_secs(5), seen.changed()).await;
+        changed.unwrap().unwrap();
+        assert_eq!(seen.borrow_and_update().unreachable, None);
+        lists.push(Instant::now());
+    }
+    stop.cancel();
+    running.await.unwrap();
+    let gaps: Vec<u128> = lists
+        .windows(2)
+        .map(|two| (two[1] - two[0]).as_millis())
+        .collect();
+    // Eleven are left after the first list, so two more may go between; nine are not for them.
+    assert!(gaps[..2].iter().all(|gap| *gap < 400), "{gaps:?}");
+    assert!(gaps[3..].iter().all(|gap| *gap >= 500), "{gaps:?}");
+    assert_eq!(client.calls().unwrap().remaining, 6);
     sim.shutdown().await;
 }

@@ -154,6 +154,20 @@ fn what_is_under_way_is_taken_off() {
     );
 }
 
+#[test]
+fn the_very_first_call_goes_alone_but_not_for_long() {
+    let mut budget = Budget::default();
+    let sent = budget.take(secs(10));
+    assert_eq!(budget.due(Class::Delete, secs(10)), Duration::ZERO);
+    for class in [Class::List, Class::Create, Class::Read] {
+        assert_eq!(budget.due(class, secs(10)), secs(2));
+        assert_eq!(budget.due(class, secs(12)), Duration::ZERO);
+    }
+    budget.counted(sent, None, secs(11));
+    let _second = budget.take(secs(11));
+    assert_eq!(budget.due(Class::Read, secs(11)), Duration::ZERO);
+}
+
 /// Empties a bucket call by call as the reserve allows, and says what refill was learnt.
 fn learnt_refill(limit: u32, refill: f64) -> f64 {
     let (mut budget, mut bucket) = (Budget::default(), Bucket::full(limit, refill));

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
-    Effect, World,
+    Effect, ID_MAX, World,
     fault::Rule,
     server::{Server, Status},
     stock::StockChange,
@@ -61,6 +61,7 @@ impl World {
             },
             ("PUT", ["stock"]) => {
                 let change: StockChange = request.parse()?;
+                change.check()?;
                 self.stock.change(change);
                 done()
             }
@@ -189,6 +190,11 @@ impl World {
         let body: Body = request.parse()?;
         labels::check(&body.labels)?;
         let id = body.id.unwrap_or_else(|| self.next_small_id());
+        if id == 0 || id > ID_MAX || body.disk_size == 0 {
+            return Err(ApiError::refused(format!(
+                "id from 1 to {ID_MAX}, disk size from 1"
+            )));
+        }
         if self.images.iter().any(|image| image.id == id) {
             return Err(ApiError::refused(format!("image {id} exists already")));
         }

@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 use super::{
     Event, World,
     action::Deed,
-    fault::Twist,
     route::Kind,
     server::{Attachment, Fate, Server, Status},
+    twist::Twist,
 };
 use crate::{
     catalogue::{self, Image, ImageStatus, Location, RETIRED_TYPES, ServerType},

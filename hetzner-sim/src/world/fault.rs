@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::server::Fate;
+use super::twist::Twist;
 use crate::{
     error::ApiError,
     message::{Answer, Body, Delivery, Request},
@@ -444,42 +443,6 @@ fn edit(value: &mut Value, fault: &Fault, path: &mut Vec<String>) {
         }
         Value::Array(items) => items.iter_mut().for_each(|item| edit(item, fault, path)),
         _ => {}
-    }
-}
-
-/// How a fault bends what a call starts.
-#[derive(Clone, Debug, Default)]
-pub(crate) enum Twist {
-    #[default]
-    None,
-    Stuck,
-    StaysOff,
-    Error(String, String),
-    Vanishes,
-    /// These, or all.
-    LosesLabels(Option<Vec<String>>),
-}
-
-impl Twist {
-    /// The error the call's action will end in.
-    pub(crate) fn error(&self) -> Option<(String, String)> {
-        match self {
-            Self::Error(code, message) => Some((code.clone(), message.clone())),
-            _ => None,
-        }
-    }
-
-    /// When the call's action ends, given when it should.
-    pub(crate) fn due(&self, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        (!matches!(self, Self::Stuck)).then_some(at)
-    }
-
-    pub(crate) fn fate(&self) -> Fate {
-        match self {
-            Self::Stuck => Fate::Stuck,
-            Self::StaysOff => Fate::StaysOff,
-            Self::None | Self::Error(..) | Self::Vanishes | Self::LosesLabels(_) => Fate::Fine,
-        }
     }
 }
 

@@ -23,6 +23,7 @@ mod shelf;
 mod ssh_keys;
 mod stock;
 mod time;
+mod twist;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
@@ -36,9 +37,9 @@ pub use calls::Call;
 pub use cost::{Cost, ServerCost};
 
 use self::{
-    action::Action, calls::CallLog, control::TokenState, fault::Faults, fault::Twist,
-    firewalls::Firewall, placement_groups::Spread, route::Kind, route::Route, server::Server,
-    shelf::Shelf, ssh_keys::SshKey, stock::Stock,
+    action::Action, calls::CallLog, control::TokenState, fault::Faults, firewalls::Firewall,
+    placement_groups::Spread, route::Kind, route::Route, server::Server, shelf::Shelf,
+    ssh_keys::SshKey, stock::Stock, twist::Twist,
 };
 use crate::{
     bucket::Bucket,
@@ -52,6 +53,9 @@ use crate::{
 
 /// Deleted servers that are remembered one by one; of older ones only the cost stays.
 const GONE_KEPT: usize = 10_000;
+
+/// The API's ids stay within what a double holds exactly.
+const ID_MAX: u64 = (1 << 53) - 1;
 
 /// Something to do outside of the machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -204,7 +208,7 @@ impl World {
             actions: BTreeMap::new(),
             running_actions: BTreeSet::new(),
             finished_actions: VecDeque::new(),
-            last_server: config.first_server_id,
+            last_server: config.first_server_id.min(ID_MAX / 2),
             last_small_id: 2_000_000,
             // Live action ids have 15 digits.
             next_action: 600_000_000_000_000,

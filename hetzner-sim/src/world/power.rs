@@ -8,9 +8,9 @@ use super::{
     Effect, Event, World,
     action::{Action, Deed},
     create::Reference,
-    fault::Twist,
     route::Kind,
     server::{Fate, Status},
+    twist::Twist,
 };
 use crate::{
     catalogue::{self, Image},

@@ -7,9 +7,9 @@ use super::{
     Effect, World,
     action::Deed,
     create::check_hostname,
-    fault::Twist,
     route::Kind,
     server::{Server, Status},
+    twist::Twist,
 };
 use crate::{
     error::ApiError,

@@ -5,7 +5,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{catalogue::ServerType, config::StockPreset, error::ApiError};
+use crate::{
+    catalogue::{LOCATIONS, SERVER_TYPES, ServerType},
+    config::StockPreset,
+    error::ApiError,
+};
 
 /// How an order for a pair of type and location is met.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,6 +75,22 @@ pub(crate) struct PairChange {
 }
 
 const ANYWHERE: &str = "*";
+
+impl StockChange {
+    /// A misspelt pair would change nothing, and the test that asked for it would prove nothing.
+    pub(crate) fn check(&self) -> Result<(), ApiError> {
+        for pair in &self.pairs {
+            let (kind, place) = (&pair.server_type, &pair.location);
+            if !SERVER_TYPES.iter().any(|t| t.name == kind) {
+                return Err(ApiError::refused(format!("no server type '{kind}'")));
+            }
+            if place != ANYWHERE && !LOCATIONS.iter().any(|l| l.name == place) {
+                return Err(ApiError::refused(format!("no location '{place}'")));
+            }
+        }
+        Ok(())
+    }
+}
 
 fn anywhere() -> String {
     ANYWHERE.to_owned()

@@ -24,7 +24,7 @@ const STRIKES: u32 = 2;
 const GAP: Duration = Duration::from_millis(100);
 
 /// A cell's real time. Waits of minutes are turned away, so a cell that takes this hangs.
-const PATIENCE: Duration = Duration::from_secs(75);
+pub(super) const PATIENCE: Duration = Duration::from_secs(75);
 
 /// One operation, one fault, one side of its effect.
 #[derive(Clone, Copy)]
@@ -81,17 +81,15 @@ pub(super) fn all() -> Vec<Cell> {
 pub(super) async fn play(cell: Cell) -> Played {
     let began = Instant::now();
     let asked = asked(cell.operation);
-    let mut rules = own_rules(asked.scene);
-    rules.push(json!({
+    let rule = json!({
         "match": asked.matches,
         "count": STRIKES,
         "when": cell.side.word(),
         "fault": cell.fault.script(),
-    }));
-    let mut stage = Stage::set(asked.scene, &rules).await;
-    stage.project.drop_spec(COW, &spec(asked.scene, "2h"));
-    let outcome = match live(&mut stage, asked.scene).await {
-        Ok(()) => verdict(&stage, expected(cell)).await,
+    });
+    let mut stage = enter(asked.scene, rule).await;
+    let outcome = match live(&mut stage, asked.scene, PATIENCE).await {
+        Ok(()) => verdict(&stage, &expected(cell.operation, cell.side)).await,
         Err(why) => Err(why),
     };
     let outcome = match outcome {
@@ -104,6 +102,15 @@ pub(super) async fn play(cell: Cell) -> Played {
         outcome,
         took: began.elapsed(),
     }
+}
+
+/// Sets a scene in which this goes wrong, and begins it.
+pub(super) async fn enter(scene: Scene, rule: Value) -> Stage {
+    let mut rules = own_rules(scene);
+    rules.push(rule);
+    let stage = Stage::set(scene, &rules).await;
+    stage.project.drop_spec(COW, &spec(scene, "2h"));
+    stage
 }
 
 /// What has to go wrong for the scene to come about.
@@ -131,8 +138,12 @@ fn spec(scene: Scene, ttl: &str) -> String {
 }
 
 /// Plays the scene until nothing is left of it and nothing is left to do.
-pub(super) async fn live(stage: &mut Stage, scene: Scene) -> Result<(), String> {
-    let deadline = Instant::now() + PATIENCE;
+pub(super) async fn live(
+    stage: &mut Stage,
+    scene: Scene,
+    patience: Duration,
+) -> Result<(), String> {
+    let deadline = Instant::now() + patience;
     let mut act = 0;
     let mut stillness = Stillness::default();
     let mut over_at_list = None;
@@ -155,7 +166,7 @@ pub(super) async fn live(stage: &mut Stage, scene: Scene) -> Result<(), String> 
         if Instant::now() > deadline {
             return Err(format!(
                 "it did not converge within {} s",
-                PATIENCE.as_secs()
+                patience.as_secs()
             ));
         }
     }
@@ -250,7 +261,7 @@ impl Stillness {
 }
 
 /// Holds what is left against what is expected.
-async fn verdict(stage: &Stage, expected: Expected) -> Result<EndReason, String> {
+pub(super) async fn verdict(stage: &Stage, expected: &Expected) -> Result<EndReason, String> {
     let struck = stage.struck();
     if struck.contains(&0) {
         return Err(format!("a fault never struck: {struck:?}"));
@@ -286,7 +297,7 @@ async fn verdict(stage: &Stage, expected: Expected) -> Result<EndReason, String>
 }
 
 /// For whoever reads of a failure: the last events and calls.
-async fn traces(stage: &Stage) -> String {
+pub(super) async fn traces(stage: &Stage) -> String {
     let last = |list: &Value, count: usize, line: &dyn Fn(&Value) -> String| -> String {
         let list = list.as_array().cloned().unwrap_or_default();
         let lines = list[list.len().saturating_sub(count)..].iter();

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use cattle_controller::hetzner::Operation;
 use cattle_schemas::status::EndReason;
 
-use super::{cell::Cell, faults::Side};
+use super::faults::Side;
 
 /// What must be true once nothing is left to do.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,13 +20,13 @@ pub(super) struct Expected {
 }
 
 /// The rule: one server, one task, completed. Then the exceptions.
-pub(super) fn expected(cell: Cell) -> Expected {
+pub(super) fn expected(operation: Operation, side: Side) -> Expected {
     let completed = Expected {
         reason: EndReason::Completed,
         tasks: 1,
         servers: 1..=1,
     };
-    match (cell.operation, cell.side) {
+    match (operation, side) {
         // The scene: somebody deleted the server, whatever the question about it was answered.
         (Operation::GetServer, _) => Expected {
             reason: EndReason::DeletedExternally,
@@ -38,5 +38,29 @@ pub(super) fn expected(cell: Cell) -> Expected {
             ..completed
         },
         _ => completed,
+    }
+}
+
+/// What becomes of a run while a call fails for as long as it lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Meanwhile {
+    /// It waits, and says for what.
+    Waits,
+    /// It ends all the same.
+    Ends,
+}
+
+/// What a run can do without.
+pub(super) fn meanwhile(operation: Operation) -> Meanwhile {
+    match operation {
+        // Lists find what was created as well; one server after the other is tried; the ledger knows
+        // the ttl, labels are for those who have only them; what became of a delete is asked of the
+        // server itself; a run without a price is a run.
+        Operation::FindServer
+        | Operation::PowerOn
+        | Operation::Relabel
+        | Operation::Actions
+        | Operation::Prices => Meanwhile::Ends,
+        _ => Meanwhile::Waits,
     }
 }

@@ -4,13 +4,16 @@
 mod cell;
 mod expected;
 mod faults;
+mod lasting;
 mod scenes;
 mod stage;
 mod table;
 
 use std::{env, fs, sync::Arc, time::Instant};
 
-use tokio::{sync::Semaphore, task::JoinSet};
+use cattle_controller::hetzner::Operation;
+use serde_json::json;
+use tokio::{runtime::Runtime, sync::Semaphore, task::JoinSet};
 
 use self::cell::{Cell, Played};
 
@@ -27,6 +30,14 @@ fn chosen() -> Vec<Cell> {
     cells.retain(|cell| cell.to_string().contains(&only));
     assert!(!cells.is_empty(), "{ONLY}={only}: there is no such cell");
     cells
+}
+
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(4)
+        .enable_all()
+        .build()
+        .unwrap()
 }
 
 async fn play(cells: Vec<Cell>) -> Vec<Played> {
@@ -61,12 +72,7 @@ fn whatever_call_goes_wrong_in_whatever_way_it_ends_as_it_must() {
         log.with_writer(std::io::stderr).init();
     }
     let began = Instant::now();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(4)
-        .enable_all()
-        .build()
-        .unwrap();
-    let played = runtime.block_on(play(cells));
+    let played = runtime().block_on(play(cells));
     println!("{}", table::of_played(&played));
     println!(
         "{} cells in {:.0} s",
@@ -87,6 +93,28 @@ fn whatever_call_goes_wrong_in_whatever_way_it_ends_as_it_must() {
         played.len(),
         failures.join("\n")
     );
+}
+
+#[test]
+fn a_call_that_fails_for_long_loses_nothing_and_the_run_ends_well_afterwards() {
+    let failures: Vec<String> = runtime().block_on(async {
+        let mut playing = JoinSet::new();
+        for operation in Operation::ALL {
+            playing.spawn(lasting::outlast(operation));
+        }
+        for (status, code) in [(401, "unauthorized"), (403, "token_readonly")] {
+            let fault =
+                json!({"kind": "json", "status": status, "code": code, "message": "scripted"});
+            playing.spawn(lasting::wait_for_the_token(fault, code));
+        }
+        playing
+            .join_all()
+            .await
+            .into_iter()
+            .filter_map(Result::err)
+            .collect()
+    });
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
 #[test]

@@ -157,6 +157,11 @@ impl Stage {
             .collect()
     }
 
+    /// From now on everything works.
+    pub(super) fn lift(&self) {
+        self.control("DELETE", "/_sim/faults", &Value::Null);
+    }
+
     /// Lets the task end that waits.
     pub(super) fn go(&self) {
         fs::write(self.project.ran().join(GO), "").unwrap();

@@ -7,7 +7,7 @@ use cattle_schemas::status::EndReason;
 
 use super::{
     cell::{self, Cell, Played},
-    expected::expected,
+    expected::{Meanwhile, expected, meanwhile},
     faults::{self, Leaves},
     scenes::asked,
 };
@@ -34,13 +34,24 @@ fn put(cells: &mut Cells, cell: Cell, text: String) {
 pub(super) fn page() -> String {
     let mut cells = Cells::new();
     for cell in cell::all() {
-        put(&mut cells, cell, word(expected(cell).reason));
+        put(
+            &mut cells,
+            cell,
+            word(expected(cell.operation, cell.side).reason),
+        );
     }
     let mut text = INTRODUCTION.to_owned() + &render(&cells);
-    text.push_str("\n## The calls\n\n| operation | made because |\n|---|---|\n");
+    text.push_str("\n## The calls\n\n| operation | made because | and while it fails for good (503), the run |\n|---|---|---|\n");
     for operation in Operation::ALL {
         let words = asked(operation).scene.words();
-        text.push_str(&format!("| {} | {words} |\n", operation.as_str()));
+        let meanwhile = match meanwhile(operation) {
+            Meanwhile::Waits => "waits, and ends well when it works again",
+            Meanwhile::Ends => "ends all the same",
+        };
+        text.push_str(&format!(
+            "| {} | {words} | {meanwhile} |\n",
+            operation.as_str()
+        ));
     }
     text.push_str("\n## The faults\n\n| fault | as [hetzner-sim](../hetzner-sim/README.md#faults) is told | the call's effect |\n|---|---|---|\n");
     for fault in faults::ALL {

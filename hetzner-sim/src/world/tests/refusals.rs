@@ -135,6 +135,19 @@ fn a_pair_can_be_taken_out_of_stock_and_the_next_still_works(
     assert_eq!(account.post("/v1/servers", &elsewhere).status, 201);
 }
 
+#[rstest]
+#[case::type_name(json!({"serverType": "cx999", "supply": "out_of_stock"}))]
+#[case::retired(json!({"serverType": "cx22", "supply": "out_of_stock"}))]
+#[case::location(json!({"serverType": "cx23", "location": "mars", "supply": "out_of_stock"}))]
+#[case::supply(json!({"serverType": "cx23", "location": "nbg1", "supply": "gone"}))]
+fn a_misspelt_stock_is_refused_and_nothing_changes(#[case] pair: Value) {
+    let mut account = Account::new();
+    let right = json!({"serverType": "cx23", "location": "nbg1", "supply": "out_of_stock"});
+    let refused = account.put("/_sim/stock", &json!({"pairs": [right, pair]}));
+    assert_eq!(refused.status, 422);
+    account.create(&order("a"));
+}
+
 #[test]
 fn without_a_location_the_first_with_stock_is_chosen() {
     let mut account = Account::new();
