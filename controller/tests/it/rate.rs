@@ -103,27 +103,37 @@ async fn what_another_tool_uses_is_noticed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_429_is_answered_with_a_pause_and_not_with_a_storm() {
-    let (sim, client) = project(small()).await;
+    let (sim, client) = project(Config::default().rate_limit(60).rate_refill(18_000)).await;
     call(&client, Class::Read).await;
     // Another tool empties the bucket behind our back.
-    let set =
-        sim.control(&Request::new("PUT", "/_sim/rate-limit").json(&json!({ "remaining": 0 })));
+    let nothing = Request::new("PUT", "/_sim/rate-limit").json(&json!({ "remaining": 0 }));
+    let set = sim.control(&nothing);
     assert!(set.status < 300, "{set:?}");
-    let mut tasks = JoinSet::new();
-    for class in [Class::Create, Class::Read, Class::List, Class::Delete] {
-        for _ in 0..5 {
-            let client = client.as_class(class);
-            tasks.spawn(async move { client.list_scope(&Scope::AllFleets, TTL).await.is_ok() });
-        }
+    let mut urgent = JoinSet::new();
+    for class in [Class::List, Class::Delete].repeat(5) {
+        let client = client.as_class(class);
+        urgent.spawn(async move { client.list_scope(&Scope::AllFleets, TTL).await.is_ok() });
     }
-    let began = Instant::now();
-    tokio::time::sleep(Duration::from_secs(4)).await;
-    // Those that were under way when the first refusal came are refused, too; then nobody is.
-    let first = refused(&sim);
-    assert!(first > 0);
-    tokio::time::sleep(Duration::from_secs(3)).await;
-    assert_eq!(refused(&sim), first, "after {:?}", began.elapsed());
-    tasks.abort_all();
+    let answered = tokio::time::timeout(Duration::from_secs(30), urgent.join_all()).await;
+    let accepted = answered.unwrap().into_iter().filter(|ok| *ok).count();
+    let calls = sim.calls();
+    let refused: Vec<i64> = calls
+        .iter()
+        .filter(|call| call.status == Some(429))
+        .map(|call| call.at_ms)
+        .collect();
+    assert!(!refused.is_empty());
+    assert_eq!(accepted + refused.len(), 10, "nothing else failed");
+    // Those that were under way when the first refusal came were refused, too; then nobody was.
+    let storm = refused[refused.len() - 1] - refused[0];
+    assert!(storm < 500, "refused for {storm} ms: {refused:?}");
+    // After a refusal nothing goes for a second.
+    let next = calls
+        .iter()
+        .find(|call| call.status == Some(200) && call.at_ms > refused[0]);
+    if let Some(next) = next {
+        assert!(next.at_ms - refused[0] > 500, "{next:?} after {refused:?}");
+    }
     sim.shutdown().await;
 }
 
