@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use cattle_core::lifecycle::deadlines::DELETE_ENDS;
+
 pub use crate::lister::Pace;
 
 /// All of it.
@@ -51,7 +53,7 @@ pub struct Follow {
     pub first: Duration,
     /// Looks are never further apart: a delete takes about ten seconds.
     pub longest: Duration,
-    /// After this the plan takes over again and asks for the server by id.
+    /// After this the server itself is asked for, and the plan deletes again.
     pub give_up: Duration,
 }
 
@@ -60,7 +62,7 @@ impl Default for Follow {
         Self {
             first: Duration::from_secs(1),
             longest: Duration::from_secs(8),
-            give_up: Duration::from_secs(120),
+            give_up: DELETE_ENDS,
         }
     }
 }

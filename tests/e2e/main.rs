@@ -21,3 +21,4 @@ mod persona;
 mod secrets;
 mod shutdown;
 mod token;
+mod trouble;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::twist::Twist;
+use super::{edit::Edit, twist::Twist};
 use crate::{
     error::ApiError,
     message::{Answer, Body, Delivery, Request},
@@ -112,12 +112,21 @@ enum Fault {
         status: u16,
         body: Value,
     },
-    /// The right reply without these keys; see [`edit`] for what a key may be.
-    MissingKeys { keys: Vec<String> },
+    /// The right reply without these keys; see [`Edit`] for what a key may be, and for `only`.
+    MissingKeys {
+        keys: Vec<String>,
+        only: Option<String>,
+    },
     /// The right reply with other values under these keys: unknown enum values, wrong types.
-    ReplaceKeys { keys: Map<String, Value> },
+    ReplaceKeys {
+        keys: Map<String, Value>,
+        only: Option<String>,
+    },
     /// The right reply with these keys in every object.
-    ExtraKeys { keys: Map<String, Value> },
+    ExtraKeys {
+        keys: Map<String, Value>,
+        only: Option<String>,
+    },
     /// 429. With `leakToken`, the wording that was seen to quote part of the token.
     RateLimited {
         #[serde(default)]
@@ -272,7 +281,7 @@ pub(crate) fn server_name(request: &Request) -> Option<String> {
 }
 
 /// `*` stands for any text, everything else for itself.
-fn glob(pattern: &str, text: &str) -> bool {
+pub(super) fn glob(pattern: &str, text: &str) -> bool {
     let Some((head, rest)) = pattern.split_once('*') else {
         return pattern == text;
     };
@@ -323,11 +332,13 @@ impl Strike {
                     };
                 }
             }
-            Fault::MissingKeys { .. } | Fault::ReplaceKeys { .. } | Fault::ExtraKeys { .. } => {
-                if let Body::Json(body) = &mut answer.body {
-                    edit(body, &self.fault, &mut Vec::new());
-                }
+            Fault::MissingKeys { keys, only } => {
+                Edit::Remove(&keys).apply(&mut answer, only.as_deref())
             }
+            Fault::ReplaceKeys { keys, only } => {
+                Edit::Replace(&keys).apply(&mut answer, only.as_deref())
+            }
+            Fault::ExtraKeys { keys, only } => Edit::Add(&keys).apply(&mut answer, only.as_deref()),
             _ => {}
         }
         answer
@@ -402,47 +413,6 @@ impl Strike {
             }
             _ => return None,
         })
-    }
-}
-
-/// Changes what the fault names, at any depth. `status` is every key of that name;
-/// `servers.status` only one directly within `servers`, be that an object or a list of objects.
-fn edit(value: &mut Value, fault: &Fault, path: &mut Vec<String>) {
-    match value {
-        Value::Object(map) => {
-            let named = |key: &str, wanted: &str| {
-                let mut steps = wanted.rsplit('.');
-                let depth = wanted.matches('.').count();
-                steps.next() == Some(key)
-                    && steps.eq(path.iter().rev().take(depth).map(String::as_str))
-            };
-            match fault {
-                Fault::MissingKeys { keys } => {
-                    map.retain(|key, _| !keys.iter().any(|wanted| named(key, wanted)));
-                }
-                Fault::ReplaceKeys { keys } => {
-                    for (key, value) in map.iter_mut() {
-                        if let Some((_, new)) = keys.iter().find(|(wanted, _)| named(key, wanted)) {
-                            *value = new.clone();
-                        }
-                    }
-                }
-                _ => {}
-            }
-            for (key, value) in map.iter_mut() {
-                path.push(key.clone());
-                edit(value, fault, path);
-                path.pop();
-            }
-            // A label more would not be a key more, but another label.
-            if let Fault::ExtraKeys { keys } = fault
-                && path.last().is_none_or(|key| key != "labels")
-            {
-                map.extend(keys.clone());
-            }
-        }
-        Value::Array(items) => items.iter_mut().for_each(|item| edit(item, fault, path)),
-        _ => {}
     }
 }
 

@@ -10,6 +10,7 @@ mod calls;
 mod control;
 mod cost;
 mod create;
+mod edit;
 mod fault;
 mod firewall_rules;
 mod firewalls;

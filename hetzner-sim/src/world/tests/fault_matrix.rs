@@ -279,6 +279,34 @@ fn enum_values_can_be_unknown_and_keys_new_wherever_they_are() {
 }
 
 #[test]
+fn one_server_can_be_odd_among_good_ones() {
+    let mut account = Account::new();
+    for name in ["good", "odd", "good-too"] {
+        account.create(&order(name));
+    }
+    account.fault(&json!({"match": {"operation": "list_servers"}, "fault": {
+        "kind": "missing_keys", "keys": ["servers.labels", "next_page"], "only": "odd",
+    }}));
+    let body = account.get("/v1/servers");
+    let labelled: Vec<bool> = (0..3)
+        .map(|n| body["servers"][n].get("labels").is_some())
+        .collect();
+    assert_eq!(labelled, [true, false, true]);
+    assert!(body["meta"]["pagination"].get("next_page").is_some());
+    account.fault(&json!({"match": {"operation": "get_server"}, "fault": {
+        "kind": "replace_keys", "keys": {"server.status": "dreaming"}, "only": "good*",
+    }, "count": 0}));
+    let ids: Vec<u64> = (0..3)
+        .map(|n| body["servers"][n]["id"].as_u64().unwrap())
+        .collect();
+    let statuses: Vec<Value> = ids
+        .iter()
+        .map(|id| account.server(*id)["status"].clone())
+        .collect();
+    assert_eq!(statuses, ["dreaming", "initializing", "dreaming"]);
+}
+
+#[test]
 fn a_server_can_vanish_right_after_its_201() {
     let mut account = Account::new();
     account.fault(&json!({
