@@ -19,6 +19,14 @@ use crate::{
 const NAMES: [&str; 5] = ["ann", "bob", "cat", "dan", "eve"];
 const MAX_INSTANCES: u32 = 4;
 
+/// `maxHourly` for two servers, of which there may be as many orphans; `maxDaily` for a few starts.
+const BUDGETS: [(Option<&str>, Option<&str>); 4] = [
+    (None, None),
+    (Some("0.0192"), None),
+    (None, Some("0.2")),
+    (Some("0.0192"), Some("0.2")),
+];
+
 /// Something that happens.
 #[derive(Clone, Debug)]
 enum Event {
@@ -223,8 +231,10 @@ proptest! {
     fn any_history_comes_to_rest_and_runs_nothing_twice(
         orphans in vec((0..NAMES.len(), 1..3_u8, select(vec![60_u64, 7200])), 0..3),
         events in vec(event(), 1..80),
+        budget in select(BUDGETS.to_vec()),
     ) {
         let mut model = Model::new(MAX_INSTANCES);
+        model.world = model.world.with_budget(budget.0, budget.1);
         for (cattle, hash, lives) in orphans {
             model.add_orphan(NAMES[cattle], hash, lives);
         }

@@ -291,3 +291,49 @@ fn never_gone_without_proof() {
         );
     }
 }
+
+#[test]
+fn never_beyond_the_hourly_budget() {
+    let start_for = |world: &World, text: &str, limit: Option<&str>| {
+        let mut action = start(world, text);
+        if let Action::Start { hourly_limit, .. } = &mut action {
+            *hourly_limit = limit.map(|limit| limit.parse().unwrap());
+        }
+        action
+    };
+    let rules = |budget: &str, limit: Option<&str>| {
+        let world = World::dropped()
+            .with_spec(cattle("max"))
+            .with_budget(Some(budget), None);
+        let starts = ["max", "rex"].map(|text| start_for(&world, text, limit));
+        broken_by(&world, starts)
+    };
+    let beyond = "servers never cost more than maxHourly at once";
+    assert_eq!(rules("0.0192", Some("0.0096")), [""; 0]);
+    assert_eq!(rules("0.0191", Some("0.0096")), [beyond]);
+    assert_eq!(rules("0.0095", Some("0.0096")), [beyond; 2]);
+    let unknown = "what costs nobody knows how much does not start under a budget";
+    assert_eq!(rules("1", None), [unknown; 2]);
+    // What exists counts, and so does what may.
+    for world in [World::running(), World::intended(), World::ended()] {
+        let world = world
+            .with_spec(cattle("max"))
+            .with_budget(Some("0.0191"), None);
+        let starts = [start_for(&world, "max", Some("0.0096"))];
+        assert_eq!(broken_by(&world, starts), [beyond]);
+    }
+}
+
+#[test]
+fn never_another_sum_for_a_server_that_may_exist() {
+    let mut world = World::intended();
+    world.rex().hourly_limit = "0.0096".parse().ok();
+    let retry = |limit: &str| {
+        [Action::Retry {
+            run: run_id(1),
+            hourly_limit: limit.parse().ok(),
+        }]
+    };
+    assert_eq!(broken_by(&world, retry("0.0096")), [""; 0]);
+    assert_eq!(broken_by(&world, retry("0.0320")).len(), 1);
+}

@@ -367,6 +367,10 @@ impl Model {
             self.count(),
             self.world.limits.max_instances
         );
+        if let Some(max) = self.world.limits.budget.max_hourly {
+            let all = price().hourly().times(self.count() as u64);
+            assert!(all <= max, "{all} an hour, {max} allowed");
+        }
         for (key, runs) in &self.env {
             let allowed = 1 + self.reruns.get(key).copied().unwrap_or_default();
             assert!(runs.len() <= allowed, "{key:?} ran in {runs:?}");
