@@ -76,7 +76,10 @@ fn no_reply_to_a_create_costs_a_server_or_makes_two() {
         project.drop_spec(name, &Project::spec("sleep 300", &[]));
     }
     for (name, fault) in &replies {
-        let status = project.wait_for(name, "/phase", &json!("Running"));
+        // The guest may report in before its server is found.
+        let status = project.wait_until(name, "it runs on a server that is known", |status| {
+            status["phase"] == "Running" && status["run"]["server"]["id"].is_u64()
+        });
         let servers = sim.servers_of(name);
         assert_eq!(servers.len(), 1, "{fault}: {servers:#?}");
         assert_eq!(servers[0]["id"], status["run"]["server"]["id"], "{fault}");

@@ -125,24 +125,45 @@ fn faults() -> Vec<serde_json::Value> {
         format!("Basic {}", base64(format!("x:{TOKEN}").as_bytes())),
         format!("...{}", &TOKEN[TOKEN.len() - PIECE..]),
     ];
+    let create = |name: &str, when: &str, fault: serde_json::Value| {
+        let matching =
+            json!({ "operation": "create_server", "serverName": format!("cattle-{name}-*") });
+        json!({ "match": matching, "when": when, "fault": fault })
+    };
+    let list = |nth: u8, fault: serde_json::Value| json!({ "match": { "operation": "list_servers" }, "nth": nth, "fault": fault });
     let mut faults = vec![
-        json!({ "match": { "operation": "create_server" }, "fault": { "kind": "rate_limited", "leakToken": true } }),
-        json!({ "match": { "operation": "list_servers" }, "nth": 2, "fault": { "kind": "rate_limited", "leakToken": true } }),
-        json!({ "match": { "operation": "list_servers" }, "nth": 3, "fault": { "kind": "text", "status": 502, "body": TOKEN } }),
-        json!({ "match": { "operation": "create_server" }, "nth": 2, "when": "after", "fault": { "kind": "html" } }),
-        json!({ "match": { "operation": "create_server" }, "nth": 4, "when": "after", "fault": { "kind": "drop_reply" } }),
-        json!({ "match": { "operation": "create_server" }, "nth": 5, "fault": { "kind": "action_error", "message": TOKEN } }),
+        create(
+            "bob",
+            "before",
+            json!({ "kind": "rate_limited", "leakToken": true }),
+        ),
+        create("eve", "after", json!({ "kind": "html" })),
+        create(
+            "rex",
+            "after",
+            json!({ "kind": "text", "status": 201, "body": TOKEN }),
+        ),
+        create(
+            "zoe",
+            "before",
+            json!({ "kind": "action_error", "message": TOKEN }),
+        ),
+        list(2, json!({ "kind": "rate_limited", "leakToken": true })),
+        list(3, json!({ "kind": "text", "status": 502, "body": TOKEN })),
     ];
     for (nth, message) in quoted.iter().enumerate() {
-        faults.push(
-            json!({ "match": { "operation": "delete_server" }, "nth": nth + 1,
-            "fault": { "kind": "json", "status": 409, "code": "conflict", "message": message } }),
-        );
-        faults.push(
-            json!({ "match": { "operation": "create_server" }, "nth": nth + 6,
-            "fault": { "kind": "json", "status": 422, "code": message, "message": message,
-                "details": { "fields": [{ "name": message, "messages": [message] }] } } }),
-        );
+        let quoting = |status: u16, code: &str| {
+            json!({ "kind": "json", "status": status, "code": code, "message": message,
+                "details": { "fields": [{ "name": message, "messages": [message] }] } })
+        };
+        let delete = json!({ "operation": "delete_server" });
+        faults.push(json!({ "match": delete, "nth": nth + 1, "fault": quoting(409, "conflict") }));
+        // Its code, too.
+        faults.push(create(
+            &format!("quoted{nth}"),
+            "before",
+            quoting(422, message),
+        ));
     }
     faults
 }
@@ -174,9 +195,17 @@ fn the_token_is_nowhere_but_in_the_header() {
     for name in ["ada", "bob", "eve", "rex", "zoe"] {
         project.drop_spec(name, &Project::spec("sleep 300", &[]));
     }
+    for nth in 0..4 {
+        project.drop_spec(&format!("quoted{nth}"), &Project::spec("ok", &[]));
+    }
     project.drop_spec("done", &Project::spec("ok", &[]));
     project.drop_spec("fails", &Project::spec("fail 7", &[]));
-    project.wait_for("ada", "/phase", &json!("Running"));
+    for name in ["ada", "bob", "eve", "rex"] {
+        project.wait_for(name, "/phase", &json!("Running"));
+    }
+    for nth in 0..4 {
+        project.wait_for(&format!("quoted{nth}"), "/reason", &json!("config"));
+    }
     project.wait_for("done", "/phase", &json!("Succeeded"));
     project.wait_for("fails", "/phase", &json!("Failed"));
 
@@ -251,7 +280,7 @@ fn the_token_is_nowhere_but_in_the_header() {
         .unwrap()
         .iter()
         .filter(|rule| rule["struck"] != 0);
-    assert!(struck.count() >= 6, "{rules:#}");
+    assert!(struck.count() >= 10, "{rules:#}");
 }
 
 fn once(project: &Project, sim: &Sim) -> Command {
