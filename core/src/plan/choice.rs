@@ -1,7 +1,10 @@
 //! What a cattle waits for before a server of its kind can be asked for, and which images must be
 //! looked for so that it can.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use cattle_schemas::status::PendingReason;
 
@@ -14,9 +17,15 @@ use crate::{
     names::CattleName,
 };
 
+/// What Hetzner offers changes by itself, and whoever reads it rings; but a retirement comes with time
+/// alone.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
+
 /// Why nothing can be made for this placement now.
-pub(super) fn gate(pass: &Pass<'_>, placement: &Placement) -> Option<(PendingReason, String)> {
-    obstacle(placement, &pass.limits.catalogue, pass.now)
+pub(super) fn gate(pass: &mut Pass<'_>, placement: &Placement) -> Option<(PendingReason, String)> {
+    let found = obstacle(placement, &pass.limits.catalogue, pass.now)?;
+    pass.due(pass.now + LOOK_AGAIN);
+    Some(found)
 }
 
 /// The images, as placements name them, of everything that is to start or would like to.
