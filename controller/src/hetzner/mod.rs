@@ -6,7 +6,7 @@
 //! firewall.rs, ssh_keys.rs, prices.rs   what rarely changes and is remembered for a while
 //! candidates.rs   (server type, location) pairs and how long a refused one is left alone
 //! standing.rs   what exchanges say of the token
-//! error.rs    what a failure was
+//! error.rs    what a failure was; sentences.rs what a person reads about it
 //! table.rs    the one table that says what to do about it
 //! redact.rs   what is kept of other people's messages
 //! wire.rs     replies, decoded as tolerantly as is safe
@@ -27,6 +27,7 @@ mod firewall;
 mod gate;
 mod prices;
 mod redact;
+mod sentences;
 mod servers;
 mod ssh_keys;
 mod standing;
