@@ -314,7 +314,7 @@ pub(super) async fn traces(stage: &Stage) -> String {
     let events = last(&events["items"], 25, &|event| {
         format!(
             "{} {}: {}",
-            text(&event["at"]),
+            text(&event["time"]),
             text(&event["reason"]),
             text(&event["message"])
         )
