@@ -56,11 +56,15 @@ pub(super) fn class_of(operation: Operation) -> Class {
         | Operation::RepairFirewall
         | Operation::RelabelFirewall
         | Operation::ListSshKeys
-        | Operation::CreateSshKey => Class::Create,
+        | Operation::CreateSshKey
+        // Starts wait for what these say.
+        | Operation::ListImages
+        | Operation::GetImage => Class::Create,
         Operation::ListServers
         | Operation::GetServer
         | Operation::FindServer
         | Operation::Actions
+        | Operation::ListServerTypes
         | Operation::Prices => Class::Read,
     }
 }

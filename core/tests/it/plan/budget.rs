@@ -150,7 +150,7 @@ fn what_no_fleet_could_pay_for_is_told_so() {
 #[test]
 fn nothing_starts_under_a_budget_before_prices_are_known() {
     let mut world = World::dropped().with_budget(Some("1"), None);
-    world.limits.catalogue = Arc::default();
+    world.limits.catalogue = Arc::new(catalogue());
     insta::assert_snapshot!(refusals(&world.plan()).join("\n"), @"rex: prices are not known yet, and nothing starts under cattle.budget until they are");
 }
 
