@@ -7,7 +7,7 @@
 //! offer.rs, images.rs   what can be ordered, of what it is made, and what it costs
 //! candidates.rs   (server type, location) pairs and how long a refused one is left alone
 //! standing.rs   what exchanges say of the token
-//! error.rs    what a failure was
+//! error.rs    what a failure was; sentences.rs what a person reads about it
 //! table.rs    the one table that says what to do about it
 //! redact.rs   what is kept of other people's messages
 //! wire.rs     replies, decoded as tolerantly as is safe
@@ -29,6 +29,7 @@ mod gate;
 mod images;
 mod offer;
 mod redact;
+mod sentences;
 mod servers;
 mod ssh_keys;
 mod standing;

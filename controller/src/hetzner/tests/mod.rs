@@ -5,6 +5,7 @@
 
 mod calls;
 mod create;
+mod facts;
 mod failures;
 pub(crate) mod fake;
 mod images;
