@@ -289,7 +289,9 @@ impl Reconciler {
 
     fn publish(&self, fleet: Arc<Fleet>, seen: Seen, plan: Plan) {
         let image = &fleet.placement.image;
-        let image = status::image_resolved(image, &seen.limits.catalogue.images);
+        // That nothing at all can be asked is said once, by `HetznerReachable`.
+        let image = status::image_resolved(image, &seen.limits.catalogue.images)
+            .filter(|_| seen.observed.unreachable.is_none());
         let status = status::controller_status(
             env!("CARGO_PKG_VERSION"),
             &seen.limits,
