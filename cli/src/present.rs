@@ -33,6 +33,9 @@ pub(crate) fn reason(status: &CattleStatus) -> String {
             (ConditionType::Drifted, true) => parts.push("drifted".to_owned()),
             (ConditionType::Kept, true) => parts.push("kept".to_owned()),
             (ConditionType::Orphan, true) => parts.push("orphan".to_owned()),
+            (ConditionType::ImageResolved, false) => {
+                parts.push(format!("image {}", clean(&condition.reason)));
+            }
             (ConditionType::SpecValid, false) if status.diagnostics.is_empty() => {
                 // Nothing is wrong with what is not there.
                 let absent = ["absent", "none"].contains(&condition.reason.as_str());

@@ -28,7 +28,6 @@ use crate::{
     settings::{PeerCheck, Settings},
     socket_api::{self, SocketApi, peer::Users},
     store::{SqliteStore, StateLock, Store},
-    survey::Survey,
     world::{Bell, Handle},
 };
 
@@ -210,15 +209,9 @@ pub async fn start(
         reconciler,
         lister,
         follower,
-        catalogue,
+        survey,
         ..
     } = parts;
-    let survey = Survey {
-        client,
-        catalogue,
-        bell,
-        again: settings.patience.again.survey,
-    };
     let ended = |stop: &CancellationToken| stop.clone().cancelled_owned();
     daemon.part(
         "the socket API",

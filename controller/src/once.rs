@@ -5,7 +5,10 @@
 
 use std::{io::Write, process::ExitCode, sync::Arc, time::Duration};
 
-use cattle_core::{plan::to_api, spec};
+use cattle_core::{
+    plan::{images, to_api},
+    spec,
+};
 use cattle_schemas::api::PlanReply;
 use tokio_util::sync::CancellationToken;
 
@@ -55,20 +58,20 @@ pub async fn run(
         pace: settings.patience.lists,
     }
     .build();
-    let (mut reconciler, mut lister) = (parts.reconciler, parts.lister);
+    let (mut reconciler, mut lister, mut survey) = (parts.reconciler, parts.lister, parts.survey);
     // The error says what was asked.
     lister.list().await?;
-    match client.prices().await {
-        Ok(catalogue) => drop(parts.catalogue.send_replace(Arc::new(catalogue))),
-        // Nothing starts under a budget then, and the plan says so.
-        Err(error) => tracing::warn!(error = %crate::report(&error), "could not read the prices"),
-    }
+    let preview = reconciler.preview().await?;
+    survey
+        .once(&images(&preview.plan, &preview.desired, &preview.ledger))
+        .await;
     let preview = reconciler.preview().await?;
     let reply = to_api(
         &preview.plan,
         &preview.desired,
         &preview.ledger,
         &preview.catalogue,
+        preview.now,
     );
     print(&reply)?;
     if dry_run {

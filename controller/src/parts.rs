@@ -1,6 +1,6 @@
 //! Builds the loop and what it stands on, for the daemon and for a single pass alike.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use cattle_core::{
     action::Plan, catalogue::Catalogue, desired::Desired, fleet::Fleet, ledger::Ledger,
@@ -20,6 +20,7 @@ use crate::{
     secrets::Secrets,
     settings::Settings,
     store::Store,
+    survey::{Doubt, Survey},
     world::{Bell, Handle, World},
 };
 
@@ -37,8 +38,8 @@ pub struct Parts {
     pub handle: Handle,
     /// The fleet's configuration as the last pass read it.
     pub fleet: watch::Receiver<Arc<Fleet>>,
-    /// Who learns what Hetzner offers puts it here.
-    pub catalogue: watch::Sender<Arc<Catalogue>>,
+    /// Learns what Hetzner offers.
+    pub survey: Survey,
 }
 
 /// What the loop stands on.
@@ -76,6 +77,9 @@ impl Ground {
         let (observed_sender, observed) = watch::channel(Arc::new(Observed::default()));
         let (list_soon, soon) = watch::channel(true);
         let (catalogue_sender, catalogue) = watch::channel(Arc::new(Catalogue::default()));
+        let (images, wanted) = watch::channel(BTreeSet::new());
+        let (doubt, doubts) = Doubt::channel();
+        let again = self.settings.patience.again.survey;
         let limits = fleet.limits();
         let (worlds, seen) = watch::channel(Arc::new(World {
             pass: 0,
@@ -97,9 +101,20 @@ impl Ground {
             secrets: self.secrets,
             fleet: fleet_receiver.clone(),
             catalogue: catalogue.clone(),
+            doubt,
             bell: self.bell.clone(),
             guest_url: self.guest_url,
         });
+        let survey = Survey {
+            client: self.client.clone(),
+            clock: self.clock.clone(),
+            fleet: fleet_receiver.clone(),
+            wanted,
+            doubts,
+            catalogue: catalogue_sender,
+            bell: self.bell.clone(),
+            again,
+        };
         let token = self.client.token();
         let lister = Lister {
             client: self.client,
@@ -121,6 +136,7 @@ impl Ground {
             list_soon,
             token,
             catalogue,
+            images,
             executor: executor.clone(),
             clock: self.clock,
             serves_guests: self.serves_guests,
@@ -136,7 +152,7 @@ impl Ground {
             executor,
             handle,
             fleet: fleet_receiver,
-            catalogue: catalogue_sender,
+            survey,
         }
     }
 }

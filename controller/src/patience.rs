@@ -72,7 +72,7 @@ impl Default for Follow {
 pub struct Again {
     /// An orphan that is still listed this long after its delete is deleted again: two lists later.
     pub orphan: Duration,
-    /// What Hetzner offers could not be read: it is wanted, but everything goes on without.
+    /// What Hetzner offers could not be read, or an image that a start waits for is not there.
     pub survey: Duration,
 }
 

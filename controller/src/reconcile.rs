@@ -3,7 +3,7 @@
 //! A pass never waits for Hetzner. Lists and effects run beside it and ring the bell; what a pass
 //! reads is always a little old, and every step is made so that this does no harm.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use cattle_core::{
     account::Token,
@@ -15,7 +15,7 @@ use cattle_core::{
     ledger::Ledger,
     names::{CattleName, SpecHash},
     observed::Observed,
-    plan::plan,
+    plan::{self, plan},
     status,
 };
 use cattle_schemas::Timestamp;
@@ -60,6 +60,8 @@ pub struct Reconciler {
     pub token: watch::Receiver<Token>,
     /// What Hetzner offers.
     pub catalogue: watch::Receiver<Arc<Catalogue>>,
+    /// The images of what is to start, for who looks for them.
+    pub images: watch::Sender<BTreeSet<String>>,
     /// What carries plans out.
     pub executor: Executor,
     /// Hetzner's clock.
@@ -86,6 +88,8 @@ pub struct Preview {
     pub ledger: Arc<Ledger>,
     /// What Hetzner offers.
     pub catalogue: Arc<Catalogue>,
+    /// When it was looked at.
+    pub now: Timestamp,
 }
 
 /// What a round looks at.
@@ -157,6 +161,9 @@ impl Reconciler {
         }
         self.list_soon
             .send_if_modified(|soon| std::mem::replace(soon, plan.list_soon) != plan.list_soon);
+        let images = plan::images(&plan, &seen.desired, &seen.ledger);
+        self.images
+            .send_if_modified(|wanted| std::mem::replace(wanted, images.clone()) != images);
         let rescan = scan.rescan_in.map(|wait| seen.now + wait);
         let wake = [plan.next_wake, rescan].into_iter().flatten().min();
         self.meter.read(&seen.ledger, &seen.observed, &plan);
@@ -187,6 +194,7 @@ impl Reconciler {
             desired,
             ledger: seen.ledger,
             catalogue: seen.limits.catalogue.clone(),
+            now: seen.now,
         })
     }
 
@@ -280,6 +288,8 @@ impl Reconciler {
     }
 
     fn publish(&self, fleet: Arc<Fleet>, seen: Seen, plan: Plan) {
+        let image = &fleet.placement.image;
+        let image = status::image_resolved(image, &seen.limits.catalogue.images);
         let status = status::controller_status(
             env!("CARGO_PKG_VERSION"),
             &seen.limits,
@@ -297,7 +307,7 @@ impl Reconciler {
                 ledger: seen.ledger,
                 limits: seen.limits,
                 plan: Arc::new(plan),
-                conditions: status.conditions,
+                conditions: status.conditions.into_iter().chain(image).collect(),
                 calls: self.executor.calls(),
             });
         });

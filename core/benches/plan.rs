@@ -10,6 +10,7 @@ use std::{
 
 use cattle_core::{
     action::{Budget, Calls, Limits},
+    catalogue::{Catalogue, ImageAnswer},
     desired::{
         Authority, Cattle, Desired, Origin, Placement, Requester, RootState, SpecEntry, SpecState,
     },
@@ -59,6 +60,9 @@ fn cattle(n: u64) -> Cattle {
 
 /// A thousand specs, the first `running` of them with a running guest.
 fn world(running: u64) -> (Desired, Observed, Ledger, Limits) {
+    let unread = ImageAnswer::Unread {
+        message: String::new(),
+    };
     let limits = Limits {
         enabled: true,
         max_instances: 1000,
@@ -70,7 +74,10 @@ fn world(running: u64) -> (Desired, Observed, Ledger, Limits) {
         ends_paused: None,
         in_flight: BTreeSet::new(),
         guests_heard_since: Some(now()),
-        catalogue: Arc::default(),
+        catalogue: Arc::new(Catalogue {
+            images: [("123456".to_owned(), unread)].into(),
+            ..Catalogue::default()
+        }),
         budget: Budget::default(),
         token: Default::default(),
         calls: Calls::default(),

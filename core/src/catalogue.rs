@@ -5,7 +5,7 @@
 //! not known, which forbids nothing. Only what is said clearly (a type that is retired, an image of
 //! another architecture, a disk that is too small) keeps a create from being tried.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cattle_schemas::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -24,11 +24,16 @@ pub struct Catalogue {
     /// What became of looking for each image, by the text that a placement names it with. What is
     /// not in here was not looked for yet.
     pub images: BTreeMap<String, ImageAnswer>,
+    /// Of those, what was looked for so long ago that nothing starts by it before it was looked for
+    /// again: there may be a newer one.
+    pub stale: BTreeSet<String>,
 }
 
 /// A server type.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ServerType {
+    /// Hetzner's number, by which a placement may name it too.
+    pub id: Option<u64>,
     /// Its processors'.
     pub architecture: Option<Architecture>,
     /// Local disk in GB: an image needs one at least as large as its own.
@@ -128,12 +133,101 @@ pub enum ImageKind {
 }
 
 impl Catalogue {
+    /// A server type by name or by Hetzner's number, and its name.
+    #[must_use]
+    pub fn server_type(&self, text: &str) -> Option<(&str, &ServerType)> {
+        let named = self.server_types.get_key_value(text);
+        let numbered = || {
+            let id: u64 = text.parse().ok()?;
+            let mut types = self.server_types.iter();
+            types.find(|(_, server_type)| server_type.id == Some(id))
+        };
+        named
+            .or_else(numbered)
+            .map(|(name, server_type)| (name.as_str(), server_type))
+    }
+
+    /// What follows if the images with these words are there: for who asks what would happen, and
+    /// is not to be told that they would be looked for first.
+    #[must_use]
+    pub fn presuming<'a>(&self, images: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut presumed = self.clone();
+        presumed.stale.clear();
+        for text in images {
+            let there = || {
+                ImageAnswer::Found(vec![Image {
+                    id: 0,
+                    title: text.to_owned(),
+                    kind: ImageKind::Other,
+                    architecture: None,
+                    disk_gb: None,
+                    created: None,
+                    unavailable_after: None,
+                }])
+            };
+            presumed.images.entry(text.to_owned()).or_insert_with(there);
+        }
+        presumed
+    }
+
     /// What a server costs with its IPv4 address; `None` while either is not known.
     #[must_use]
     pub fn price(&self, server_type: &str, location: &str) -> Option<ServerPrice> {
+        let (_, server_type) = self.server_type(server_type)?;
         Some(ServerPrice {
-            server: *self.server_types.get(server_type)?.prices.get(location)?,
+            server: *server_type.prices.get(location)?,
             ipv4: *self.ipv4.get(location)?,
         })
+    }
+}
+
+impl Architecture {
+    /// Hetzner's word.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        match word {
+            "x86" => Some(Self::X86),
+            "arm" => Some(Self::Arm),
+            _ => None,
+        }
+    }
+
+    /// Hetzner's word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::X86 => "x86",
+            Self::Arm => "arm",
+        }
+    }
+}
+
+impl ImageKind {
+    /// Hetzner's word; others are [`ImageKind::Other`].
+    #[must_use]
+    pub fn from_word(word: &str) -> Self {
+        match word {
+            "system" => Self::System,
+            "app" => Self::App,
+            "snapshot" => Self::Snapshot,
+            "backup" => Self::Backup,
+            _ => Self::Other,
+        }
+    }
+}
+
+impl Image {
+    /// Whether a new server may still be made of it.
+    #[must_use]
+    pub fn is_usable(&self, now: Timestamp) -> bool {
+        self.unavailable_after.is_none_or(|end| now < end)
+    }
+}
+
+impl Offer {
+    /// Since when it cannot be ordered any more.
+    #[must_use]
+    pub fn retired(&self, now: Timestamp) -> Option<Timestamp> {
+        self.unavailable_after.filter(|end| *end <= now)
     }
 }

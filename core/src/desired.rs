@@ -137,7 +137,7 @@ pub struct Cattle {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Placement {
-    /// Image id or name.
+    /// Image id, name, or selector of labels.
     pub image: String,
     /// Never empty.
     pub server_types: Vec<String>,

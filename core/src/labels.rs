@@ -13,7 +13,9 @@ use cattle_schemas::Timestamp;
 use sha2::{Digest, Sha256};
 
 use self::check::is_segment;
-pub use self::check::{LabelError, check_count, check_fleet_label, check_spec_label, check_value};
+pub use self::check::{
+    LabelError, check_count, check_fleet_label, check_key, check_spec_label, check_value,
+};
 use crate::{
     expiry,
     ledger::Run,

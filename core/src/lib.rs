@@ -5,6 +5,7 @@
 
 pub mod account;
 pub mod action;
+pub mod candidates;
 pub mod catalogue;
 pub mod charge;
 pub mod cost;
@@ -13,6 +14,8 @@ pub mod example;
 pub mod expiry;
 pub mod fleet;
 pub mod guard;
+pub mod image_ref;
+pub mod images;
 pub mod labels;
 pub mod ledger;
 pub mod lifecycle;
@@ -21,6 +24,7 @@ pub mod observed;
 pub mod plan;
 pub mod provider_env;
 pub mod rate;
+pub mod retired;
 pub mod spec;
 pub mod status;
 pub mod untrusted;

@@ -221,24 +221,27 @@ impl Budget {
     }
 
     /// The call was refused for the rate limit (429), which does not count it. Where the reply does
-    /// not say what is left, nothing is. Everything waits for `hold` after that, deletes for
-    /// `hold_deletes`.
-    pub fn refused(
-        &mut self,
-        sent: Sent,
-        told: Option<Told>,
-        hold: Duration,
-        hold_deletes: Duration,
-        now: Duration,
-    ) -> u32 {
+    /// not say what is left, nothing is. [`Budget::hold`] comes next: how long depends on the
+    /// refill, of which this reply may tell most.
+    pub fn refused(&mut self, sent: Sent, told: Option<Told>, now: Duration) -> u32 {
         self.settle(now);
         if told.is_none() {
             // What is under way is taken off below: it may have been refused like this one.
             self.tokens = self.tokens.min(f64::from(self.under_way) - 1.0);
         }
-        self.held_until = self.held_until.max(now + hold);
-        self.deletes_held_until = self.deletes_held_until.max(now + hold_deletes);
-        self.close(sent, told, now)
+        let others = self.close(sent, told, now);
+        if let Some(told) = told {
+            // Not a fraction more than it says: the next refusal would be our doing.
+            let more = self.exactly_left(now) - f64::from(told.remaining);
+            self.tokens -= more.max(0.0);
+        }
+        others
+    }
+
+    /// Nothing goes for so long, and deletes for `deletes`.
+    pub fn hold(&mut self, all: Duration, deletes: Duration, now: Duration) {
+        self.held_until = self.held_until.max(now + all);
+        self.deletes_held_until = self.deletes_held_until.max(now + deletes);
     }
 
     /// Creates that may be begun now, `begun` ones not being posted yet; `wall` is `now` on the

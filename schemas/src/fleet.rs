@@ -94,7 +94,7 @@ fn yes() -> bool {
     { "oneOf": [{ "required": ["location"] }, { "required": ["locations"] }] },
 ]))]
 pub struct HetznerConfig {
-    /// Image id or name.
+    /// Image id, name, or selector of labels as `role=cattle-image`.
     pub image: String,
     /// One candidate; the short form of `serverTypes`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

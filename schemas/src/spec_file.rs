@@ -102,7 +102,7 @@ pub struct CattleFileSpec {
     { "not": { "required": ["location", "locations"] } },
 ]))]
 pub struct Placement {
-    /// Image id or name.
+    /// Image id, name, or selector of labels as `role=cattle-image`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
     /// One candidate; the short form of `serverTypes`.

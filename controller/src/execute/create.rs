@@ -3,23 +3,25 @@
 use std::time::Duration;
 
 use cattle_core::{
+    candidates::{self, Candidate, choose, obstacle},
     charge,
-    desired::Placement,
     ledger::{Run, RunServer},
     lifecycle,
     names::RunId,
 };
-use cattle_schemas::status::PendingReason;
+use cattle_schemas::{Timestamp, status::PendingReason};
 use secrecy::SecretString;
 
 use super::{Executor, Unposted, prepare};
 use crate::{
-    hetzner::{ApiError, Code, CreateOutcome, NewServer},
+    hetzner::{ApiError, Code, Cold, CreateOutcome, NewServer},
     record::run_server,
 };
 
 /// After a refusal that an operator must mend: the configuration may be right by then.
 const MENDED_BY_THEN: Duration = Duration::from_secs(60);
+/// While its image is being looked for.
+const SOON_KNOWN: Duration = Duration::from_secs(5);
 
 impl Executor {
     /// Makes the server of a run's latest attempt, and tells the ledger what became of it.
@@ -63,29 +65,47 @@ impl Executor {
         let run = recorded.id;
         let placement = &recorded.spec.placement;
         let default_ttl = needs.fleet.borrow().default_ttl;
-        let candidates = self.candidates(placement);
-        let mut refusals = Vec::new();
-        let mut wait = None;
-        let mut reason = PendingReason::OutOfStock;
-        for (server_type, location) in candidates {
+        let catalogue = needs.catalogue.borrow().clone();
+        let now = needs.clock.now();
+        if let Some((reason, message)) = obstacle(placement, &catalogue, now) {
+            let wait = match reason {
+                PendingReason::Queued => SOON_KNOWN,
+                _ => MENDED_BY_THEN,
+            };
+            self.refused(run, reason, message, Some(wait)).await;
+            return;
+        }
+        let mut tries = Tries::default();
+        for candidate in choose(placement, &catalogue, now).candidates {
+            let (server_type, location) = (&candidate.server_type, &candidate.location);
             let pair = (server_type.as_str(), location.as_str());
-            if !charge::is_within(recorded.hourly_limit, &needs.catalogue.borrow(), pair) {
-                refusals.push(format!("{server_type} in {location} (beyond the budget)"));
+            if !charge::is_within(recorded.hourly_limit, &catalogue, pair) {
+                tries.too_dear.push(price_of(&candidate));
+                continue;
+            }
+            let free = self
+                .cool_downs()
+                .try_now(server_type, location, needs.clock.now());
+            if let Err(cold) = free {
+                tries.cold.push(cold);
                 continue;
             }
             let new = NewServer {
                 server_type: server_type.clone(),
                 location: location.clone(),
+                image: candidate.image.clone(),
                 ..new.clone()
             };
             let error = match needs.client.create_server(&new, default_ttl).await {
                 Ok(created) => {
+                    self.cool_downs().thaw(server_type, location);
                     let server = RunServer {
-                        price: needs.catalogue.borrow().price(&server_type, &location),
+                        price: candidate.price,
+                        image: candidate.image_kind,
                         actions: created.actions,
-                        server_type: Some(server_type),
-                        location: Some(location),
-                        ..run_server(&created.server, &needs.catalogue.borrow())
+                        server_type: Some(candidate.server_type),
+                        location: Some(candidate.location),
+                        ..run_server(&created.server, &catalogue)
                     };
                     tracing::info!(server = %server.id, name = %server.name, "created");
                     self.accepted(run, server).await;
@@ -96,40 +116,35 @@ impl Executor {
             tracing::warn!(server_type, location, error = %crate::report(&error), "the create was not accepted");
             match error.outcome() {
                 CreateOutcome::NextCandidate { cool_down } => {
+                    let why = refusal(&error);
                     let now = needs.clock.now();
-                    self.cool_downs()
-                        .cool(&server_type, &location, now, cool_down);
-                    let code = error.code().map_or("refused", Code::as_str);
-                    refusals.push(format!("{server_type} in {location} ({code})"));
+                    let cold = self
+                        .cool_downs()
+                        .cool(server_type, location, why, now, cool_down)
+                        .clone();
+                    tries.cold.push(cold);
                 }
                 CreateOutcome::MayExist => return self.may_exist(run, &error).await,
                 CreateOutcome::Uniqueness => return self.lookup(run, &new.name).await,
                 CreateOutcome::Refused { retry_in } => {
-                    reason = error.pending_reason();
-                    refusals.push(error.to_string());
-                    wait = Some(retry_in);
+                    tries.last = Some((error.pending_reason(), error.to_string(), retry_in));
                     break;
                 }
                 CreateOutcome::Pending {
-                    reason: why,
+                    reason,
                     message,
-                    retry_in,
+                    mut retry_in,
                 } => {
-                    reason = why;
-                    refusals.push(message);
-                    wait = Some(retry_in);
+                    if is_about_the_image(&error) {
+                        needs.doubt.tell(&placement.image);
+                        retry_in = retry_in.min(MENDED_BY_THEN);
+                    }
+                    tries.last = Some((reason, message, retry_in));
                     break;
                 }
             }
         }
-        let wait = wait
-            .or_else(|| self.until_a_candidate_thaws(placement))
-            .unwrap_or(MENDED_BY_THEN);
-        let message = if refusals.is_empty() {
-            "every candidate was refused lately".to_owned()
-        } else {
-            refusals.join(", ")
-        };
+        let (reason, message, wait) = tries.told(needs.clock.now());
         self.refused(run, reason, message, Some(wait)).await;
     }
 
@@ -142,21 +157,6 @@ impl Executor {
             told
         })
         .await;
-    }
-
-    /// The pairs to try now, in the spec's order; refused ones are left alone for a while.
-    fn candidates(&self, placement: &Placement) -> Vec<(String, String)> {
-        let now = self.0.needs.clock.now();
-        self.cool_downs()
-            .candidates(placement, now)
-            .map(|(server_type, location)| (server_type.to_owned(), location.to_owned()))
-            .collect()
-    }
-
-    fn until_a_candidate_thaws(&self, placement: &Placement) -> Option<Duration> {
-        let now = self.0.needs.clock.now();
-        let thaws = self.cool_downs().all_cold_until(placement, now)?;
-        (thaws - now).to_std().ok()
     }
 
     async fn may_exist(&self, run: RunId, error: &ApiError) {
@@ -182,4 +182,65 @@ impl Executor {
         })
         .await;
     }
+}
+
+/// What came of the candidates that were not taken.
+#[derive(Default)]
+struct Tries {
+    /// Refused now or a short while ago.
+    cold: Vec<Cold>,
+    /// Beyond what the budget has left.
+    too_dear: Vec<String>,
+    /// What ended the search: no other pair would have better luck.
+    last: Option<(PendingReason, String, Duration)>,
+}
+
+impl Tries {
+    /// What the run waits for, in words, and for how long.
+    fn told(self, now: Timestamp) -> (PendingReason, String, Duration) {
+        let thaws = self.cold.iter().map(|cold| cold.until).min();
+        let mut told = Vec::new();
+        if !self.cold.is_empty() {
+            told.push(candidates::told(&self.cold));
+        }
+        if !self.too_dear.is_empty() {
+            let dear = candidates::told(&self.too_dear);
+            told.push(format!("beyond the budget: {dear}"));
+        }
+        if let Some((reason, message, wait)) = self.last {
+            told.push(message);
+            return (reason, told.join("; "), wait);
+        }
+        let reason = match thaws {
+            Some(_) => PendingReason::OutOfStock,
+            None => PendingReason::Budget,
+        };
+        let wait = thaws.and_then(|at| (at - now).to_std().ok());
+        (reason, told.join("; "), wait.unwrap_or(MENDED_BY_THEN))
+    }
+}
+
+/// What a candidate costs, in words.
+fn price_of(candidate: &Candidate) -> String {
+    let place = format!("{} in {}", candidate.server_type, candidate.location);
+    match candidate.price {
+        Some(price) => format!("{place} ({} an hour)", price.hourly()),
+        None => format!("{place} (its price is not known)"),
+    }
+}
+
+/// Hetzner's words about a pair, which are clean.
+fn refusal(error: &ApiError) -> String {
+    let code = error.code().map_or("refused", Code::as_str);
+    if error.message.is_empty() {
+        code.to_owned()
+    } else {
+        format!("{} ({code})", error.message)
+    }
+}
+
+/// Whether a create was refused for its image, so that what is known of it does not hold.
+fn is_about_the_image(error: &ApiError) -> bool {
+    matches!(error.code(), Some(Code::NotFound | Code::InvalidInput))
+        && error.message.to_ascii_lowercase().contains("image")
 }

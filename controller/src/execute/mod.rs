@@ -37,6 +37,7 @@ use crate::{
     secrets::Secrets,
     settings::Settings,
     store::Store,
+    survey::Doubt,
     world::Bell,
 };
 
@@ -60,6 +61,8 @@ pub struct Needs {
     pub fleet: watch::Receiver<Arc<Fleet>>,
     /// What Hetzner offers.
     pub catalogue: watch::Receiver<Arc<Catalogue>>,
+    /// Who is told that an image is not what it was taken for.
+    pub doubt: Doubt,
     /// Rung after each effect.
     pub bell: Bell,
     /// The URL of the guest API as guests see it.

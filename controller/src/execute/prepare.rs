@@ -48,7 +48,7 @@ pub(super) async fn new_server(
         name: run.server_name(),
         server_type: String::new(),
         location: String::new(),
-        image: run.spec.placement.image.clone(),
+        image: String::new(),
         labels: labels::of_run(run, &fleet.name, &fleet.labels),
         user_data,
         ssh_keys,

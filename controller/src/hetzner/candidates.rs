@@ -1,80 +1,101 @@
-//! (server type, location) pairs in the order in which they are tried, without those that were
-//! refused a short while ago.
+//! (server type, location) pairs that were refused a short while ago, and why.
 //!
-//! Kept in memory only: after a restart one refused call per pair teaches it again.
+//! When a pair thaws it is tried by one create at a time until one succeeds: a hundred cattle that
+//! wait for the same stock ask for it once, not a hundred times. Kept in memory only: after a restart
+//! one refused call per pair teaches it again.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
+use std::{collections::BTreeMap, fmt, time::Duration};
 
-use cattle_core::desired::Placement;
 use cattle_schemas::Timestamp;
 
 /// Pairs that are remembered at once; specs choose them, so their number needs a bound. The ones
 /// that thaw first are forgotten first, which costs one refused call each.
 const MAX_PAIRS: usize = 1_000;
+/// How long one create has to itself what was refused before: a refusal comes within seconds.
+const TRIAL: Duration = Duration::from_secs(30);
 
 /// Which pairs are left alone, and until when.
 #[derive(Clone, Debug, Default)]
 pub struct CoolDowns {
-    until: BTreeMap<(String, String), Timestamp>,
+    pairs: BTreeMap<(String, String), Cold>,
+}
+
+/// A pair that is left alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cold {
+    /// Server type.
+    pub server_type: String,
+    /// Location.
+    pub location: String,
+    /// What was said when it was last refused.
+    pub why: String,
+    /// When it is tried again.
+    pub until: Timestamp,
+}
+
+impl fmt::Display for Cold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} in {}: {}, tried again at {}",
+            self.server_type,
+            self.location,
+            self.why,
+            self.until.format("%H:%M:%S UTC")
+        )
+    }
 }
 
 impl CoolDowns {
-    /// Leave a pair alone from now on for so long.
-    pub fn cool(&mut self, server_type: &str, location: &str, now: Timestamp, how_long: Duration) {
-        self.until.retain(|_, until| *until > now);
-        if self.until.len() >= MAX_PAIRS {
-            let first = self
-                .until
-                .iter()
-                .min_by_key(|(_, until)| **until)
-                .map(|(pair, _)| pair.clone());
-            if let Some(first) = first {
-                self.until.remove(&first);
+    /// It was refused, for this reason: leave it alone from now on for so long.
+    pub fn cool(
+        &mut self,
+        server_type: &str,
+        location: &str,
+        why: String,
+        now: Timestamp,
+        how_long: Duration,
+    ) -> &Cold {
+        let pair = (server_type.to_owned(), location.to_owned());
+        if self.pairs.len() >= MAX_PAIRS && !self.pairs.contains_key(&pair) {
+            let first = self.pairs.iter().min_by_key(|(_, cold)| cold.until);
+            if let Some(first) = first.map(|(pair, _)| pair.clone()) {
+                self.pairs.remove(&first);
             }
         }
-        self.until.insert(
-            (server_type.to_owned(), location.to_owned()),
-            now + how_long,
-        );
+        let cold = Cold {
+            server_type: pair.0.clone(),
+            location: pair.1.clone(),
+            why,
+            until: now + how_long,
+        };
+        self.pairs.entry(pair).insert_entry(cold).into_mut()
     }
 
     /// A create succeeded: the pair has stock.
     pub fn thaw(&mut self, server_type: &str, location: &str) {
-        self.until
+        self.pairs
             .remove(&(server_type.to_owned(), location.to_owned()));
     }
 
-    /// The pairs to try now, in the spec's order.
-    pub fn candidates<'a>(
-        &'a self,
-        placement: &'a Placement,
+    /// To be asked right before a create of this pair is posted, which is then on.
+    ///
+    /// # Errors
+    /// It is to be left alone.
+    pub fn try_now(
+        &mut self,
+        server_type: &str,
+        location: &str,
         now: Timestamp,
-    ) -> impl Iterator<Item = (&'a str, &'a str)> {
-        placement
-            .candidates()
-            .filter(move |pair| self.cold_until(*pair, now).is_none())
-    }
-
-    /// When the first of a placement's pairs may be tried again; `None` when one may be now.
-    #[must_use]
-    pub fn all_cold_until(&self, placement: &Placement, now: Timestamp) -> Option<Timestamp> {
-        let mut first = None;
-        for pair in placement.candidates() {
-            let until = self.cold_until(pair, now)?;
-            first = Some(first.map_or(until, |first: Timestamp| first.min(until)));
+    ) -> Result<(), Cold> {
+        let pair = (server_type.to_owned(), location.to_owned());
+        match self.pairs.get_mut(&pair) {
+            Some(cold) if cold.until > now => Err(cold.clone()),
+            Some(cold) => {
+                cold.until = now + TRIAL;
+                Ok(())
+            }
+            None => Ok(()),
         }
-        first
-    }
-
-    fn cold_until(
-        &self,
-        (server_type, location): (&str, &str),
-        now: Timestamp,
-    ) -> Option<Timestamp> {
-        let until = *self
-            .until
-            .get(&(server_type.to_owned(), location.to_owned()))?;
-        (until > now).then_some(until)
     }
 }

@@ -23,7 +23,7 @@ use tokio::sync::{Mutex, watch};
 
 use super::{
     error::{ApiError, Kind},
-    firewall, prices,
+    firewall,
     servers::{Created, Deleted, Listed, NewServer, Scope, hash_map, request},
     ssh_keys,
     table::{Code, Operation},
@@ -52,7 +52,6 @@ pub struct Client {
 pub(super) struct Memory {
     pub(super) firewalls: Mutex<firewall::Remembered>,
     pub(super) ssh_keys: Mutex<ssh_keys::Remembered>,
-    pub(super) prices: Mutex<prices::Remembered>,
 }
 
 impl Client {

@@ -56,11 +56,15 @@ pub(super) fn class_of(operation: Operation) -> Class {
         | Operation::RepairFirewall
         | Operation::RelabelFirewall
         | Operation::ListSshKeys
-        | Operation::CreateSshKey => Class::Create,
+        | Operation::CreateSshKey
+        // Starts wait for what these say.
+        | Operation::ListImages
+        | Operation::GetImage => Class::Create,
         Operation::ListServers
         | Operation::GetServer
         | Operation::FindServer
         | Operation::Actions
+        | Operation::ListServerTypes
         | Operation::Prices => Class::Read,
     }
 }
@@ -276,10 +280,22 @@ impl Permit {
         });
     }
 
-    /// The reply was a 429: nothing but deletes goes for so long.
-    pub(super) fn refused(mut self, told: Option<Told>, hold: Duration) {
+    /// The reply was a 429: nothing but deletes goes for as long as `hold` says of the refill, which
+    /// is also answered.
+    pub(super) fn refused(
+        mut self,
+        told: Option<Told>,
+        hold: impl FnOnce(f64) -> Duration,
+    ) -> Duration {
         metrics::counter!("hetzner_rate_limited_total").increment(1);
-        self.close(|budget, sent, now| budget.refused(sent, told, hold, DELETES_HOLD, now));
+        let mut held = DELETES_HOLD;
+        self.close(|budget, sent, now| {
+            let others = budget.refused(sent, told, now);
+            held = hold(budget.refill());
+            budget.hold(held, DELETES_HOLD, now);
+            others
+        });
+        held
     }
 
     fn close(&mut self, how: impl FnOnce(&mut Budget, Sent, Duration) -> u32) {

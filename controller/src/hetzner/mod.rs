@@ -3,10 +3,11 @@
 //! ```text
 //! client.rs   what the controller asks for, in its own words
 //! servers.rs  servers as they are asked for and got
-//! firewall.rs, ssh_keys.rs, prices.rs   what rarely changes and is remembered for a while
+//! firewall.rs, ssh_keys.rs   what rarely changes and is remembered for a while
+//! offer.rs, images.rs   what can be ordered, of what it is made, and what it costs
 //! candidates.rs   (server type, location) pairs and how long a refused one is left alone
 //! standing.rs   what exchanges say of the token
-//! error.rs    what a failure was
+//! error.rs    what a failure was; sentences.rs what a person reads about it
 //! table.rs    the one table that says what to do about it
 //! redact.rs   what is kept of other people's messages
 //! wire.rs     replies, decoded as tolerantly as is safe
@@ -25,8 +26,10 @@ pub mod client;
 pub mod error;
 mod firewall;
 mod gate;
-mod prices;
+mod images;
+mod offer;
 mod redact;
+mod sentences;
 mod servers;
 mod ssh_keys;
 mod standing;
@@ -36,10 +39,11 @@ pub(crate) mod tests;
 mod transport;
 mod wire;
 
-pub use candidates::CoolDowns;
+pub use candidates::{Cold, CoolDowns};
 pub use client::Client;
 pub use error::{ApiError, CreateOutcome, Kind};
 pub use firewall::Firewall;
+pub use offer::Pricing;
 pub use servers::{Created, Deleted, Listed, NewServer, Scope};
 pub use table::{Code, Disposition, Operation, Pace};
 pub use transport::{DEFAULT_ENDPOINT, Endpoint, EndpointError};

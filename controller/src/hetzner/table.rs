@@ -21,12 +21,15 @@ pub enum Operation {
     RelabelFirewall,
     ListSshKeys,
     CreateSshKey,
+    ListServerTypes,
     Prices,
+    ListImages,
+    GetImage,
 }
 
 impl Operation {
     /// All, for documentation and tests.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 18] = [
         Self::ListServers,
         Self::GetServer,
         Self::FindServer,
@@ -41,7 +44,10 @@ impl Operation {
         Self::RelabelFirewall,
         Self::ListSshKeys,
         Self::CreateSshKey,
+        Self::ListServerTypes,
         Self::Prices,
+        Self::ListImages,
+        Self::GetImage,
     ];
 
     /// For metrics and spans.
@@ -62,7 +68,10 @@ impl Operation {
             Self::RelabelFirewall => "relabel-firewall",
             Self::ListSshKeys => "list-ssh-keys",
             Self::CreateSshKey => "create-ssh-key",
+            Self::ListServerTypes => "list-server-types",
             Self::Prices => "prices",
+            Self::ListImages => "list-images",
+            Self::GetImage => "get-image",
         }
     }
 
@@ -79,8 +88,9 @@ impl Operation {
             Self::Actions => "read",
             Self::FindFirewall => "look for",
             Self::RepairFirewall => "set the rules of",
-            Self::ListSshKeys => "list",
-            Self::Prices => "read",
+            Self::ListSshKeys | Self::ListServerTypes => "list",
+            Self::Prices | Self::GetImage => "read",
+            Self::ListImages => "look for",
         }
     }
 }
@@ -352,8 +362,11 @@ pub(super) fn knows_no_such_path(operation: Operation) -> bool {
         | Operation::CreateFirewall
         | Operation::ListSshKeys
         | Operation::CreateSshKey
-        | Operation::Prices => true,
+        | Operation::ListServerTypes
+        | Operation::Prices
+        | Operation::ListImages => true,
         Operation::GetServer
+        | Operation::GetImage
         | Operation::Actions
         | Operation::CreateServer
         | Operation::DeleteServer

@@ -350,11 +350,12 @@ impl Transport {
         let date = header_date(&headers);
         let asked_at = self.learn_clock(date, sent_at, Utc::now());
         let told = header_told(&headers, asked_at);
-        let hold = (status.as_u16() == 429).then(|| retry_after(&headers, self.gate.refill()));
-        match hold {
-            Some(hold) => permit.refused(told, hold),
-            None => permit.answered(told),
-        }
+        let hold = if status.as_u16() == 429 {
+            Some(permit.refused(told, |refill| retry_after(&headers, refill)))
+        } else {
+            permit.answered(told);
+            None
+        };
         let correlation_id = correlation_id(&headers).filter(|id| !self.redactor.knows(id));
         let describe = |mut error: ApiError| {
             error.status = Some(status.as_u16());

@@ -74,7 +74,7 @@ pub(super) fn server(value: &Value, default_ttl: Duration) -> Result<ObservedSer
         odd.push("its name is missing".to_owned());
         format!("server-{id}")
     });
-    let created = created(value).unwrap_or_else(|| {
+    let created = timestamp(value, &["created"]).unwrap_or_else(|| {
         let (guess, from) = guessed_creation(&raw);
         odd.push(format!(
             "it does not say when it was created; taken from {from}"
@@ -109,12 +109,6 @@ pub(super) fn server(value: &Value, default_ttl: Duration) -> Result<ObservedSer
     })
 }
 
-fn created(value: &Value) -> Option<Timestamp> {
-    let text = string(value, &["created"])?;
-    let created = DateTime::parse_from_rfc3339(&text).ok()?;
-    Some(created.with_timezone(&Utc))
-}
-
 /// When a server was made that does not say so, by what we wrote on it. Where that is lost too it
 /// counts as made long ago: from here only the expiry of a server without its own follows, and then
 /// the choice is between deleting it now, after one more look that may say more, and never.
@@ -140,7 +134,7 @@ pub(super) fn created_server(
     if string(&value, &["name"]).is_none() {
         value["name"] = json!(name);
     }
-    if created(&value).is_none() {
+    if timestamp(&value, &["created"]).is_none() {
         value["created"] = json!(now.to_rfc3339());
     }
     if labels(&value).is_empty() {
@@ -219,8 +213,20 @@ pub(super) fn string(value: &Value, path: &[&str]) -> Option<String> {
     Some(at(value, path)?.as_str()?.to_owned())
 }
 
-fn boolean(value: &Value, path: &[&str]) -> bool {
+/// Whether there is a `true` at a path.
+pub(super) fn boolean(value: &Value, path: &[&str]) -> bool {
     at(value, path).and_then(Value::as_bool).unwrap_or(false)
+}
+
+/// A number at a path, whole or not.
+pub(super) fn number(value: &Value, path: &[&str]) -> Option<f64> {
+    at(value, path)?.as_f64()
+}
+
+/// An instant at a path; both `Z` and `+00:00` have been seen.
+pub(super) fn timestamp(value: &Value, path: &[&str]) -> Option<Timestamp> {
+    let at = DateTime::parse_from_rfc3339(&string(value, path)?).ok()?;
+    Some(at.with_timezone(&Utc))
 }
 
 fn at<'a>(value: &'a Value, path: &[&str]) -> Option<&'a Value> {

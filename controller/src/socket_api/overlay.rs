@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cattle_core::{
-    action::Plan,
+    action::{Limits, Plan},
     desired::{Cattle, Desired, Origin, RootState, SpecEntry, SpecState},
     ledger::Ledger,
     names::{CattleName, SpecHash},
@@ -94,7 +94,11 @@ impl Overlay {
         for (id, run) in &world.ledger.runs {
             ledger.runs.entry(*id).or_insert_with(|| run.clone());
         }
-        let plan = plan::plan(&self.desired, &world.observed, &ledger, &world.limits, now);
+        let mut limits = Limits::clone(&world.limits);
+        let valid = self.desired.specs.values().filter_map(spec::valid);
+        let images = valid.map(|cattle| cattle.placement.image.as_str());
+        limits.catalogue = Arc::new(limits.catalogue.presuming(images));
+        let plan = plan::plan(&self.desired, &world.observed, &ledger, &limits, now);
         Ok(Outlook {
             desired: self.desired,
             ledger,

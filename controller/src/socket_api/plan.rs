@@ -58,7 +58,8 @@ pub(super) async fn post(
             Err(errors) => overlay.put_broken(&api, &peer, name, errors),
         }
     }
-    let mut outlook = overlay.outlook(&api, &world, (api.now)()).await?;
+    let now = (api.now)();
+    let mut outlook = overlay.outlook(&api, &world, now).await?;
     if !peer.is_operator() {
         let (desired, ledger) = (&outlook.desired, &outlook.ledger);
         let own = |name: &CattleName| {
@@ -83,6 +84,7 @@ pub(super) async fn post(
         &outlook.desired,
         &outlook.ledger,
         &world.limits.catalogue,
+        now,
     );
     reply.diagnostics.extend(refused.iter().cloned());
     if !peer.is_operator() {

@@ -22,14 +22,14 @@ const TOKEN: &str = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVW
 const KEY: &str =
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ1wTmQp1ghjWqVBFxZ2k3Z8mY1lqkS7o0mNQ0K6yZ1v rex";
 
-struct Account {
-    sim: Sim,
-    client: Client,
+pub(crate) struct Account {
+    pub(crate) sim: Sim,
+    pub(crate) client: Client,
     fleet: FleetName,
 }
 
 impl Account {
-    async fn open(config: Config) -> Self {
+    pub(crate) async fn open(config: Config) -> Self {
         let config = config
             .create_ms(20)
             .boot_ms(20)
@@ -57,7 +57,7 @@ impl Account {
     }
 
     /// A server of a run of its own that expires so many seconds from now.
-    async fn new_server(&self, seed: u128, expires_in: i64) -> NewServer {
+    pub(crate) async fn new_server(&self, seed: u128, expires_in: i64) -> NewServer {
         let cattle: CattleName = "rex".parse().unwrap();
         let run = RunId::from_parts(1_795_341_600_000, seed);
         let now = Utc::now();
@@ -278,16 +278,6 @@ async fn the_leaking_wording_of_the_rate_limit_leaks_nothing() {
         assert!(!seen.contains(&TOKEN[start..start + 8]), "{seen}");
     }
     assert!(error.retry_in().unwrap() >= Duration::from_secs(1));
-}
-
-#[tokio::test]
-async fn prices_are_known_for_what_can_be_ordered() {
-    let account = Account::open(Config::default()).await;
-    let prices = account.client.prices().await.unwrap();
-    assert_eq!(prices.currency, "EUR");
-    let cx23 = prices.price("cx23", "nbg1").unwrap();
-    assert_eq!(cx23.server.hourly, "0.0088".parse().unwrap());
-    assert_eq!(cx23.hourly(), "0.0096".parse().unwrap());
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod hetzner;
+mod offer;
 mod program;
 mod rate;
 mod requests;

@@ -8,13 +8,16 @@ use super::{Budget, FleetLimits};
 use crate::{
     cost::Amount,
     desired::Placement,
+    image_ref::ImageRef,
     labels,
     names::FleetName,
+    retired,
     spec::{
         decode::{At, Fields, Unknown},
         findings::{Findings, quoted},
         tree::{Node, Value},
     },
+    untrusted,
 };
 
 /// The most servers a fleet may have at once; the list, the plan and the display are made for it.
@@ -23,7 +26,7 @@ const MAX_INSTANCES: u32 = 10_000;
 const MAX_CREATES_PER_HOUR: u32 = 3_600;
 /// The most candidates of one kind; each is one more call when nothing is in stock.
 const MAX_CANDIDATES: usize = 20;
-/// The longest image, server type or location name.
+/// The longest server type or location name.
 const MAX_HETZNER_NAME: usize = 64;
 /// `maxInstances` unless written.
 const DEFAULT_MAX_INSTANCES: u32 = 10;
@@ -76,10 +79,20 @@ pub(super) fn decode_cattle(node: Node, findings: &mut Findings) -> Option<Cattl
     )?;
     let image = hetzner.require_string("image", findings);
     if let Some(image) = &image {
-        check_hetzner_name(image, "cattle.hetzner.image", findings);
+        check_image(image, "cattle.hetzner.image", findings);
     }
     let server_types = candidates(&mut hetzner, "serverType", "serverTypes", findings);
     let locations = candidates(&mut hetzner, "location", "locations", findings);
+    let places: Vec<&str> = locations
+        .iter()
+        .flatten()
+        .map(|at| at.value.as_str())
+        .collect();
+    check_not_retired(server_types.iter().flatten(), &places, findings);
+    let texts = |list: Option<Vec<At<String>>>| {
+        let list = list.unwrap_or_default();
+        list.into_iter().map(|at| at.value).collect()
+    };
     let max_instances = hetzner
         .integer("maxInstances", 0..=MAX_INSTANCES, findings)
         .map_or(DEFAULT_MAX_INSTANCES, |n| n.value);
@@ -89,8 +102,8 @@ pub(super) fn decode_cattle(node: Node, findings: &mut Findings) -> Option<Cattl
     labels.remove("managed-by");
     let placement = Placement {
         image: image.map(|text| text.value).unwrap_or_default(),
-        server_types: server_types.unwrap_or_default(),
-        locations: locations.unwrap_or_default(),
+        server_types: texts(server_types),
+        locations: texts(locations),
     };
     let limits = decode_limits(&mut cattle, &placement, max_instances, findings);
     let ttl = default_ttl
@@ -122,7 +135,7 @@ fn candidates(
     one: &str,
     many: &str,
     findings: &mut Findings,
-) -> Option<Vec<String>> {
+) -> Option<Vec<At<String>>> {
     if !hetzner.has(one) && !hetzner.has(many) {
         let message = format!("missing field `{}`", hetzner.name(many));
         findings.error_hint(
@@ -134,17 +147,13 @@ fn candidates(
     }
     let name = hetzner.name(many);
     let texts = hetzner.one_or_many(one, many, findings)?;
-    Some(check_candidates(texts, &name, findings))
+    check_candidates(&texts, &name, findings);
+    Some(texts)
 }
 
 /// Names that Hetzner could know, each once, not too many.
-pub(crate) fn check_candidates(
-    texts: Vec<At<String>>,
-    name: &str,
-    findings: &mut Findings,
-) -> Vec<String> {
-    let mut out: Vec<String> = Vec::new();
-    for (index, text) in texts.into_iter().enumerate() {
+pub(crate) fn check_candidates(texts: &[At<String>], name: &str, findings: &mut Findings) {
+    for (index, text) in texts.iter().enumerate() {
         if index == MAX_CANDIDATES {
             findings.error(
                 text.place,
@@ -152,21 +161,46 @@ pub(crate) fn check_candidates(
             );
             break;
         }
-        check_hetzner_name(&text, name, findings);
-        if out.contains(&text.value) {
+        check_hetzner_name(text, name, findings);
+        if texts[..index].iter().any(|it| it.value == text.value) {
             findings.error(
                 text.place,
                 format!("`{}` is in `{name}` twice", quoted(&text.value)),
             );
-        } else {
-            out.push(text.value);
         }
     }
-    out
 }
 
-/// Hetzner's names and ids: letters, digits, `.`, `_`, `-`.
-pub(crate) fn check_hetzner_name(text: &At<String>, name: &str, findings: &mut Findings) {
+/// Types that can be had in none of the locations any more. Answers which of them are.
+pub(crate) fn check_not_retired<'a>(
+    server_types: impl IntoIterator<Item = &'a At<String>>,
+    locations: &[&str],
+    findings: &mut Findings,
+) -> Vec<&'a str> {
+    let mut gone = Vec::new();
+    for at in server_types {
+        if let Some((message, hint)) = retired::check(&at.value, locations) {
+            findings.error_hint(at.place, message, hint);
+            gone.push(at.value.as_str());
+        }
+    }
+    gone
+}
+
+/// An image: an id, a name, or a selector of labels.
+pub(crate) fn check_image(text: &At<String>, name: &str, findings: &mut Findings) {
+    if let Err(error) = ImageRef::parse(&text.value) {
+        let message = format!("`{name}`: {}", untrusted::escape(&error.to_string()));
+        findings.error_hint(
+            text.place,
+            message,
+            "write an id, a name as `debian-13`, or labels as `role=cattle-image`",
+        );
+    }
+}
+
+/// A server type's or location's name or id: letters, digits, `.`, `_`, `-`.
+fn check_hetzner_name(text: &At<String>, name: &str, findings: &mut Findings) {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
     if text.value.is_empty()
         || text.value.len() > MAX_HETZNER_NAME
@@ -254,14 +288,15 @@ fn decode_limits(
     let Some(mut fields) = cattle.open_field("limits", &known, Unknown::Refuse, findings) else {
         return limits;
     };
-    let mut names = |field: &str, own: &mut Vec<String>, findings: &mut Findings| {
+    type Check = fn(&At<String>, &str, &mut Findings);
+    let mut names = |field: &str, own: &mut Vec<String>, check: Check, findings: &mut Findings| {
         let place = fields.key_place(field);
         let name = fields.name(field);
         let Some(texts) = fields.strings(field, findings) else {
             return;
         };
         for text in &texts {
-            check_hetzner_name(text, &name, findings);
+            check(text, &name, findings);
         }
         let allowed: Vec<String> = texts.into_iter().map(|text| text.value).collect();
         // A fleet whose own choice is outside its limits refuses every spec that is silent.
@@ -273,9 +308,10 @@ fn decode_limits(
         }
         *own = allowed;
     };
-    names("images", &mut limits.images, findings);
-    names("serverTypes", &mut limits.server_types, findings);
-    names("locations", &mut limits.locations, findings);
+    names("images", &mut limits.images, check_image, findings);
+    let name = check_hetzner_name;
+    names("serverTypes", &mut limits.server_types, name, findings);
+    names("locations", &mut limits.locations, name, findings);
     if let Some(ttl) = fields.parsed::<SpecDuration>("maxTtl", findings) {
         limits.max_ttl = ttl.value.as_std();
     }

@@ -18,7 +18,7 @@ use std::{
 use cattle_schemas::{fleet::FLEET_SCHEMA_VERSION, problem::Diagnostic};
 
 use cattle::decode_cattle;
-pub(crate) use cattle::{check_candidates, check_hetzner_name};
+pub(crate) use cattle::{check_candidates, check_image, check_not_retired};
 pub use secret_name::{SecretName, SecretNameError};
 use shared::{decode_host, decode_shared};
 

@@ -146,6 +146,23 @@ fn each_mistake_has_its_place_and_its_hint() {
 }
 
 #[test]
+fn a_retired_server_type_is_refused_and_its_replacement_named() {
+    assert_snapshot!(refused("cx23", "cx22"), @"clawdlets.json:20:23: server type `cx22` was retired at the end of 2025 (use `cx23`)");
+    assert_snapshot!(refused("cx23", "cpx31"), @"clawdlets.json:20:23: server type `cpx31` was retired outside `ash` and `hil` at the end of 2025 (use `cpx32`)");
+    let american = with("cx23", "cpx31").replace("\"nbg1\"", "\"hil\"");
+    assert!(load(&american).is_ok());
+}
+
+#[test]
+fn an_image_may_be_named_by_its_labels() {
+    let text = FLEET.replace("123456", "role=cattle-image");
+    let fleet = load(&text).unwrap();
+    assert_eq!(fleet.placement.image, "role=cattle-image");
+    assert_eq!(fleet.limits.images, ["role=cattle-image", "debian-13"]);
+    assert_snapshot!(refused("\"debian-13\"", "\"role=a b\""), @"clawdlets.json:28:28: `cattle.limits.images`: `a b` is not a label value: at most 63 of A-Z, a-z, 0-9, `.`, `_`, `-`, first and last alphanumeric (write an id, a name as `debian-13`, or labels as `role=cattle-image`)");
+}
+
+#[test]
 fn only_lines_that_look_like_openssh_keys_pass() {
     assert_snapshot!(refused("ssh-ed25519 AAAA", "AAAA"), @"clawdlets.json:10:27: `fleet.sshAuthorizedKeys[0]` is not an OpenSSH public key (write one line as in a `.pub` file: `ssh-ed25519 AAAA… comment`)");
     for key in [

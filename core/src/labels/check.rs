@@ -97,15 +97,25 @@ pub fn check_fleet_label(name: &str, value: &str) -> Result<(), LabelError> {
         return Ok(());
     }
     check_reserved(name)?;
+    check_key(name)?;
+    check_value(value)
+}
+
+/// Whether a text may be a label's key at all, whoever writes it.
+///
+/// # Errors
+/// [`LabelError::Key`].
+pub fn check_key(name: &str) -> Result<(), LabelError> {
     let segment = match name.split_once('/') {
         None => name,
         Some((prefix, rest)) if prefix.len() <= MAX_KEY_PREFIX && is_dns(prefix) => rest,
         Some(_) => return Err(key_error(name, MAX_LABEL)),
     };
-    if !is_segment(segment) {
-        return Err(key_error(name, MAX_LABEL));
+    if is_segment(segment) {
+        Ok(())
+    } else {
+        Err(key_error(name, MAX_LABEL))
     }
-    check_value(value)
 }
 
 /// Whether there are too many.

@@ -25,6 +25,7 @@ use chrono::{DurationRound, NaiveDate, TimeDelta};
 use super::{Pass, view::Extra};
 use crate::{
     action::Budget,
+    candidates::{Candidate, choose},
     catalogue::Catalogue,
     charge::{Charge, price_of_run, price_of_server, set_aside},
     cost::{Amount, ServerPrice, billed_within, day},
@@ -62,9 +63,6 @@ impl Bill {
         billed_within(&self.price, self.from, self.until, day(date)).total()
     }
 }
-
-/// A pair and what it costs.
-type Priced<'p> = (&'p str, &'p str, Amount);
 
 impl<'a> Purse<'a> {
     pub(super) fn new(pass: &Pass<'a>) -> Self {
@@ -111,14 +109,14 @@ impl<'a> Purse<'a> {
         let expires = expiry::expires_at(self.now, lives, Duration::ZERO, self.max_ttl);
         let until = leaves_by(expires);
         let mut dearest: Option<Amount> = None;
-        let mut cheapest: Option<Priced<'_>> = None;
-        for (server_type, location) in placement.candidates() {
-            let Some(price) = self.catalogue.price(server_type, location) else {
+        let mut cheapest: Option<(Candidate, Amount)> = None;
+        for candidate in choose(placement, self.catalogue, self.now).candidates {
+            let Some(price) = candidate.price else {
                 continue;
             };
             let hourly = price.hourly();
-            if cheapest.is_none_or(|(.., least)| hourly < least) {
-                cheapest = Some((server_type, location, hourly));
+            if cheapest.as_ref().is_none_or(|(_, least)| hourly < *least) {
+                cheapest = Some((candidate, hourly));
             }
             if dearest.is_none_or(|dearest| dearest < hourly)
                 && self.refusal(hourly, until).is_none()
@@ -135,14 +133,14 @@ impl<'a> Purse<'a> {
             self.bills.push(bill);
             return Ok(Some(hourly));
         }
-        let Some((server_type, location, hourly)) = cheapest else {
+        let Some((cheapest, hourly)) = cheapest else {
             return Err(format!(
                 "no price is known of {} in {}, so it cannot start under cattle.budget",
                 placement.server_types.join(" or "),
                 placement.locations.join(" or ")
             ));
         };
-        let pair = format!("{server_type} in {location}");
+        let pair = format!("{} in {}", cheapest.server_type, cheapest.location);
         let refusal = self.refusal(hourly, until);
         Err(self.explain(pass, &pair, hourly, refusal))
     }

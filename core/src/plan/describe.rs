@@ -10,6 +10,7 @@ use cattle_schemas::{
 
 use crate::{
     action::{Action, Plan},
+    candidates::choose,
     catalogue::Catalogue,
     charge,
     cost::Amount,
@@ -191,7 +192,12 @@ pub fn cattle_of<'a>(action: &'a Action, ledger: &'a Ledger) -> Option<&'a Cattl
 
 /// What the servers cost that a plan creates, each at the first of its candidates that will be
 /// tried. `None` while that is not known of each, or without any.
-fn spawn_cost(plan: &Plan, ledger: &Ledger, catalogue: &Catalogue) -> Option<SpawnCost> {
+fn spawn_cost(
+    plan: &Plan,
+    ledger: &Ledger,
+    catalogue: &Catalogue,
+    now: Timestamp,
+) -> Option<SpawnCost> {
     let mut servers = 0;
     let mut hourly = Amount::default();
     for action in &plan.actions {
@@ -206,11 +212,12 @@ fn spawn_cost(plan: &Plan, ledger: &Ledger, catalogue: &Catalogue) -> Option<Spa
             }
             _ => continue,
         };
-        let (server_type, location) = placement
-            .candidates()
-            .find(|pair| charge::is_within(limit, catalogue, *pair))?;
+        let first = choose(placement, catalogue, now)
+            .candidates
+            .into_iter()
+            .find(|it| charge::is_within(limit, catalogue, (&it.server_type, &it.location)))?;
         servers += 1;
-        hourly = hourly + catalogue.price(server_type, location)?.hourly();
+        hourly = hourly + first.price?.hourly();
     }
     (servers > 0).then(|| SpawnCost {
         servers,
@@ -221,7 +228,13 @@ fn spawn_cost(plan: &Plan, ledger: &Ledger, catalogue: &Catalogue) -> Option<Spa
 
 /// The plan as the socket answers it. The ledger gives the names of runs, the catalogue prices.
 #[must_use]
-pub fn to_api(plan: &Plan, desired: &Desired, ledger: &Ledger, catalogue: &Catalogue) -> PlanReply {
+pub fn to_api(
+    plan: &Plan,
+    desired: &Desired,
+    ledger: &Ledger,
+    catalogue: &Catalogue,
+    now: Timestamp,
+) -> PlanReply {
     let mut diagnostics = desired.strays.clone();
     for entry in desired.specs.values() {
         if let SpecState::Broken(errors) = &entry.state {
@@ -252,6 +265,6 @@ pub fn to_api(plan: &Plan, desired: &Desired, ledger: &Ledger, catalogue: &Catal
             .collect(),
         next_wake: plan.next_wake,
         diagnostics,
-        spawn: spawn_cost(plan, ledger, catalogue),
+        spawn: spawn_cost(plan, ledger, catalogue, now),
     }
 }

@@ -15,6 +15,7 @@
 //! ended  runs: their servers go
 //! orphans  servers without a run
 //! queue  what may start now, and why the rest waits
+//! choice  is its image known, and is a pair left to make it?
 //! calls  what the rate limit has room for
 //! ```
 
@@ -22,6 +23,7 @@ mod account;
 mod bring_up;
 mod budget;
 mod calls;
+mod choice;
 mod describe;
 mod ended;
 mod live;
@@ -33,8 +35,11 @@ use std::sync::Arc;
 
 use cattle_schemas::Timestamp;
 
-pub use self::describe::{cattle_of, to_api};
 use self::view::View;
+pub use self::{
+    choice::images,
+    describe::{cattle_of, to_api},
+};
 use crate::{
     action::{Action, Limits, Plan, Waiting},
     desired::{Cattle, Desired, RootState, SpecState},

@@ -10,7 +10,7 @@ use cattle_schemas::{
     status::{EndReason, PendingReason},
 };
 
-use super::{Pass, Wish, account, budget::Purse, calls, describe::span};
+use super::{Pass, Wish, account, budget::Purse, calls, choice, describe::span};
 use crate::{
     action::{Action, Waiting},
     cost::Amount,
@@ -180,6 +180,10 @@ fn candidate<'a>(
         wait(pass, &cattle.name, PendingReason::Backoff, message);
         return None;
     }
+    if let Some((reason, message)) = choice::gate(pass, &cattle.placement) {
+        wait(pass, &cattle.name, reason, message);
+        return None;
+    }
     Some(Candidate {
         name: &cattle.name,
         requester,
@@ -269,6 +273,10 @@ fn with_live_run<'a>(
         && !pass.view.servers.contains_key(&run.id)
         && !ended_in_this_pass(pass, run);
     if !pending {
+        return None;
+    }
+    if let Some((reason, message)) = choice::gate(pass, &run.spec.placement) {
+        wait(pass, &cattle.name, reason, message);
         return None;
     }
     if let Some(at) = run.retry_at

@@ -10,7 +10,11 @@ use super::{
     parsed::Choices,
     tree::Place,
 };
-use crate::{desired::Authority, fleet::Fleet, provider_env};
+use crate::{
+    desired::Authority,
+    fleet::{Fleet, check_not_retired},
+    provider_env,
+};
 
 impl Choices {
     /// What the fleet does not allow.
@@ -42,13 +46,41 @@ impl Choices {
         if let Some(at) = &placement.image {
             check_allowed(at, &limits.images, "image", "images", findings);
         }
-        for at in placement.server_types.iter().flatten() {
+        let retired = self.check_not_retired(fleet, findings);
+        let named = placement.server_types.iter().flatten();
+        for at in named.filter(|at| !retired.contains(&at.value.as_str())) {
             let allowed = &limits.server_types;
             check_allowed(at, allowed, "server type", "serverTypes", findings);
         }
         for at in placement.locations.iter().flatten() {
             check_allowed(at, &limits.locations, "location", "locations", findings);
         }
+    }
+
+    /// Types that are gone from where the spec would have them; answers which of its own.
+    fn check_not_retired(&self, fleet: &Fleet, findings: &mut Findings) -> Vec<&str> {
+        let (own, fleets) = (&self.placement, &fleet.placement);
+        let locations: Vec<&str> = match &own.locations {
+            Some(texts) => texts.iter().map(|at| at.value.as_str()).collect(),
+            None => fleets.locations.iter().map(String::as_str).collect(),
+        };
+        if let Some(texts) = &own.server_types {
+            return check_not_retired(texts, &locations, findings);
+        }
+        // The fleet's types are right in the fleet's locations; these are the spec's.
+        let first = own.locations.iter().flatten().next();
+        let place = first.map_or_else(Place::default, |at| at.place);
+        let types: Vec<At<String>> = fleets
+            .server_types
+            .iter()
+            .filter(|_| own.locations.is_some())
+            .map(|value| At {
+                value: value.clone(),
+                place,
+            })
+            .collect();
+        check_not_retired(&types, &locations, findings);
+        Vec::new()
     }
 }
 

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     desired::Authority,
-    fleet::{Fleet, check_candidates, check_hetzner_name},
+    fleet::{Fleet, check_candidates, check_image},
     labels,
     names::{CattleName, PersonaName},
 };
@@ -308,11 +308,11 @@ fn decode_placement(spec: &mut Fields, findings: &mut Findings) -> Placement {
     };
     let image = fields.string("image", findings);
     if let Some(image) = &image {
-        check_hetzner_name(image, "spec.hetzner.image", findings);
+        check_image(image, "spec.hetzner.image", findings);
     }
     let mut candidates = |one: &str, many: &str, findings: &mut Findings| {
         let texts = fields.one_or_many(one, many, findings)?;
-        check_candidates(texts.clone(), &format!("spec.hetzner.{many}"), findings);
+        check_candidates(&texts, &format!("spec.hetzner.{many}"), findings);
         Some(texts)
     };
     Placement {

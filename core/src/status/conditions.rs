@@ -1,5 +1,7 @@
 //! What deserves a look beside the phase.
 
+use std::collections::BTreeMap;
+
 use cattle_schemas::{
     Timestamp,
     problem::Diagnostic,
@@ -8,9 +10,11 @@ use cattle_schemas::{
 
 use super::{Known, valid};
 use crate::{
+    catalogue::{Image, ImageAnswer},
     desired::{Cattle, SpecState},
     ledger::Run,
     observed::ObservedServer,
+    untrusted,
 };
 
 /// One condition.
@@ -69,11 +73,60 @@ pub(super) fn conditions(known: &Known<'_>, latest: Option<&Run>) -> Vec<Conditi
         conditions.extend(known.entry.and_then(valid).and_then(|c| drifted(run, c)));
         conditions.extend(kept(run, known.now));
     }
+    if known.waiting.is_some()
+        && let Some(image) = next_image(known)
+    {
+        let unresolved = image_resolved(image, &known.catalogue.images).filter(|it| !it.status);
+        conditions.extend(unresolved);
+    }
     if let Some(server) = known.server {
         conditions.extend(labels_unread(server));
         conditions.extend(unread(server));
     }
     conditions
+}
+
+/// The image that its next server is to be made of.
+fn next_image<'a>(known: &Known<'a>) -> Option<&'a str> {
+    let refused = known.runs.first().filter(|run| run.is_live());
+    match refused {
+        Some(run) => Some(&run.spec.placement.image),
+        None => Some(&known.entry.and_then(valid)?.placement.image),
+    }
+}
+
+/// What became of looking for an image; `None` before it was looked for.
+pub fn image_resolved(text: &str, images: &BTreeMap<String, ImageAnswer>) -> Option<Condition> {
+    let (found, reason, message) = match images.get(text)? {
+        ImageAnswer::Found(images) => {
+            let images: Vec<String> = images.iter().map(shown).collect();
+            (true, "found", images.join(", "))
+        }
+        ImageAnswer::Missing { message, hint } => (false, "missing", format!("{message}; {hint}")),
+        ImageAnswer::Ambiguous { message, hint } => {
+            (false, "ambiguous", format!("{message}; {hint}"))
+        }
+        ImageAnswer::Unread { message } => (false, "unread", message.clone()),
+    };
+    Some(condition(
+        ConditionType::ImageResolved,
+        found,
+        reason,
+        message,
+        None,
+    ))
+}
+
+fn shown(image: &Image) -> String {
+    let architecture = image.architecture.map_or("", |it| it.as_str());
+    let until = image.unavailable_after.map_or_else(String::new, |end| {
+        format!(", not for new servers after {}", end.format("%Y-%m-%d"))
+    });
+    format!(
+        "{} ({} {architecture}{until})",
+        untrusted::escape(&image.title),
+        image.id
+    )
 }
 
 /// `invalid, line 5`: what `list` shows beside the phase; the rest is in the diagnostics.

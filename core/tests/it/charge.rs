@@ -166,7 +166,8 @@ fn a_plan_says_what_its_servers_add_an_hour() {
     let of = |world: &World| {
         let limits = &world.limits;
         let plan = world.plan();
-        cattle_core::plan::to_api(&plan, &world.desired, &world.ledger, &limits.catalogue)
+        let (desired, ledger) = (&world.desired, &world.ledger);
+        cattle_core::plan::to_api(&plan, desired, ledger, &limits.catalogue, world.now)
             .spawn
             .map(|spawn| spawn.to_string())
     };

@@ -13,6 +13,7 @@ fn to_api(world: &World) -> cattle_schemas::api::PlanReply {
         &world.desired,
         &world.ledger,
         &world.limits.catalogue,
+        world.now,
     )
 }
 

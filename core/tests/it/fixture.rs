@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use cattle_core::{
     account::{Heard, Refusal, Token},
     action::{Budget, Calls, Limits, Plan},
-    catalogue::{Catalogue, ImageKind},
+    catalogue::{Architecture, Catalogue, Image, ImageAnswer, ImageKind},
     cost::{Price, ServerPrice},
     desired::{
         Authority, Cattle, Desired, Origin, Placement, Requester, RootState, SpecEntry, SpecState,
@@ -173,7 +173,7 @@ impl World {
                 ends_paused: None,
                 in_flight: std::collections::BTreeSet::new(),
                 guests_heard_since: Some(at(0)),
-                catalogue: Arc::default(),
+                catalogue: Arc::new(catalogue()),
                 budget: Budget::default(),
                 calls: Calls::default(),
                 token: Token::default(),
@@ -431,6 +431,23 @@ pub(crate) fn run_server(listed: &ObservedServer) -> RunServer {
         price: Some(price()),
         image: None,
         actions: Vec::new(),
+    }
+}
+
+/// Nothing is known but the image that specs name.
+pub(crate) fn catalogue() -> Catalogue {
+    let image = Image {
+        id: 123_456,
+        title: "cattle image".to_owned(),
+        kind: ImageKind::Snapshot,
+        architecture: Some(Architecture::X86),
+        disk_gb: Some(40),
+        created: Some(at(0)),
+        unavailable_after: None,
+    };
+    Catalogue {
+        images: [("123456".to_owned(), ImageAnswer::Found(vec![image]))].into(),
+        ..Catalogue::default()
     }
 }
 

@@ -2,12 +2,14 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod candidates;
 mod charge;
 mod convergence;
 mod cost;
 mod describe;
 mod fixture;
 mod guard;
+mod images;
 mod labels;
 mod lifecycle;
 mod model;

@@ -168,6 +168,15 @@ fn the_very_first_call_goes_alone_but_not_for_long() {
     assert_eq!(budget.due(Class::Read, secs(11)), Duration::ZERO);
 }
 
+#[test]
+fn after_a_refusal_no_fraction_of_a_call_is_made_up() {
+    let mut budget = after(3600, 0);
+    let sent = budget.take(millis(900));
+    budget.refused(sent, Some(told(3600, 0)), millis(900));
+    assert_eq!(budget.left(millis(1_850)), 0);
+    assert_eq!(budget.left(millis(1_900)), 1);
+}
+
 /// Empties a bucket call by call as the reserve allows, and says what refill was learnt.
 fn learnt_refill(limit: u32, refill: f64) -> f64 {
     let (mut budget, mut bucket) = (Budget::default(), Bucket::full(limit, refill));
@@ -275,7 +284,8 @@ fn counts_are_forgotten_after_an_hour() {
 fn after_a_refusal_everything_waits_and_deletes_only_a_moment() {
     let mut budget = after(3600, 3000);
     let sent = budget.take(secs(10));
-    budget.refused(sent, Some(told(3600, 500)), secs(4), secs(1), secs(10));
+    budget.refused(sent, Some(told(3600, 500)), secs(10));
+    budget.hold(secs(4), secs(1), secs(10));
     assert_eq!(budget.due(Class::Delete, secs(10)), secs(1));
     assert_eq!(budget.due(Class::Delete, secs(11)), Duration::ZERO);
     for class in [Class::List, Class::Create] {
@@ -290,7 +300,7 @@ fn after_a_refusal_everything_waits_and_deletes_only_a_moment() {
 fn a_refusal_that_says_nothing_means_empty_until_a_reply_says_more() {
     let mut budget = after(3600, 3000);
     let sent = budget.take(secs(10));
-    budget.refused(sent, None, secs(2), secs(1), secs(10));
+    budget.refused(sent, None, secs(10));
     assert_eq!(budget.left(secs(10)), 0);
     let sent = budget.take(secs(12));
     budget.counted(sent, Some(told(3600, 2900)), secs(12));

@@ -6,7 +6,7 @@ use cattle_core::{
         Refusal::{self, ReadOnly, Unauthorized},
         Token,
     },
-    catalogue::Catalogue,
+    catalogue::{Catalogue, ImageAnswer},
     desired::{RootState, SpecState},
     lifecycle::{self, Ending},
     status::{self, Known},
@@ -345,6 +345,46 @@ fn the_controller_says_what_is_wrong_with_it() {
             (ConditionType::SpecsReadable, false),
         ]
     );
+}
+
+#[test]
+fn a_cattle_without_its_image_says_so_while_it_waits() {
+    let mut world = World::dropped();
+    let answer = ImageAnswer::Missing {
+        message: "there is no image 123456".to_owned(),
+        hint: "name another".to_owned(),
+    };
+    let mut known = catalogue();
+    known.images.insert("123456".to_owned(), answer);
+    world.limits.catalogue = std::sync::Arc::new(known);
+    let status = status_of(&world, "rex");
+    assert_eq!(status.phase, Phase::Pending);
+    assert_eq!(status.reason.as_deref(), Some("config"));
+    let image = condition(&status, ConditionType::ImageResolved).unwrap();
+    assert_eq!((image.status, image.reason.as_str()), (false, "missing"));
+    assert_eq!(image.message, "there is no image 123456; name another");
+    assert_eq!(
+        condition(
+            &status_of(&World::running(), "rex"),
+            ConditionType::ImageResolved
+        ),
+        None
+    );
+}
+
+#[test]
+fn the_fleets_image_is_told_with_its_last_day() {
+    let mut images = catalogue().images;
+    if let Some(ImageAnswer::Found(found)) = images.get_mut("123456") {
+        found[0].unavailable_after = Some(at(0));
+    }
+    let found = status::image_resolved("123456", &images).unwrap();
+    assert!(found.status);
+    assert_eq!(
+        found.message,
+        "cattle image (123456 x86, not for new servers after 2026-09-21)"
+    );
+    assert_eq!(status::image_resolved("debian-13", &images), None);
 }
 
 #[test]

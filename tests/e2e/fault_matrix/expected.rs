@@ -55,12 +55,14 @@ pub(super) fn meanwhile(operation: Operation) -> Meanwhile {
     match operation {
         // Lists find what was created as well; one server after the other is tried; the ledger knows
         // the ttl, labels are for those who have only them; what became of a delete is asked of the
-        // server itself; a run without a price is a run.
+        // server itself; a run without a price is a run; an image's id is sent as it is written.
         Operation::FindServer
         | Operation::PowerOn
         | Operation::Relabel
         | Operation::Actions
-        | Operation::Prices => Meanwhile::Ends,
+        | Operation::ListServerTypes
+        | Operation::Prices
+        | Operation::GetImage => Meanwhile::Ends,
         _ => Meanwhile::Waits,
     }
 }

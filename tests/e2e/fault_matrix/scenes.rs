@@ -22,6 +22,8 @@ pub(super) enum Scene {
     OtherLabels,
     /// The fleet has an operator with an SSH key.
     SshKey,
+    /// The fleet names its image by labels.
+    Labels,
 }
 
 impl Scene {
@@ -38,6 +40,7 @@ impl Scene {
             Self::OtherRules => "the fleet's firewall has other rules",
             Self::OtherLabels => "the fleet's firewall lacks the fleet's labels",
             Self::SshKey => "the fleet has an operator's SSH key",
+            Self::Labels => "the fleet names its image by labels",
         }
     }
 }
@@ -90,6 +93,11 @@ pub(super) fn asked(operation: Operation) -> Asked {
         }
         Operation::ListSshKeys => reads(Scene::SshKey, json!({"operation": "list_ssh_keys"})),
         Operation::CreateSshKey => changes(Scene::SshKey, json!({"operation": "create_ssh_key"})),
+        Operation::ListServerTypes => {
+            reads(Scene::Plain, json!({"operation": "list_server_types"}))
+        }
         Operation::Prices => reads(Scene::Plain, json!({"operation": "list_prices"})),
+        Operation::ListImages => reads(Scene::Labels, json!({"operation": "list_images"})),
+        Operation::GetImage => reads(Scene::Plain, json!({"operation": "get_image"})),
     }
 }

@@ -221,6 +221,9 @@ async fn prepare(scene: Scene, project: &Project, sim: &Sim) {
         "source_ips": ["0.0.0.0/0", "::/0"], "description": "Tailscale"});
     let firewall = |rule: &Value, labels: Value| json!({"name": "clawdlets-cattle-example", "rules": [rule], "labels": labels});
     match scene {
+        Scene::Labels => project.configure(|fleet| {
+            fleet["cattle"]["hetzner"]["image"] = json!("role=cattle-image");
+        }),
         Scene::SshKey => project.configure(|fleet| {
             fleet["fleet"]["sshAuthorizedKeys"] = json!([SSH_KEY]);
         }),

@@ -209,7 +209,8 @@ async fn who_leaves_gives_its_place_to_the_next() {
 async fn a_429_holds_everything_and_deletes_only_for_a_second() {
     let gate = left(3000).await;
     let permit = gate.enter(Class::Read).await.unwrap();
-    permit.refused(told(2000), Duration::from_secs(3));
+    let held = permit.refused(told(2000), |_| Duration::from_secs(3));
+    assert_eq!(held.as_secs(), 3);
     let classes = [Class::Create, Class::List, Class::Read, Class::Delete];
     let (diary, tasks) = line(&gate, &classes).await;
     tasks.join_all().await;
@@ -248,4 +249,18 @@ async fn a_permit_that_is_dropped_counts_as_a_call() {
     assert_eq!((status.remaining, status.used_last_hour), (99, 2));
     gate.enter(Class::Delete).await.unwrap().unsent();
     assert_eq!(gate.status().unwrap(), status);
+}
+
+#[tokio::test(start_paused = true)]
+async fn how_long_a_429_holds_follows_from_what_it_tells_itself() {
+    let gate = Gate::open();
+    let permit = gate.enter(Class::Read).await.unwrap();
+    // Sixty calls, of which the documented refill is one a minute; this one is full in a minute.
+    let told = Told {
+        limit: 60,
+        remaining: 0,
+        full_in: Some(Duration::from_secs(60)),
+    };
+    let held = permit.refused(Some(told), |refill| Duration::from_secs_f64(1.0 / refill));
+    assert_eq!(held.as_secs(), 1);
 }

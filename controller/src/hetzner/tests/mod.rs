@@ -5,10 +5,13 @@
 
 mod calls;
 mod create;
+mod facts;
 mod failures;
 pub(crate) mod fake;
+mod images;
 mod lists;
 mod odd_creates;
+mod offer;
 mod remembered;
 mod rendered;
 mod sentences;

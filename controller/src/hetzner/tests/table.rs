@@ -1,7 +1,6 @@
 use std::time::Duration;
 
 use super::super::{Code, CoolDowns, Disposition, Operation, Pace, table::disposition};
-use cattle_core::desired::Placement;
 use cattle_schemas::Timestamp;
 
 #[test]
@@ -71,46 +70,33 @@ fn at(seconds: i64) -> Timestamp {
     Timestamp::from_timestamp(1_795_341_600 + seconds, 0).unwrap()
 }
 
-fn placement() -> Placement {
-    Placement {
-        image: "1".to_owned(),
-        server_types: vec!["cx23".to_owned(), "cpx22".to_owned()],
-        locations: vec!["nbg1".to_owned(), "fsn1".to_owned()],
-    }
-}
-
 #[test]
-fn a_refused_pair_is_left_alone_until_it_thaws() {
+fn a_refused_pair_is_left_alone_and_then_tried_by_one_at_a_time() {
     let mut cool_downs = CoolDowns::default();
-    let placement = placement();
-    cool_downs.cool("cx23", "nbg1", at(0), Duration::from_secs(600));
-    let left = |cool_downs: &CoolDowns, now| {
-        cool_downs
-            .candidates(&placement, now)
-            .map(|(a, b)| format!("{a}/{b}"))
-            .collect::<Vec<_>>()
-    };
-    assert_eq!(
-        left(&cool_downs, at(599)),
-        ["cx23/fsn1", "cpx22/nbg1", "cpx22/fsn1"]
-    );
-    assert_eq!(left(&cool_downs, at(600)).len(), 4);
+    let mut open = |now| cool_downs.try_now("cx23", "nbg1", now);
+    assert_eq!(open(at(0)), Ok(()));
+    assert_eq!(open(at(0)), Ok(()), "side by side while nothing is known");
+    let why = "error during placement (resource_unavailable)".to_owned();
+    let ten_minutes = Duration::from_secs(600);
+    cool_downs.cool("cx23", "nbg1", why, at(0), ten_minutes);
+    assert_eq!(cool_downs.try_now("cx23", "fsn1", at(0)), Ok(()));
+    let cold = cool_downs.try_now("cx23", "nbg1", at(599)).unwrap_err();
+    insta::assert_snapshot!(cold, @"cx23 in nbg1: error during placement (resource_unavailable), tried again at 10:10:00 UTC");
+    assert_eq!(cool_downs.try_now("cx23", "nbg1", at(600)), Ok(()));
+    let cold = cool_downs.try_now("cx23", "nbg1", at(601)).unwrap_err();
+    assert_eq!(cold.until, at(630), "another one is asking");
     cool_downs.thaw("cx23", "nbg1");
-    assert_eq!(left(&cool_downs, at(1)).len(), 4);
+    assert_eq!(cool_downs.try_now("cx23", "nbg1", at(601)), Ok(()));
+    assert_eq!(cool_downs.try_now("cx23", "nbg1", at(601)), Ok(()));
 }
 
 #[test]
-fn when_all_pairs_are_cold_the_first_to_thaw_is_known() {
+fn a_thousand_pairs_are_remembered_and_the_first_to_thaw_is_forgotten() {
     let mut cool_downs = CoolDowns::default();
-    let placement = placement();
-    for (seconds, (server_type, location)) in (1..).zip(placement.candidates()) {
-        assert_eq!(cool_downs.all_cold_until(&placement, at(0)), None);
-        cool_downs.cool(
-            server_type,
-            location,
-            at(0),
-            Duration::from_secs(100 * seconds),
-        );
+    for n in 0..=1_000 {
+        let how_long = Duration::from_secs(1_000 + n);
+        cool_downs.cool(&format!("cx{n}"), "nbg1", String::new(), at(0), how_long);
     }
-    assert_eq!(cool_downs.all_cold_until(&placement, at(0)), Some(at(100)));
+    assert_eq!(cool_downs.try_now("cx0", "nbg1", at(0)), Ok(()));
+    assert!(cool_downs.try_now("cx1", "nbg1", at(0)).is_err());
 }

@@ -12,7 +12,8 @@ use std::{
 };
 
 use cattle_core::{
-    action::Action,
+    action::{Action, Limits},
+    catalogue::Catalogue,
     desired::{Authority, Desired, Origin, Requester, RootState, SpecEntry, SpecState},
     fleet::Fleet,
     ledger::{Run, RunServer},
@@ -237,7 +238,10 @@ impl Controller {
         let (sender, worlds) = watch::channel(Arc::new(World {
             pass: 0,
             at: start(),
-            limits: Arc::new(fleet.limits()),
+            limits: Arc::new(Limits {
+                catalogue: Arc::new(Catalogue::default().presuming(["debian-13"])),
+                ..fleet.limits()
+            }),
             fleet,
             desired: Arc::default(),
             observed: Arc::default(),

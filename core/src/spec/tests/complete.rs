@@ -93,6 +93,37 @@ fn choices_stay_within_the_fleets_limits() {
 }
 
 #[test]
+fn an_image_may_be_named_by_its_labels() {
+    let text = with("\"123456\"", "role=cattle-image,env in (dev,prod)");
+    let cattle = complete_with(&text, |around| {
+        let allowed = "role=cattle-image,env in (dev,prod)".to_owned();
+        around.fleet.limits.images.push(allowed);
+    });
+    assert_eq!(
+        cattle.unwrap().placement.image,
+        "role=cattle-image,env in (dev,prod)"
+    );
+}
+
+#[test]
+fn a_retired_server_type_is_refused_and_its_replacement_named() {
+    assert_snapshot!(refused(complete(&with("cx23", "cx22"))), @"specs/rex-1.yaml:20:19: server type `cx22` was retired at the end of 2025 (use `cx23`)");
+    let american = |around: &mut super::fixture::Surroundings| {
+        around.fleet.limits.server_types.push("cpx11".to_owned());
+        around.fleet.limits.locations.push("ash".to_owned());
+        around.fleet.placement.server_types = vec!["cpx11".to_owned()];
+        around.fleet.placement.locations = vec!["ash".to_owned()];
+    };
+    let text = with("cx23", "cpx11");
+    assert_snapshot!(refused(complete_with(&text, american)), @"specs/rex-1.yaml:20:19: server type `cpx11` was retired outside `ash` and `hil` at the end of 2025 (use `cpx12`)");
+    assert!(complete_with(&text.replace("fsn1", "ash"), american).is_ok());
+    // Its type is the fleet's, its locations are its own.
+    let text = with("    serverTypes: [cx23, cpx22]\n", "");
+    assert_snapshot!(refused(complete_with(&text, american)), @"specs/rex-1.yaml:20:17: server type `cpx11` was retired outside `ash` and `hil` at the end of 2025 (use `cpx12`)");
+    assert!(complete_with(MINIMAL, american).is_ok());
+}
+
+#[test]
 fn the_github_token_is_for_operators() {
     let text = with("withGithubToken: false", "withGithubToken: true");
     assert!(complete(&text).unwrap().with_github_token);

@@ -111,7 +111,9 @@ fn durations_names_and_models_are_checked() {
     assert_snapshot!(refused("ttl: 2h", "ttl: 7200"), @"rex-1.yaml:13:8: `spec.ttl`: `7200` is not a duration: write a number and one of s, m, h, d, as in `90m`");
     assert_snapshot!(refused("persona: rex", "persona: ../rex"), @"rex-1.yaml:7:12: `spec.persona`: a persona name is made of a-z, 0-9 and `-`, begins with a letter and does not end with `-`");
     assert_snapshot!(refused("zai/glm-4.7", "glm-4.7"), @"rex-1.yaml:15:10: `spec.model`: `glm-4.7` is not a model (write `provider/model`, as in `zai/glm-4.7`)");
-    assert_snapshot!(refused("\"123456\"", "my image"), @"rex-1.yaml:19:12: `spec.hetzner.image`: `my image` is not a name or id that Hetzner could know");
+    assert_snapshot!(refused("\"123456\"", "my image"), @"rex-1.yaml:19:12: `spec.hetzner.image`: `my image` is no requirement of a selector: write `key=value`, `key!=value`, `key in (a,b)` or `!key` (write an id, a name as `debian-13`, or labels as `role=cattle-image`)");
+    assert_snapshot!(refused("\"123456\"", "a/b"), @"rex-1.yaml:19:12: `spec.hetzner.image`: not an image's id, name, or selector of labels (write an id, a name as `debian-13`, or labels as `role=cattle-image`)");
+    assert_snapshot!(refused("cpx22", "role=x"), @"rex-1.yaml:20:25: `spec.hetzner.serverTypes`: `role=x` is not a name or id that Hetzner could know");
     assert_snapshot!(refused("message: Fix the flaky test", "message: ' '"), @"rex-1.yaml:12:14: `spec.task.message` must not be empty");
 }
 

@@ -129,6 +129,17 @@ fn the_dearest_candidate_that_fits_is_set_aside() {
 }
 
 #[test]
+fn for_a_pair_that_cannot_be_nothing_is_set_aside() {
+    let mut world = World::dropped().with_budget(Some("1"), None);
+    world.edit(|cattle| cattle.placement.server_types = vec!["cx23".into(), "cpx22".into()]);
+    assert_eq!(limits(&world.plan()), ["0.0320"]);
+    // Its disk is smaller than the image needs.
+    let types = &mut Arc::make_mut(&mut world.limits.catalogue).server_types;
+    types.get_mut("cpx22").unwrap().disk_gb = Some(20);
+    assert_eq!(limits(&world.plan()), ["0.0096"]);
+}
+
+#[test]
 fn what_was_set_aside_counts_until_the_server_has_a_price() {
     let mut world = World::intended().with_spec(cattle("max"));
     world.rex().hourly_limit = Some(amount("0.0320"));
@@ -150,7 +161,7 @@ fn what_no_fleet_could_pay_for_is_told_so() {
 #[test]
 fn nothing_starts_under_a_budget_before_prices_are_known() {
     let mut world = World::dropped().with_budget(Some("1"), None);
-    world.limits.catalogue = Arc::default();
+    world.limits.catalogue = Arc::new(catalogue());
     insta::assert_snapshot!(refusals(&world.plan()).join("\n"), @"rex: prices are not known yet, and nothing starts under cattle.budget until they are");
 }
 

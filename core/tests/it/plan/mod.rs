@@ -3,6 +3,7 @@
 mod absence;
 mod bring_up;
 mod budget;
+mod choice;
 mod create;
 mod ends;
 mod orphans;
