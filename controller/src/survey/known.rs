@@ -22,6 +22,9 @@ const FOUND_FOR: Duration = Duration::from_secs(600);
 /// So much sooner than anything else an image is asked for again of which Hetzner did not say
 /// whether it is there.
 const UNREAD_SOONER: u32 = 4;
+/// So much later than anything else at most: the slowest pace of the error table (300 s), after
+/// which an operator may have mended what was wrong.
+const UNREAD_LATEST: u32 = 5;
 /// How long starts wait for the first answers, so that what is made has a price and is not tried
 /// where it cannot be. An endpoint that fails must not keep anything from starting.
 const FIRST_WAIT: Duration = Duration::from_secs(5);
@@ -248,7 +251,8 @@ impl Known {
                 };
                 let failed = result.err();
                 let retry = failed.as_ref().and_then(|it| it.retry_in);
-                slot.fail(now + retry.unwrap_or_default().max(self.again / UNREAD_SOONER));
+                let (least, most) = (self.again / UNREAD_SOONER, self.again * UNREAD_LATEST);
+                slot.fail(now + retry.unwrap_or_default().clamp(least, most));
                 // Found yesterday is better than not known.
                 if !matches!(slot.value, Some(ImageAnswer::Found(_))) {
                     slot.value = Some(ImageAnswer::Unread {
@@ -307,5 +311,7 @@ impl Known {
 /// When to ask again for what only a few are curious about.
 fn later(result: Result<Answer, Failed>, again: Duration) -> Duration {
     let asked = result.err().and_then(|failed| failed.retry_in);
-    asked.unwrap_or_default().max(again)
+    asked
+        .unwrap_or_default()
+        .clamp(again, again * UNREAD_LATEST)
 }

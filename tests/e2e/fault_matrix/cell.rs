@@ -26,6 +26,9 @@ const GAP: Duration = Duration::from_millis(100);
 /// A cell's real time. Waits of minutes are turned away, so a cell that takes this hangs.
 pub(super) const PATIENCE: Duration = Duration::from_secs(75);
 
+/// Beyond every backoff, cool-down and boot deadline, and within every ttl of these cells.
+const FAR: Duration = Duration::from_secs(90 * 60);
+
 /// One operation, one fault, one side of its effect.
 #[derive(Clone, Copy)]
 pub(super) struct Cell {
@@ -256,7 +259,10 @@ impl Stillness {
         if alive || busy || self.lists < 2 {
             return None;
         }
-        world.plan.next_wake
+        // What is further away is a ttl or a `startWithin`: a run that gets there has not waited for
+        // its time but for something that our own watch counts, and that comes.
+        let far = world.at + FAR;
+        world.plan.next_wake.filter(|wake| *wake < far)
     }
 }
 
