@@ -27,7 +27,8 @@ const HOUR: Duration = Duration::from_secs(3600);
 struct Candidate<'a> {
     name: &'a CattleName,
     requester: &'a Requester,
-    queued_at: Timestamp,
+    /// Its place in the queue; `None` for who only comes now, behind everybody who waits.
+    queued_at: Option<Timestamp>,
     placement: &'a Placement,
     /// Its TTL, extensions included.
     lives: Duration,
@@ -140,15 +141,15 @@ fn candidate<'a>(
         }
         return None;
     }
-    let mut queued_at = pass.now;
+    let mut queued_at = None;
     let mut requester = &origin.requester;
     match assignment {
         Some(assignment) if reopens(assignment) => enqueue(pass, origin, cattle),
         Some(assignment) if assignment.ended.is_some() => return None,
         Some(assignment) => {
-            queued_at = assignment.queued_at;
+            queued_at = Some(assignment.queued_at);
             requester = &assignment.requester;
-            if pass.due(queued_at + cattle.start_within) {
+            if pass.due(assignment.queued_at + cattle.start_within) {
                 pass.sections.ledger.push(Action::Close {
                     cattle: cattle.name.clone(),
                     hash: cattle.hash.clone(),
@@ -297,7 +298,7 @@ fn with_live_run<'a>(
     Some(Candidate {
         name: &cattle.name,
         requester: assignment.map_or(&origin.requester, |assignment| &assignment.requester),
-        queued_at: assignment.map_or(run.created_at, |assignment| assignment.queued_at),
+        queued_at: Some(assignment.map_or(run.created_at, |assignment| assignment.queued_at)),
         placement: &run.spec.placement,
         lives: run.spec.ttl.saturating_add(run.extension),
         action: Action::Retry {
@@ -319,7 +320,8 @@ fn in_turns<'a>(
     mut candidates: Vec<Candidate<'a>>,
     live: &BTreeMap<&'a Requester, u32>,
 ) -> Vec<Candidate<'a>> {
-    candidates.sort_by(|a, b| (a.queued_at, a.name).cmp(&(b.queued_at, b.name)));
+    let place = |it: &Candidate<'a>| (it.queued_at.is_none(), it.queued_at, it.name);
+    candidates.sort_by_key(place);
     let mut turns = live.clone();
     let mut ranked: Vec<(u32, Candidate<'a>)> = candidates
         .into_iter()

@@ -74,6 +74,16 @@ fn the_oldest_starts_first() {
 }
 
 #[test]
+fn who_only_comes_now_stands_behind_everybody_who_waits() {
+    let mut world = crowd(0, "a", 1);
+    let now = world.now;
+    add(&mut world, "waits", "a", now);
+    add(&mut world, "comes", "a", now);
+    world.ledger.assignments.remove(&(name("comes"), hash(1)));
+    assert_eq!(started(&world), ["waits"]);
+}
+
+#[test]
 fn requesters_take_turns() {
     let mut world = crowd(10, "a", 4);
     add(&mut world, "b-000", "b", at(50));
