@@ -4,7 +4,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use cattle_controller::hetzner::{Client, Endpoint, NewServer};
@@ -216,10 +216,16 @@ async fn a_server_arrives_as_it_was_meant() {
         "it is not started: {follow}"
     );
     let path = format!("/servers/{}", made["server"]["id"]);
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    let seen = account.get(&path).await["server"].take();
+    let by = Instant::now() + Duration::from_secs(10);
+    let seen = loop {
+        let seen = account.get(&path).await["server"].take();
+        if seen["status"] == "off" {
+            break seen;
+        }
+        assert!(Instant::now() < by, "it does not come to rest: {seen}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
     assert_eq!(seen["name"], "as-meant");
-    assert_eq!(seen["status"], "off");
     assert_eq!(seen["labels"], json!(labels()));
     assert_eq!(seen["location"]["name"], "hel1");
     assert_eq!(seen["server_type"]["name"], "cpx22");
