@@ -108,16 +108,8 @@ pub enum Action {
         /// All its labels.
         labels: BTreeMap<String, String>,
     },
-    /// Ledger: ask the guest to stop and hand over, within the grace.
-    Stop {
-        /// The run.
-        run: RunId,
-        /// Why the run will be over.
-        reason: EndReason,
-        /// A sentence for people.
-        message: String,
-    },
-    /// Ledger, one compare-and-set: the run is over. Its server is deleted after.
+    /// Ledger, one compare-and-set: the run is over. Its guest may hand over what is left, then its
+    /// server is deleted.
     End {
         /// The run.
         run: RunId,
@@ -129,6 +121,13 @@ pub enum Action {
         hold_until: Option<Timestamp>,
         /// Drop this when the env was handed out since the plan was made (boot-timeout).
         unless_env_handed_out: bool,
+    },
+    /// Ledger: nothing more is taken from the guest of an ended run.
+    HandedOver {
+        /// The run.
+        run: RunId,
+        /// How much of its log there is, in bytes.
+        stored: u64,
     },
     /// Ledger: an ended run's server is no longer kept on for a look.
     Release {

@@ -4,9 +4,12 @@
 //! the planner believes. An offending action is taken out and reported as a violation, which is a
 //! defect of ours and never an operator's fault. Removing it is safe: the next pass plans anew.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
-use cattle_schemas::{Timestamp, status::EndReason};
+use cattle_schemas::{Timestamp, guest::MAX_LOG_BYTES, status::EndReason};
 
 use crate::{
     action::{Action, Budget, Limits, Plan},
@@ -19,6 +22,10 @@ use crate::{
     names::{CattleName, RunId, ServerId, SpecHash},
     observed::{Observed, ObservedServer, ServerState},
 };
+
+/// No task is asked to stop sooner before its expiry than this: its hand-over takes a third of a
+/// minute, and an expiry that coincides with a full hour is kept clear of it by as much.
+const ENDS_BEFORE_EXPIRY: Duration = Duration::from_secs(45);
 
 /// What the plan was made from.
 #[derive(Clone, Copy, Debug)]
@@ -139,12 +146,12 @@ impl<'a> Tally<'a> {
             ),
             Action::Adopt { server, .. } => self.is_ours(*server),
             Action::MarkGone { run } => self.may_mark_gone(*run),
+            Action::HandedOver { run, stored } => self.may_close_handover(*run, *stored),
             Action::Release { run, .. } => self.may_release(*run),
             Action::Enqueue { .. }
             | Action::Close { .. }
             | Action::MarkBooted { .. }
             | Action::Update { .. }
-            | Action::Stop { .. }
             | Action::ConfirmGone { .. }
             | Action::FollowCreate { .. }
             | Action::Lookup { .. } => Ok(()),
@@ -262,6 +269,11 @@ impl<'a> Tally<'a> {
             !run.is_kept(self.inputs.now),
             "a kept server is not deleted before its time",
         )?;
+        let handover = run.ended.as_ref().and_then(|end| end.handover_until);
+        require(
+            handover.is_none_or(|until| until <= self.inputs.now),
+            "a server is not deleted while its guest hands over",
+        )?;
         require(
             !self.live_run_of(server),
             "the server of a live run is never deleted",
@@ -298,9 +310,6 @@ impl<'a> Tally<'a> {
     fn may_end(&self, id: RunId, reason: EndReason) -> Verdict {
         let run = self.run(id)?;
         require(run.is_live(), "a run ends once")?;
-        if run.stop.is_some() {
-            return Ok(());
-        }
         match reason {
             EndReason::SpecRemoved => {
                 self.ends_allowed()?;
@@ -319,7 +328,7 @@ impl<'a> Tally<'a> {
                 "a server whose guest has called was made",
             ),
             EndReason::TtlExpired => require(
-                run.expires_at <= self.inputs.now,
+                run.expires_at <= self.inputs.now + ENDS_BEFORE_EXPIRY,
                 "a run is not over before its time",
             ),
             EndReason::Completed | EndReason::TaskFailed => {
@@ -329,14 +338,31 @@ impl<'a> Tally<'a> {
         }
     }
 
+    fn is_off(&self, run: &Run) -> bool {
+        let bound = run.server.as_ref().map(|server| server.id);
+        self.listed.values().any(|server| {
+            let its = bound.map_or(server.labels.run == Some(run.id), |bound| {
+                bound == server.id
+            });
+            its && server.status == ServerState::Off
+        })
+    }
+
+    fn may_close_handover(&self, id: RunId, stored: u64) -> Verdict {
+        let run = self.run(id)?;
+        let until = run.ended.as_ref().and_then(|end| end.handover_until);
+        let until = until.ok_or("only a run that is over hands over")?;
+        let told = run.outcome.as_ref().map(|outcome| outcome.log_bytes);
+        let whole = told.is_some_and(|bytes| stored >= bytes.min(MAX_LOG_BYTES));
+        require(
+            until <= self.inputs.now || whole || self.is_off(run),
+            "a hand-over ends before its time only when all is there or nobody is",
+        )
+    }
+
     fn may_release(&self, id: RunId) -> Verdict {
         let run = self.run(id)?;
-        let bound = run.server.as_ref().map(|server| server.id);
-        let off = self.listed.values().any(|server| {
-            let its = bound.map_or(server.labels.run == Some(id), |bound| bound == server.id);
-            its && server.status == ServerState::Off
-        });
-        if off {
+        if self.is_off(run) {
             // Nobody looks at a machine that is off, and it bills.
             return Ok(());
         }

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use cattle_schemas::{
     Timestamp,
-    guest::Outcome,
+    guest::{MAX_LOG_BYTES, Outcome},
     spec_file::OnFailure,
     status::{EndReason, PendingReason},
 };
@@ -32,6 +32,8 @@ pub struct Ledger {
     pub assignments: BTreeMap<(CattleName, SpecHash), Assignment>,
     /// When each server of the last hour was asked for, for `createsPerHour`.
     pub creates_last_hour: Vec<Timestamp>,
+    /// How many bytes of log are stored of each run whose hand-over is open, where that is known.
+    pub logs: BTreeMap<RunId, u64>,
     /// With a `maxDaily`: what servers are billed for that were there on the present UTC day, those
     /// that are gone included. May repeat runs of above, which then are the truth.
     pub charges: Vec<Charge>,
@@ -135,8 +137,9 @@ pub struct Run {
     pub outcome: Option<Outcome>,
     /// When it did.
     pub outcome_at: Option<Timestamp>,
-    /// Set when the guest is asked to stop: why, and since when.
-    pub stop: Option<StopRequest>,
+    /// How many bytes of its log were stored when the hand-over after its end was over.
+    #[serde(default)]
+    pub log_stored: Option<u64>,
     /// Set when the run is over; never changes again.
     pub ended: Option<RunEnd>,
     /// When a call about its server last came back, other than its delete. What was listed before
@@ -227,18 +230,6 @@ pub struct PowerOn {
     pub accepted: bool,
 }
 
-/// The guest is asked to stop.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct StopRequest {
-    /// Why the run will be over.
-    pub reason: EndReason,
-    /// Since when it knows, or could.
-    pub at: Timestamp,
-    /// A sentence for people.
-    pub message: String,
-}
-
 /// The end of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -251,6 +242,10 @@ pub struct RunEnd {
     pub message: String,
     /// Keep the server on for a look until then (`onFailure: hold`).
     pub hold_until: Option<Timestamp>,
+    /// Its guest may still hand over what is left of log and result, until then at the latest. Set
+    /// while that is open; the end itself cannot change any more.
+    #[serde(default)]
+    pub handover_until: Option<Timestamp>,
 }
 
 impl Run {
@@ -280,10 +275,6 @@ impl Run {
     #[must_use]
     pub fn hold_until(&self) -> Option<Timestamp> {
         let outcome = self.outcome.as_ref()?;
-        if self.stop.is_some() {
-            // It was cut short, whatever its runner made of that.
-            return None;
-        }
         match self.spec.on_failure {
             _ if !self.spec.auto_shutdown => Some(self.expires_at),
             OnFailure::Hold(hold) if !outcome.succeeded() => {
@@ -303,11 +294,32 @@ impl Run {
         }
     }
 
-    /// Whether its guest's tokens are good for anything: while it lives, and then while its server is
-    /// kept and has not been let go.
+    /// Whether its guest's tokens are good for anything: while it lives, then while its hand-over is
+    /// open, and while its server is kept and has not been let go.
     #[must_use]
     pub fn may_speak(&self) -> bool {
-        self.is_live() || (self.gone_at.is_none() && self.kept_until().is_some())
+        let kept = || self.gone_at.is_none() && self.kept_until().is_some();
+        self.is_live() || self.handover_until().is_some() || kept()
+    }
+
+    /// Over, and its guest may still hand over, until then at the latest. Also after that moment,
+    /// until it is recorded what came of it.
+    #[must_use]
+    pub fn handover_until(&self) -> Option<Timestamp> {
+        let open = self.ended.as_ref()?.handover_until?;
+        self.gone_at.is_none().then_some(open)
+    }
+
+    /// Over, and its guest is listened to at this moment for what is left of log and result.
+    #[must_use]
+    pub fn is_handing_over(&self, now: Timestamp) -> bool {
+        self.handover_until().is_some_and(|until| now < until)
+    }
+
+    /// How long its log is by the word of its guest, as far as a log may be; `None` before that.
+    #[must_use]
+    pub fn log_written(&self) -> Option<u64> {
+        Some(self.outcome.as_ref()?.log_bytes.min(MAX_LOG_BYTES))
     }
 
     /// Over, its server kept on for a look at this moment.

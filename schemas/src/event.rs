@@ -57,7 +57,7 @@ pub enum EventReason {
     Reported,
     /// TTL or labels changed in place.
     Updated,
-    /// Asked to stop; the guest has some seconds.
+    /// The run is over; its guest has some seconds to stop the task and hand over.
     Stopping,
     /// The run ended; the message has the end reason.
     Ended,
@@ -77,6 +77,11 @@ pub enum EventReason {
     Rerun,
     /// The TTL was extended.
     Extended,
+    /// The run is over, and its guest still sends the rest of its log.
+    HandingOver,
+    /// Nothing more is taken from the guest of a run that is over; the message says whether its log
+    /// is whole.
+    HandedOver,
 }
 
 impl EventReason {
@@ -108,6 +113,8 @@ impl EventReason {
             Self::Alert => "alert",
             Self::Rerun => "rerun",
             Self::Extended => "extended",
+            Self::HandingOver => "handing-over",
+            Self::HandedOver => "handed-over",
         }
     }
 

@@ -84,6 +84,9 @@ pub struct EnvReply {
     pub persona_digest: Option<String>,
     /// The model to use, `provider/model`.
     pub model: String,
+    /// As in [`ReportReply`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds_left: Option<u64>,
 }
 
 /// What `POST /v1/cattle/report` says.
@@ -98,9 +101,9 @@ pub enum ReportKind {
     Finished,
 }
 
-/// Body of `POST /v1/cattle/report`.
+/// Body of `POST /v1/cattle/report`. What a newer guest adds to it is not read.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Report {
     /// What it says.
     pub kind: ReportKind,
@@ -109,9 +112,51 @@ pub struct Report {
     pub outcome: Option<Outcome>,
 }
 
-/// How the runner ended.
+/// Why a task failed where its exit code does not say it: a stable word, from which the controller
+/// makes its own sentence. The guest's `message` is text from a stranger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum FailureCause {
+    /// `result.json` is a link or not a regular file.
+    ResultNotAFile,
+    /// `result.json` is longer than [`MAX_RESULT_BYTES`].
+    ResultTooLarge,
+    /// `result.json` is not JSON.
+    ResultNotJson,
+    /// `result.json` could not be read.
+    ResultUnreadable,
+    /// The image's runners.json is missing or not valid.
+    RunnersFile,
+    /// The image has no runner for the task's type.
+    NoRunner,
+    /// The runner has no user of its own, and this is no trial.
+    RunnerWithoutUser,
+    /// The runner's command could not be started.
+    RunnerNotStarted,
+    /// The task file could not be read.
+    TaskFile,
+    /// The persona's archive could not be had or used.
+    Persona,
+    /// The env holds what no process can have.
+    Env,
+    /// Workspace, log or marker could not be made.
+    Prepare,
+    /// The guest stopped it because its time was up.
+    TimeUp,
+    /// The controller said stop.
+    Stopped,
+    /// The machine was told to shut down.
+    ShutDown,
+    /// The guest's process was restarted; a task never runs twice.
+    GuestRestarted,
+    /// A word that is newer than this reader.
+    #[serde(other)]
+    Other,
+}
+
+/// How the runner ended. What a newer guest adds to it is not read.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Outcome {
     /// The runner's exit code; absent when a signal ended it or it never started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -119,7 +164,10 @@ pub struct Outcome {
     /// The signal that ended it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signal: Option<i32>,
-    /// Why it failed, in a sentence, where the guest knows more than the exit code.
+    /// Why it failed, where the guest knows more than the exit code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<FailureCause>,
+    /// Likewise, in a sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
     /// The content of `result.json`, if the runner left one.
@@ -133,7 +181,8 @@ impl Outcome {
     /// Whether the task succeeded: exit code 0 and nothing else wrong.
     #[must_use]
     pub fn succeeded(&self) -> bool {
-        self.exit_code == Some(0) && self.signal.is_none() && self.message.is_none()
+        let nothing_said = self.message.is_none() && self.cause.is_none();
+        self.exit_code == Some(0) && self.signal.is_none() && nothing_said
     }
 }
 
@@ -141,14 +190,21 @@ impl Outcome {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ReportReply {
-    /// Set when the guest must stop its runner, hand over what it has, and power off.
+    /// Set when the guest must stop its runner, hand over what it has, and power off. With
+    /// `finished` acknowledged, what is left of the log is taken until all of it is there, or until
+    /// a call is answered with 410.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop: Option<Stop>,
     /// After `finished`: stay on, and go on with heartbeats, until told otherwise (410, or `stop`)
     /// or until the TTL ends. Else the guest powers off.
     #[serde(default)]
     pub stay: bool,
-    /// When the server is deleted whatever happens.
+    /// Seconds that the task has left, rounded up; then its guest is asked to stop, and what is left
+    /// until `expires_at` is for handing over. What a guest measures its time by, on a clock of its
+    /// own that nobody sets: its wall clock may be hours off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds_left: Option<u64>,
+    /// When the server is deleted whatever happens, for people.
     pub expires_at: Timestamp,
 }
 

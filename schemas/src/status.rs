@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, fmt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Timestamp, duration::SpecDuration, problem::Diagnostic};
+use crate::{Timestamp, duration::SpecDuration, guest::FailureCause, problem::Diagnostic};
 
 macro_rules! words {
     ($(#[$doc:meta])* $type:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal,)* }) => {
@@ -254,12 +254,35 @@ pub struct RunStatus {
     /// When it is deleted whatever happens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
+    /// Over, and until then at the latest its guest may hand over what is left of log and result; its
+    /// server is deleted after that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hand_over_until: Option<Timestamp>,
     /// The runner's exit code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
+    /// Why the task failed, where its exit code does not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<FailureCause>,
+    /// Its log, once something is known of its length.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<LogStatus>,
     /// Its cost so far: started hours times the hourly price, IPv4 included.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost: Option<Cost>,
+}
+
+/// Whether the log of a run is whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LogStatus {
+    /// Bytes that the task wrote, as its guest says, up to what is kept of a log; absent where its
+    /// guest never said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub written: Option<u64>,
+    /// Bytes that had arrived when nothing more was taken from the guest; absent before that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stored: Option<u64>,
 }
 
 /// Money, net.

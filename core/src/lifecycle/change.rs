@@ -15,7 +15,7 @@ pub fn update(
     on_failure: OnFailure,
     labels: &BTreeMap<String, String>,
 ) -> Transition {
-    if !run.is_live() || run.stop.is_some() {
+    if !run.is_live() {
         return Transition::refused();
     }
     let mut changes = Vec::new();
@@ -47,8 +47,8 @@ pub fn update(
 /// Why a run is not extended.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ExtendError {
-    /// Over, or asked to stop.
-    #[error("the run is over or is being stopped")]
+    /// Over.
+    #[error("the run is over")]
     Over,
     /// Nothing is left to add.
     #[error("the run already expires at {expires_at}, the longest that limits.maxTtl ({max_ttl}) allows", expires_at = .expires_at.format("%Y-%m-%d %H:%M:%S UTC"))]
@@ -72,7 +72,7 @@ pub fn extend(
     now: Timestamp,
 ) -> Result<Transition, ExtendError> {
     let kept_to_the_end = run.is_kept(now) && run.kept_until() == Some(run.expires_at);
-    if run.gone_at.is_some() || run.stop.is_some() || !(run.is_live() || kept_to_the_end) {
+    if run.gone_at.is_some() || !(run.is_live() || kept_to_the_end) {
         return Err(ExtendError::Over);
     }
     let wanted = run.expires_at + by.as_std();

@@ -62,7 +62,7 @@ pub fn begin(
         last_seen_at: None,
         outcome: None,
         outcome_at: None,
-        stop: None,
+        log_stored: None,
         ended: None,
         called_at: None,
         followed_at: None,
@@ -175,8 +175,7 @@ pub fn retry(run: &mut Run, max_ttl: Duration, now: Timestamp) -> Transition {
     let possible = run.is_live()
         && run.server.is_none()
         // A guest that has its env runs on a server that exists: find it, make no other.
-        && run.env_at.is_none()
-        && run.stop.is_none();
+        && run.env_at.is_none();
     if !possible {
         return Transition::refused();
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cattle_schemas::{Timestamp, guest::HEARTBEAT_SECONDS};
+use cattle_schemas::{Timestamp, guest::HEARTBEAT_SECONDS, status::EndReason};
 
 use crate::{catalogue::ImageKind, ledger::Run};
 
@@ -80,6 +80,21 @@ pub const SILENCE: Duration = Duration::from_secs(12 * HEARTBEAT_SECONDS);
 /// What a guest gets to stop its runner and hand over: one heartbeat to hear of it, and a moment.
 pub const HANDOVER: Duration = Duration::from_secs(HEARTBEAT_SECONDS + 5);
 
+/// What a guest gets to send the rest of its log after a result: the longest log, 16 MiB, takes four
+/// minutes at 64 KB/s; a link that is slower than half of that is not waited for.
+pub const HANDOVER_OF_RESULT: Duration = Duration::from_secs(600);
+
+/// A delete that is begun so long before an hour of its server is full ends before the next one is
+/// billed: eleven seconds are usual.
+const DELETE_TAKES: Duration = Duration::from_secs(15);
+
+/// Servers are billed by the started hour.
+const BILLED: Duration = Duration::from_secs(3_600);
+
+/// By Hetzner's clock a server is made some moments after its create call, or before it where the
+/// clocks differ by that.
+const CREATE_IS_NEAR: Duration = Duration::from_secs(5);
+
 /// A spec counts as removed after this: a `git checkout` deletes and recreates files.
 pub const ABSENCE: Duration = Duration::from_secs(15);
 
@@ -143,4 +158,57 @@ pub fn boot(run: &Run, heard_since: Timestamp) -> Timestamp {
 pub fn silence(run: &Run, heard_since: Timestamp) -> Option<Timestamp> {
     run.started_at?;
     Some(run.last_seen_at?.max(heard_since) + SILENCE)
+}
+
+/// When the last started hour at this moment is full, less what a delete takes: by then a server has
+/// to go that shall not be billed for another one.
+fn hour_is_full(run: &Run, now: Timestamp) -> Timestamp {
+    let made = run.server.as_ref().and_then(|server| server.created);
+    let made = made.unwrap_or(run.posted_at);
+    let age = (now - made).to_std().unwrap_or_default();
+    let hours = age.as_secs() / BILLED.as_secs() + 1;
+    made + BILLED * u32::try_from(hours).unwrap_or(u32::MAX) - DELETE_TAKES
+}
+
+/// When the time of a run's task is up: its guest is asked to stop then, so that it has handed over
+/// by the expiry, or shortly before an hour is full that the expiry coincides with. A guest that was
+/// never heard hands nothing over.
+#[must_use]
+pub fn time_is_up(run: &Run) -> Timestamp {
+    if run.last_seen_at.is_none() {
+        return run.expires_at;
+    }
+    let lifetime = (run.expires_at - run.posted_at).to_std();
+    let handover = HANDOVER.min(lifetime.unwrap_or_default() / 4);
+    let full = hour_is_full(run, run.expires_at - CREATE_IS_NEAR);
+    run.expires_at.min(full) - handover
+}
+
+/// Until when the guest of a run that ends now, for this reason, may hand over what is left of log
+/// and result; `None` where there is nobody, or nothing, to wait for.
+#[must_use]
+pub fn handover(run: &Run, reason: EndReason, now: Timestamp) -> Option<Timestamp> {
+    let longest = match reason {
+        EndReason::Completed | EndReason::TaskFailed => HANDOVER_OF_RESULT,
+        EndReason::Destroyed
+        | EndReason::SpecRemoved
+        | EndReason::SpecChanged
+        | EndReason::TtlExpired => HANDOVER,
+        // Its guest, or its server, is not there any more, or cannot be trusted.
+        EndReason::BootTimeout
+        | EndReason::GuestLost
+        | EndReason::DeletedExternally
+        | EndReason::CreateFailed
+        | EndReason::NotStarted
+        | EndReason::TokenContested => return None,
+    };
+    run.last_seen_at?;
+    if run.log_written() == Some(0) {
+        return None;
+    }
+    let until = (now + longest)
+        .min(run.expires_at)
+        .min(hour_is_full(run, now));
+    // Also where no time is left for it: what arrived is written down all the same.
+    Some(until.max(now))
 }

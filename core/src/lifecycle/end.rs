@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use cattle_schemas::{Timestamp, event::EventReason, status::EndReason};
 
-use super::{Transition, assignment, deadlines};
-use crate::ledger::{Assignment, Run, RunEnd, StopRequest};
+use super::{
+    Transition, assignment, deadlines,
+    outcome::{ended_in_words, reason_of},
+};
+use crate::ledger::{Assignment, Run, RunEnd};
 
 /// How a run is to end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +21,8 @@ pub struct Ending {
     pub hold_until: Option<Timestamp>,
     /// Refuse when the env was handed out: a boot-timeout that came too late.
     pub unless_env_handed_out: bool,
+    /// Do not wait for what its guest has left to hand over.
+    pub at_once: bool,
 }
 
 impl Ending {
@@ -29,26 +34,22 @@ impl Ending {
             message: message.into(),
             hold_until: None,
             unless_env_handed_out: false,
+            at_once: false,
         }
     }
-}
 
-/// Asks the guest to stop. Once: the first reason stays.
-pub fn stop(run: &mut Run, reason: EndReason, message: &str, now: Timestamp) -> Transition {
-    if !run.is_live() || run.stop.is_some() || run.outcome.is_some() {
-        return Transition::refused();
+    /// The end that the result of a run's task is, whoever asks for another one meanwhile.
+    fn by_result(run: &Run) -> Option<Self> {
+        let outcome = run.outcome.as_ref()?;
+        let reason = reason_of(run, outcome);
+        Some(Self::new(reason, ended_in_words(run, outcome)))
     }
-    run.stop = Some(StopRequest {
-        reason,
-        at: now,
-        message: message.to_owned(),
-    });
-    Transition::told(EventReason::Stopping, message)
 }
 
-/// Ends a run, once: whoever comes second changes nothing. Its assignment is told, and its tokens
-/// are void from here on, or, where its server is kept, from its release on. Its server is deleted
-/// after; without one it is gone at once.
+/// Ends a run, once: whoever comes second changes nothing, and a result that came first says how.
+/// Its assignment is told. Its tokens are void from here on, or from the end of its hand-over, or,
+/// where its server is kept, from its release on. Its server is deleted after; without one it is
+/// gone at once.
 pub fn end(
     run: &mut Run,
     assignment: Option<&mut Assignment>,
@@ -58,17 +59,37 @@ pub fn end(
     if !run.is_live() || (ending.unless_env_handed_out && run.env_at.is_some()) {
         return Transition::refused();
     }
+    let ending = &match Ending::by_result(run) {
+        Some(fixed) if fixed.reason != ending.reason => Ending {
+            reason: fixed.reason,
+            message: fixed.message,
+            ..ending.clone()
+        },
+        _ => ending.clone(),
+    };
+    let handover = deadlines::handover(run, ending.reason, now);
     run.ended = Some(RunEnd {
         reason: ending.reason,
         at: now,
         message: ending.message.clone(),
         hold_until: ending.hold_until,
+        handover_until: handover.map(|until| if ending.at_once { now } else { until }),
     });
     run.retry_at = None;
     let mut told = Transition::told(
         EventReason::Ended,
         format!("{}: {}", ending.reason, ending.message),
     );
+    if let Some(until) = run.handover_until().filter(|until| *until > now) {
+        let until = until.format("%H:%M:%S UTC");
+        told = if run.outcome.is_some() {
+            let message = format!("its guest may send the rest of its log until {until}");
+            told.and(EventReason::HandingOver, message)
+        } else {
+            let message = format!("its guest stops the task and hands over until {until}");
+            told.and(EventReason::Stopping, message)
+        };
+    }
     if let Some(until) = ending.hold_until {
         told = told.and(
             EventReason::Kept,
@@ -82,6 +103,39 @@ pub fn end(
         assignment::after_run(assignment, run, ending, now);
     }
     told
+}
+
+/// What its guest could hand over after a run's end is over: all is there, it is gone, or its time
+/// is. `stored` is how much of the log there is. Its tokens are void from here on, unless its server
+/// is kept.
+pub fn handed_over(run: &mut Run, stored: u64) -> Transition {
+    if run.handover_until().is_none() {
+        return Transition::refused();
+    }
+    if let Some(end) = &mut run.ended {
+        end.handover_until = None;
+    }
+    run.log_stored = Some(stored);
+    let message = match run.log_written() {
+        Some(written) if stored >= written => format!("its log is here, all {written} bytes of it"),
+        Some(written) => format!("its log is cut: {stored} of {written} bytes arrived"),
+        None => format!(
+            "its guest did not hand over a result in time; {stored} bytes of its log arrived"
+        ),
+    };
+    Transition::told(EventReason::HandedOver, message)
+}
+
+/// Somebody does not want to wait longer than `wait` for the hand-over of a run that is over.
+pub fn hurry(run: &mut Run, wait: Duration, now: Timestamp) -> Transition {
+    let latest = now + wait;
+    if run.handover_until().is_none_or(|until| until <= latest) {
+        return Transition::refused();
+    }
+    if let Some(end) = &mut run.ended {
+        end.handover_until = Some(latest);
+    }
+    Transition::silent()
 }
 
 /// The server of an ended run is no longer kept on.
@@ -150,7 +204,7 @@ pub fn gone_reason(run: &Run, now: Timestamp) -> EndReason {
 }
 
 /// The server is proved gone (`GET` by id answered 404, or a delete succeeded). A live run ends
-/// with it; what its guest had handed over, or was told, decides why.
+/// with it; what its guest had handed over decides why.
 pub fn found_gone(
     run: &mut Run,
     assignment: Option<&mut Assignment>,
@@ -158,15 +212,9 @@ pub fn found_gone(
 ) -> Transition {
     let mut told = Transition::silent();
     if run.is_live() {
-        let ending = match (&run.stop, &run.outcome) {
-            (Some(stop), _) => Ending::new(stop.reason, stop.message.clone()),
-            (None, Some(outcome)) if outcome.succeeded() => {
-                Ending::new(EndReason::Completed, super::guest::ended_in_words(outcome))
-            }
-            (None, Some(outcome)) => {
-                Ending::new(EndReason::TaskFailed, super::guest::ended_in_words(outcome))
-            }
-            (None, None) => {
+        let ending = match Ending::by_result(run) {
+            Some(ending) => ending,
+            None => {
                 let reason = gone_reason(run, now);
                 let message = match reason {
                     EndReason::TtlExpired => "its time was up, and its server is gone",
@@ -179,6 +227,10 @@ pub fn found_gone(
             }
         };
         told = end(run, assignment, &ending, now);
+    }
+    // Nobody is left who could hand anything over.
+    if let Some(end) = &mut run.ended {
+        end.handover_until = None;
     }
     let gone = mark_gone(run, now);
     told.applied = gone.applied;

@@ -2,7 +2,7 @@
 
 use cattle_schemas::{Timestamp, event::EventReason, guest::Outcome};
 
-use super::Transition;
+use super::{Transition, outcome::ended_in_words};
 use crate::ledger::Run;
 
 /// The env is about to be handed out: from here on the spec is used up. Applies again for the same
@@ -11,7 +11,6 @@ pub fn env_handed_out(run: &mut Run, now: Timestamp) -> Transition {
     let possible = run.is_live()
         && run.started_at.is_none()
         && run.outcome.is_none()
-        && run.stop.is_none()
         && now < run.expires_at;
     if !possible {
         return Transition::refused();
@@ -31,7 +30,7 @@ pub fn ready(run: &mut Run, now: Timestamp) -> Transition {
     if run.started_at.is_some() {
         return heartbeat(run, now);
     }
-    if !run.is_live() || run.env_at.is_none() || run.stop.is_some() {
+    if !run.is_live() || run.env_at.is_none() {
         return Transition::refused();
     }
     run.started_at = Some(now);
@@ -51,9 +50,10 @@ pub fn heartbeat(run: &mut Run, now: Timestamp) -> Transition {
     Transition::silent()
 }
 
-/// The result. The first one counts; a repeated one is a sign of life.
+/// The result. The first one counts; a repeated one is a sign of life. While a run that is over
+/// hands over, it is kept too, and changes nothing about the end.
 pub fn outcome(run: &mut Run, outcome: Outcome, now: Timestamp) -> Transition {
-    if !run.is_live() || run.env_at.is_none() {
+    if !(run.is_live() || run.is_handing_over(now)) || run.env_at.is_none() {
         return Transition::refused();
     }
     run.last_seen_at = run.last_seen_at.max(Some(now));
@@ -62,18 +62,8 @@ pub fn outcome(run: &mut Run, outcome: Outcome, now: Timestamp) -> Transition {
     }
     // A guest that could not start its runner says so without a first report.
     run.started_at.get_or_insert(now);
-    let told = Transition::told(EventReason::Reported, ended_in_words(&outcome));
+    let told = Transition::told(EventReason::Reported, ended_in_words(run, &outcome));
     run.outcome = Some(outcome);
     run.outcome_at = Some(now);
     told
-}
-
-/// How a task ended, in a sentence. The guest's own message is untrusted text and not repeated.
-pub(crate) fn ended_in_words(outcome: &Outcome) -> String {
-    match (outcome.exit_code, outcome.signal) {
-        _ if outcome.succeeded() => "the task succeeded".to_owned(),
-        (_, Some(signal)) => format!("the task was ended by signal {signal}"),
-        (Some(code), None) => format!("the task failed with exit code {code}"),
-        (None, None) => "the task did not run".to_owned(),
-    }
 }

@@ -14,6 +14,7 @@ mod create;
 pub mod deadlines;
 mod end;
 mod guest;
+mod outcome;
 mod server;
 
 use cattle_schemas::{event::EventReason, status::Phase};
@@ -25,13 +26,18 @@ pub use self::{
         accept_create, adopt, adopt_unknown, begin, lookup_missed, lost_reply, refuse_create,
         refused_event, retry,
     },
-    end::{Ending, delete_failed, end, found_gone, gone_reason, mark_gone, release, stop},
+    end::{
+        Ending, delete_failed, end, found_gone, gone_reason, handed_over, hurry, mark_gone, release,
+    },
     guest::{env_handed_out, heartbeat, outcome, ready},
     server::{
         called, followed, mark_booted, not_followed, power_on_failed, powered_on, powering_on,
     },
 };
-pub(crate) use self::{create::unstarted_reason, guest::ended_in_words};
+pub(crate) use self::{
+    create::unstarted_reason,
+    outcome::{ended_in_words, reason_of},
+};
 use crate::{
     ledger::Run,
     observed::{ObservedServer, ServerState},
@@ -95,7 +101,7 @@ pub fn phase_of(run: &Run, server: Option<&ObservedServer>) -> Phase {
         };
     }
     let hetzner_runs_it = || server.is_some_and(|server| server.status == ServerState::Running);
-    if run.outcome.is_some() || run.stop.is_some() {
+    if run.outcome.is_some() {
         Phase::Finishing
     } else if run.started_at.is_some() {
         Phase::Running

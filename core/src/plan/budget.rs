@@ -191,7 +191,10 @@ impl<'a> Purse<'a> {
     fn ends(&self, run: &Run) -> Timestamp {
         let planned = match &run.ended {
             None => run.expires_at,
-            Some(_) => run.kept_until().unwrap_or(self.now),
+            Some(_) => run
+                .kept_until()
+                .max(run.handover_until())
+                .unwrap_or(self.now),
         };
         planned.max(self.now)
     }

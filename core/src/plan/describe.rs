@@ -42,7 +42,7 @@ impl Action {
             Self::MarkBooted { .. } => "mark-booted",
             Self::Update { .. } => "update",
             Self::Relabel { .. } => "relabel",
-            Self::Stop { .. } => "stop",
+            Self::HandedOver { .. } => "handed-over",
             Self::End { .. } => "end",
             Self::Release { .. } => "release",
             Self::Delete { .. } => "delete",
@@ -79,7 +79,7 @@ impl Action {
             | Self::AdoptUnknown { run, .. }
             | Self::MarkBooted { run }
             | Self::Update { run, .. }
-            | Self::Stop { run, .. }
+            | Self::HandedOver { run, .. }
             | Self::End { run, .. }
             | Self::Release { run, .. }
             | Self::Delete { run, .. }
@@ -135,9 +135,9 @@ impl Action {
                 time(*expires_at)
             ),
             Self::Relabel { server, .. } => format!("set the labels of server {server}"),
-            Self::Stop {
-                reason, message, ..
-            } => format!("ask its guest to stop, for {reason}: {message}"),
+            Self::HandedOver { stored, .. } => {
+                format!("take no more from its guest: {stored} bytes of its log are here")
+            }
             Self::End {
                 reason,
                 message,

@@ -1,4 +1,4 @@
-//! Runs that are over: their servers go.
+//! Runs that are over: their guests hand over, then their servers go.
 
 use super::{Pass, Wish, live};
 use crate::{
@@ -12,10 +12,59 @@ pub(super) fn runs(pass: &mut Pass<'_>) {
     let ledger = pass.ledger;
     let leaving = |run: &&Run| !run.is_live() && run.gone_at.is_none();
     for run in ledger.runs.values().filter(leaving) {
-        if !kept(pass, run) {
+        let open = hands_over(pass, run);
+        if !kept(pass, run) && !open {
             remove(pass, run);
         }
     }
+}
+
+/// Whether its guest still hands over what is left of log and result. That is over when all is
+/// there, when the guest is not, and when its time is.
+fn hands_over(pass: &mut Pass<'_>, run: &Run) -> bool {
+    let Some(until) = run.handover_until() else {
+        return false;
+    };
+    // Its guest turns the machine off when it is done.
+    pass.list_soon = true;
+    let stored = pass.ledger.logs.get(&run.id).copied();
+    let whole = run
+        .log_written()
+        .is_some_and(|written| stored.unwrap_or_default() >= written);
+    let time_is_up = pass.due(until);
+    if whole || time_is_up || found_off(pass, run) {
+        pass.sections.ledger.push(Action::HandedOver {
+            run: run.id,
+            stored: stored.unwrap_or_default(),
+        });
+    } else {
+        ask_for_unlisted(pass, run);
+    }
+    !time_is_up
+}
+
+/// A server that is to stay for a while is asked for when a list does not show it.
+fn ask_for_unlisted(pass: &mut Pass<'_>, run: &Run) {
+    if let Some(server) = &run.server
+        && !pass.view.servers.contains_key(&run.id)
+        && !pass.in_flight(run)
+        && pass.listed_after(run.ended.as_ref().map(|end| end.at).max(run.called_at))
+    {
+        let question = Action::ConfirmGone {
+            run: run.id,
+            server: server.id,
+        };
+        if !pass.sections.servers.contains(&question) {
+            pass.sections.servers.push(question);
+        }
+    }
+}
+
+/// Whether its server was found off after its end.
+fn found_off(pass: &Pass<'_>, run: &Run) -> bool {
+    let server = pass.view.servers.get(&run.id);
+    server.is_some_and(|server| server.status == ServerState::Off)
+        && pass.listed_after(run.ended.as_ref().map(|end| end.at))
 }
 
 /// Whether the server stays on for a look.
@@ -33,14 +82,8 @@ fn kept(pass: &mut Pass<'_>, run: &Run) -> bool {
         });
     } else if let Some(server) = pass.view.servers.get(&run.id).copied() {
         live::relabel(pass, run, server);
-    } else if let Some(server) = &run.server
-        && !pass.in_flight(run)
-        && pass.listed_after(run.ended.as_ref().map(|end| end.at).max(run.called_at))
-    {
-        pass.sections.servers.push(Action::ConfirmGone {
-            run: run.id,
-            server: server.id,
-        });
+    } else {
+        ask_for_unlisted(pass, run);
     }
     true
 }
@@ -48,12 +91,7 @@ fn kept(pass: &mut Pass<'_>, run: &Run) -> bool {
 /// Nobody looks any more: the machine was turned off, or the spec is gone or asks for something
 /// else.
 fn let_go(pass: &mut Pass<'_>, run: &Run) -> Option<String> {
-    let off = pass
-        .view
-        .servers
-        .get(&run.id)
-        .is_some_and(|server| server.status == ServerState::Off);
-    if off && pass.listed_after(run.ended.as_ref().map(|end| end.at)) {
+    if found_off(pass, run) {
         // It bills all the same.
         return Some("no longer kept: its server was found off".to_owned());
     }

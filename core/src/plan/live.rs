@@ -7,7 +7,7 @@ use crate::{
     action::Action,
     expiry, labels,
     ledger::{CreateState, Run},
-    lifecycle::{deadlines, ended_in_words, unstarted_reason},
+    lifecycle::{deadlines, ended_in_words, reason_of, unstarted_reason},
     observed::{ObservedServer, ServerState},
 };
 
@@ -32,22 +32,13 @@ fn ending(run: &Run, reason: EndReason, message: impl Into<String>) -> Option<Ac
     })
 }
 
-/// Why the run is over or has to stop now, the strongest reason first: what the guest handed over,
-/// then what it was told, then what happened to it, then what is wanted, then the clock.
+/// Why the run is over now, the strongest reason first: what the guest handed over, then what
+/// happened to it, then what is wanted, then the clock.
 fn end(pass: &mut Pass<'_>, run: &Run) -> Option<Action> {
     if let Some(outcome) = &run.outcome {
         return by_outcome(run, outcome);
     }
-    let off = off_after_env(pass, run);
-    if let Some(stop) = &run.stop {
-        let waits = run.started_at.is_some() && !off;
-        return if waits && !pass.due(stop.at + deadlines::HANDOVER) {
-            None
-        } else {
-            ending(run, stop.reason, stop.message.clone())
-        };
-    }
-    if off {
+    if off_after_env(pass, run) {
         return ending(
             run,
             EndReason::GuestLost,
@@ -58,20 +49,10 @@ fn end(pass: &mut Pass<'_>, run: &Run) -> Option<Action> {
 }
 
 fn by_outcome(run: &Run, outcome: &Outcome) -> Option<Action> {
-    let words = ended_in_words(outcome);
-    if let Some(stop) = &run.stop {
-        // It was cut short, whatever its runner made of that.
-        return ending(run, stop.reason, format!("{}; {words}", stop.message));
-    }
-    let succeeded = outcome.succeeded();
     Some(Action::End {
         run: run.id,
-        reason: if succeeded {
-            EndReason::Completed
-        } else {
-            EndReason::TaskFailed
-        },
-        message: words,
+        reason: reason_of(run, outcome),
+        message: ended_in_words(run, outcome),
         hold_until: run.hold_until(),
         unless_env_handed_out: false,
     })
@@ -130,16 +111,9 @@ fn by_clock(pass: &mut Pass<'_>, run: &Run) -> Option<Action> {
             return None;
         }
     }
-    if pass.due(run.expires_at) {
+    if pass.due(deadlines::time_is_up(run)) {
         let message = format!("its ttl of {} is over", span(lifetime(run)));
-        if run.started_at.is_none() {
-            return ending(run, EndReason::TtlExpired, message);
-        }
-        return Some(Action::Stop {
-            run: run.id,
-            reason: EndReason::TtlExpired,
-            message,
-        });
+        return ending(run, EndReason::TtlExpired, message);
     }
     if let Some(action) = bring_up::given_up(pass, run) {
         return Some(action);
@@ -225,7 +199,7 @@ fn update(pass: &mut Pass<'_>, run: &Run) -> Option<Run> {
     let same = cattle.ttl == run.spec.ttl
         && cattle.on_failure == run.spec.on_failure
         && cattle.labels == run.spec.labels;
-    if same || cattle.hash != run.hash || run.stop.is_some() {
+    if same || cattle.hash != run.hash {
         return None;
     }
     let mut next = run.clone();
@@ -335,7 +309,6 @@ fn may_retry(pass: &Pass<'_>, run: &Run) -> bool {
     );
     wanted
         && run.env_at.is_none()
-        && run.stop.is_none()
         && pass.listed_lately()
         && pass.limits.enabled
         && pass.limits.starts_paused.is_none()

@@ -227,6 +227,10 @@ fn previous_run(pass: &Pass<'_>, name: &CattleName) -> Option<String> {
                 run.server_name(),
                 until.format("%H:%M:%S UTC")
             ),
+            _ if run.is_handing_over(pass.now) => format!(
+                "waits for its previous run: its guest hands over, until {} at the latest; `destroy --now` does not wait",
+                run.handover_until().unwrap_or(pass.now).format("%H:%M:%S UTC")
+            ),
             _ => format!(
                 "waits until server {} of its previous run is gone",
                 run.server_name()
@@ -268,7 +272,6 @@ fn with_live_run<'a>(
         return None;
     }
     let pending = run.is_refused()
-        && run.stop.is_none()
         && run.env_at.is_none()
         && !pass.in_flight(run)
         && !pass.view.servers.contains_key(&run.id)

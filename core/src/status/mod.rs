@@ -116,7 +116,7 @@ fn headline<'a>(known: &Known<'a>, latest: Option<&Run>) -> Headline<'a> {
         if phase != Phase::Pending {
             return Headline {
                 phase,
-                reason: run.stop.as_ref().map(|stop| stop.reason.to_string()),
+                reason: None,
                 message: progress(known, run),
                 waiting: None,
             };
@@ -154,9 +154,17 @@ fn headline<'a>(known: &Known<'a>, latest: Option<&Run>) -> Headline<'a> {
             Headline {
                 phase: phase_of(run, known.server),
                 reason: end.map(|end| end.reason.to_string()),
-                message: end.map(|end| match &run.delete_message {
-                    Some(cause) => format!("{}; its server is still there: {cause}", end.message),
-                    None => end.message.clone(),
+                message: end.map(|end| match (&run.delete_message, run.handover_until()) {
+                    (Some(cause), _) => {
+                        format!("{}; its server is still there: {cause}", end.message)
+                    }
+                    (None, Some(until)) if known.now < until => format!(
+                        "{}; its guest hands over what is left of {}, until {} at the latest",
+                        end.message,
+                        if run.outcome.is_some() { "its log" } else { "log and result" },
+                        until.format("%H:%M:%S UTC")
+                    ),
+                    _ => end.message.clone(),
                 }),
                 waiting: None,
             }
@@ -192,9 +200,6 @@ fn pending<'a>(reason: PendingReason, message: &str) -> Headline<'a> {
 
 /// What a live run is waiting for, where that is not plain from its phase.
 fn progress(known: &Known<'_>, run: &Run) -> Option<String> {
-    if let Some(stop) = &run.stop {
-        return Some(format!("asked to stop: {}", stop.message));
-    }
     if run.outcome.is_some() {
         return Some("its guest has handed over".to_owned());
     }

@@ -2,7 +2,7 @@
 
 use cattle_schemas::{
     Timestamp,
-    status::{Cost, Phase, RunStatus, ServerStatus},
+    status::{Cost, LogStatus, Phase, RunStatus, ServerStatus},
 };
 
 use crate::{
@@ -42,9 +42,20 @@ pub fn run_status(
         gone_at: run.gone_at,
         // A refused create's time has not begun.
         expires_at: (run.gone_at.is_none() && !run.is_refused()).then_some(run.expires_at),
+        hand_over_until: run.handover_until(),
         exit_code: run.outcome.as_ref().and_then(|outcome| outcome.exit_code),
+        cause: run.outcome.as_ref().and_then(|outcome| outcome.cause),
+        log: log_status(run),
         cost: run_cost(run, catalogue, now),
     }
+}
+
+fn log_status(run: &Run) -> Option<LogStatus> {
+    let known = run.outcome.is_some() || run.log_stored.is_some();
+    known.then(|| LogStatus {
+        written: run.log_written(),
+        stored: run.log_stored,
+    })
 }
 
 /// The server of a run that the ledger does not know, from its labels alone.
@@ -73,7 +84,10 @@ pub(super) fn unknown_run(server: &ObservedServer) -> RunStatus {
         ended_at: None,
         gone_at: None,
         expires_at: server.labels.expires_at,
+        hand_over_until: None,
         exit_code: None,
+        cause: None,
+        log: None,
         cost: None,
     }
 }

@@ -45,11 +45,6 @@ fn every_action_has_one_line() {
             on_failure: OnFailure::Destroy,
             labels: BTreeMap::new(),
         },
-        Action::Stop {
-            run,
-            reason: EndReason::TtlExpired,
-            message: message.clone(),
-        },
         Action::End {
             run,
             reason: EndReason::TaskFailed,
@@ -57,6 +52,7 @@ fn every_action_has_one_line() {
             hold_until: Some(at(1800)),
             unless_env_handed_out: false,
         },
+        Action::HandedOver { run, stored: 300 },
         Action::Release { run, message },
         Action::Delete { run, server },
         Action::ConfirmGone { run, server },
@@ -79,8 +75,8 @@ fn every_action_has_one_line() {
     adopt rex: take over server 7, whose run is not in the ledger
     mark-booted 01M3250V000000000000000001: note that Hetzner runs its server
     update 01M3250V000000000000000001: follow its spec in place: ttl 90m, so that it expires at 2026-09-21 15:43:20 UTC
-    stop 01M3250V000000000000000001: ask its guest to stop, for ttl-expired: because
     end 01M3250V000000000000000001: end it as task-failed and keep its server until 2026-09-21 14:43:20 UTC: because
+    handed-over 01M3250V000000000000000001: take no more from its guest: 300 bytes of its log are here
     release 01M3250V000000000000000001: let its kept server go: because
     delete 01M3250V000000000000000001: delete server 7
     confirm-gone 01M3250V000000000000000001: ask whether server 7 is gone

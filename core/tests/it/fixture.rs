@@ -120,6 +120,7 @@ pub(crate) fn outcome(exit_code: i32) -> Outcome {
     Outcome {
         exit_code: Some(exit_code),
         signal: None,
+        cause: None,
         message: None,
         result: None,
         log_bytes: 0,

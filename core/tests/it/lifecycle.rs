@@ -70,14 +70,9 @@ fn a_whole_life_tells_its_story_once() {
 
 #[test]
 fn an_env_is_handed_out_only_to_a_live_run_that_has_not_started() {
-    let refused: [fn() -> World; 4] = [
+    let refused: [fn() -> World; 3] = [
         World::running,
         World::ended,
-        || {
-            let mut world = World::booting();
-            let _ = lifecycle::stop(world.rex(), EndReason::Destroyed, "x", at(100));
-            world
-        },
         || {
             let mut world = World::booting();
             world.rex().expires_at = at(100);
@@ -109,7 +104,8 @@ fn an_ended_run_hears_nothing_more() {
     assert!(!lifecycle::ready(run, at(200)).applied);
     assert!(!lifecycle::heartbeat(run, at(200)).applied);
     assert!(!lifecycle::outcome(run, outcome(0), at(200)).applied);
-    assert!(!lifecycle::stop(run, EndReason::Destroyed, "x", at(200)).applied);
+    assert!(!lifecycle::handed_over(run, 1).applied);
+    assert!(!lifecycle::hurry(run, secs(0), at(200)).applied);
     assert!(!lifecycle::retry(run, secs(60), at(200)).applied);
     assert_eq!(*run, before);
 }
@@ -409,9 +405,12 @@ fn extending_adds_up_to_the_limit_and_then_says_so() {
     let error = extend(world.rex()).unwrap_err();
     insta::assert_snapshot!(error, @"the run already expires at 2026-09-21 17:01:40 UTC, the longest that limits.maxTtl (10000s) allows");
     assert_eq!(extend(World::ended().rex()), Err(ExtendError::Over));
-    let mut stopping = World::running();
-    let _ = lifecycle::stop(stopping.rex(), EndReason::TtlExpired, "x", at(200));
-    assert_eq!(extend(stopping.rex()), Err(ExtendError::Over));
+    let mut handing_over = World::running();
+    let _ = end(
+        &mut handing_over,
+        &Ending::new(EndReason::TtlExpired, "its ttl is over"),
+    );
+    assert_eq!(extend(handing_over.rex()), Err(ExtendError::Over));
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod images;
 mod labels;
 mod lifecycle;
 mod model;
+mod outcome;
 mod plan;
 mod rate;
 mod status;

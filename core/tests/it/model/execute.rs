@@ -116,14 +116,6 @@ impl Model {
                 }
                 self.relabel(*server, labels, fate);
             }
-            Action::Stop {
-                run,
-                reason,
-                message,
-            } => {
-                let run = ledger.runs.get_mut(run).unwrap();
-                let _ = lifecycle::stop(run, *reason, message, now);
-            }
             Action::End {
                 run,
                 reason,
@@ -138,8 +130,13 @@ impl Model {
                     message: message.clone(),
                     hold_until: *hold_until,
                     unless_env_handed_out: *unless_env_handed_out,
+                    at_once: false,
                 };
                 let _ = lifecycle::end(run, ledger.assignments.get_mut(&key), &ending, now);
+            }
+            Action::HandedOver { run, stored } => {
+                let run = ledger.runs.get_mut(run).unwrap();
+                assert!(lifecycle::handed_over(run, *stored).applied);
             }
             Action::Release { run, message } => {
                 let _ = lifecycle::release(ledger.runs.get_mut(run).unwrap(), message);
@@ -283,9 +280,11 @@ impl Model {
     fn delete(&mut self, run: RunId, server: ServerId, fate: Fate) {
         let now = self.world.now;
         if !matches!(fate, Fate::Lost | Fate::Refused | Fate::Slow) {
+            let record = &self.world.ledger.runs[&run];
+            assert!(record.ended.is_some(), "deleted the server of a live run");
             assert!(
-                self.world.ledger.runs[&run].ended.is_some(),
-                "deleted the server of a live run"
+                !record.is_handing_over(now),
+                "deleted a server while its guest handed over"
             );
             self.servers.remove(&server);
         }

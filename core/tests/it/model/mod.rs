@@ -9,8 +9,11 @@ mod execute;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::fixture::*;
+use cattle_schemas::status::EndReason;
 use cattle_core::{
-    labels, lifecycle,
+    labels,
+    ledger::Run,
+    lifecycle,
     names::{CattleName, RunId, ServerId, SpecHash},
     observed::{ObservedServer, ServerState},
 };
@@ -57,8 +60,14 @@ enum Guest {
     Up,
     HasEnv,
     Working,
+    /// Its result is there, the end of its log is not.
+    Sending,
     Done,
 }
+
+/// How long the log of each task is, and how much of it has arrived when its result does.
+const LOG: u64 = 1000;
+const LOG_ON_RESULT: u64 = 400;
 
 /// A server as it really is.
 #[derive(Clone, Debug)]
@@ -284,11 +293,22 @@ impl Model {
                 }
             }
             Guest::Working => {
-                if lifecycle::outcome(run, outcome(exit_code), now).applied {
-                    server.guest = Guest::Done;
-                    if !run.guest_stays(now) {
-                        server.seen.status = ServerState::Off;
-                    }
+                // Some have it all sent before their result.
+                let sent = if id.0 % 2 == 0 { LOG } else { LOG_ON_RESULT };
+                let mut result = outcome(exit_code);
+                result.log_bytes = LOG;
+                if lifecycle::outcome(run, result, now).applied {
+                    server.guest = Guest::Sending;
+                    self.world.ledger.logs.insert(run.id, sent);
+                }
+            }
+            Guest::Sending => {
+                if run.is_live() || run.is_handing_over(now) {
+                    self.world.ledger.logs.insert(run.id, LOG);
+                }
+                server.guest = Guest::Done;
+                if !run.guest_stays(now) {
+                    server.seen.status = ServerState::Off;
                 }
             }
             Guest::Down | Guest::Done => {}
@@ -378,6 +398,9 @@ impl Model {
         for id in &self.foreign {
             assert!(self.servers.contains_key(id), "foreign server {id} is gone");
         }
+        for run in self.world.ledger.runs.values() {
+            check_handover(run);
+        }
         let mut live = BTreeSet::new();
         for run in self.world.ledger.runs.values().filter(|run| run.is_live()) {
             assert!(live.insert(&run.cattle), "two live runs of {}", run.cattle);
@@ -391,4 +414,19 @@ impl Model {
             assert!(run.gone_at.is_some(), "{run:#?}");
         }
     }
+}
+
+/// No hand-over is longer than agreed, goes into another started hour, or beyond the expiry.
+fn check_handover(run: &Run) {
+    let Some(end) = &run.ended else { return };
+    let Some(until) = end.handover_until.filter(|until| *until > end.at) else {
+        return;
+    };
+    let by_result = matches!(end.reason, EndReason::Completed | EndReason::TaskFailed);
+    let longest = if by_result { 600 } else { 20 };
+    assert!(until <= end.at + secs(longest), "{run:#?}");
+    assert!(until <= run.expires_at, "{run:#?}");
+    let made = run.server.as_ref().and_then(|server| server.created);
+    let hour = |at: cattle_schemas::Timestamp| (at - made.unwrap_or(run.posted_at)).num_hours();
+    assert_eq!(hour(until), hour(end.at), "{run:#?}");
 }

@@ -127,50 +127,6 @@ fn a_guest_stays_as_long_as_its_server_is_kept() {
 }
 
 #[test]
-fn a_run_that_was_stopped_is_not_kept() {
-    let mut world = World::running();
-    world.rex().spec.auto_shutdown = false;
-    let _ = lifecycle::stop(world.rex(), EndReason::Destroyed, "by hand", at(100));
-    let _ = lifecycle::outcome(world.rex(), outcome(1), at(100));
-    assert_eq!(world.rex().hold_until(), None);
-    assert_eq!(end_of(&world), (EndReason::Destroyed, None));
-}
-
-#[test]
-fn at_expiry_a_started_guest_gets_its_grace() {
-    let mut world = World::running();
-    world.later(7200);
-    let plan = world.plan();
-    let [
-        Action::Stop {
-            reason, message, ..
-        },
-    ] = &plan.actions[..]
-    else {
-        panic!("{plan:#?}");
-    };
-    let _ = lifecycle::stop(world.rex(), *reason, message, at(7300));
-    let plan = world.plan();
-    assert_eq!(plan.actions, []);
-    assert_eq!(plan.next_wake, Some(at(7300) + deadlines::HANDOVER));
-    world.later(20);
-    assert_eq!(end_of(&world).0, EndReason::TtlExpired);
-}
-
-#[test]
-fn what_it_hands_over_within_the_grace_ends_it_at_once() {
-    let mut world = World::running();
-    let _ = lifecycle::stop(
-        world.rex(),
-        EndReason::TtlExpired,
-        "its ttl is over",
-        at(100),
-    );
-    let _ = lifecycle::outcome(world.rex(), outcome(0), at(100));
-    assert_eq!(end_of(&world).0, EndReason::TtlExpired);
-}
-
-#[test]
 fn at_expiry_a_guest_that_has_not_started_ends_at_once() {
     let mut world = World::booting();
     world.rex().expires_at = at(100);

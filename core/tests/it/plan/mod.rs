@@ -6,6 +6,7 @@ mod budget;
 mod choice;
 mod create;
 mod ends;
+mod handover;
 mod orphans;
 mod queue;
 mod spec;

@@ -292,7 +292,7 @@ fn a_token_that_is_refused_stops_no_end() {
     world.refuse_token(Refusal::ReadOnly);
     world.now = at(100_000);
     world.observed.listed_at = Some(world.now);
-    assert_eq!(world.verbs(), ["stop"]);
+    assert_eq!(world.verbs(), ["end"]);
 }
 
 fn calls(creates: u32) -> Calls {

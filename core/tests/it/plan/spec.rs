@@ -46,7 +46,7 @@ fn a_broken_spec_ends_nothing_until_the_ttl_does() {
     world.set_spec(broken(), &name("rex"));
     assert_eq!(world.verbs(), [""; 0]);
     world.later(7200);
-    assert_eq!(world.verbs(), ["stop"]);
+    assert_eq!(world.verbs(), ["end"]);
 }
 
 #[test]
