@@ -22,6 +22,14 @@ pub(crate) fn reason(status: &CattleStatus) -> String {
     if let (Some(position), true) = (status.queue_position, !parts.is_empty()) {
         parts[0] = format!("{} #{position}", parts[0]);
     }
+    if let Some(run) = status.run.as_ref().filter(|run| run.end_reason.is_some()) {
+        if let Some(cause) = run.cause {
+            parts.push(cause.as_str().to_owned());
+        }
+        if run.log.is_some_and(|log| log.is_cut()) {
+            parts.push("log cut".to_owned());
+        }
+    }
     if let Some(first) = status.diagnostics.first() {
         parts.push(match first.line {
             0 => "spec invalid".to_owned(),

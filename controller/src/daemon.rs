@@ -144,6 +144,7 @@ pub async fn start(
     let parts = Ground {
         settings: settings.clone(),
         store: store.clone(),
+        logs: Some(logs.clone()),
         client: client.clone(),
         clock: clock.clone(),
         secrets: secrets.clone(),

@@ -18,6 +18,7 @@ use crate::{
     fleet_file::FleetFile,
     hetzner::{Client, Endpoint},
     intake::{Scanner, Settled},
+    logs::Logs,
     parts::Ground,
     settings::Settings,
     store::{MemoryStore, SqliteStore, StateLock, Store},
@@ -41,9 +42,15 @@ pub async fn run(
     let (store, _lock) = ledger(&settings, dry_run).await?;
     let settled = Settled::default();
     let client = Arc::new(Client::patient(endpoint, settings.patience.answers)?);
+    let logs = if dry_run {
+        None
+    } else {
+        Some(Logs::open(&settings.logs())?)
+    };
     let parts = Ground {
         settings: settings.clone(),
         store,
+        logs,
         client: client.clone(),
         clock: Clock::default(),
         secrets: Arc::new(secrets(&settings, endpoint)?),

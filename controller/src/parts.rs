@@ -15,6 +15,7 @@ use crate::{
     hetzner::Client,
     intake::Scanner,
     lister::{Lister, Pace},
+    logs::Logs,
     meter::Meter,
     reconcile::Reconciler,
     secrets::Secrets,
@@ -48,6 +49,8 @@ pub struct Ground {
     pub settings: Arc<Settings>,
     /// The ledger.
     pub store: Arc<dyn Store>,
+    /// Logs of runs; a dry run has none, and opens no directory for them.
+    pub logs: Option<Logs>,
     /// Hetzner.
     pub client: Arc<Client>,
     /// Its clock.
@@ -132,6 +135,7 @@ impl Ground {
             fleet_seen,
             scanner: self.scanner,
             store: self.store,
+            logs: self.logs,
             observed,
             list_soon,
             token,

@@ -3,7 +3,11 @@
 //! A pass never waits for Hetzner. Lists and effects run beside it and ring the bell; what a pass
 //! reads is always a little old, and every step is made so that this does no harm.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use cattle_core::{
     account::Token,
@@ -13,7 +17,7 @@ use cattle_core::{
     fleet::Fleet,
     guard::{self, guard},
     ledger::Ledger,
-    names::{CattleName, SpecHash},
+    names::{CattleName, RunId, SpecHash},
     observed::Observed,
     plan::{self, plan},
     status,
@@ -26,6 +30,7 @@ use crate::{
     execute::Executor,
     fleet_file::FleetFile,
     intake::Scanner,
+    logs::Logs,
     meter::Meter,
     record::record,
     store::{Store, StoreError},
@@ -52,6 +57,8 @@ pub struct Reconciler {
     pub scanner: Scanner,
     /// The ledger.
     pub store: Arc<dyn Store>,
+    /// Logs of runs, whose lengths say whether a hand-over is complete.
+    pub logs: Option<Logs>,
     /// The last list.
     pub observed: watch::Receiver<Arc<Observed>>,
     /// Whether a list is wanted soon.
@@ -226,6 +233,7 @@ impl Reconciler {
                 ledger.runs.insert(run, known);
             }
         }
+        ledger.logs = self.log_lengths(&ledger);
         let limits = Limits {
             in_flight,
             guests_heard_since: self.guests_heard_since,
@@ -254,6 +262,29 @@ impl Reconciler {
             now,
         };
         Ok((seen, guarded))
+    }
+
+    /// How much there is of the logs that guests still send the rest of.
+    fn log_lengths(&self, ledger: &Ledger) -> BTreeMap<RunId, u64> {
+        let open = ledger
+            .runs
+            .values()
+            .filter(|run| run.handover_until().is_some())
+            .map(|run| run.id);
+        let mut open = open.peekable();
+        let (Some(logs), true) = (&self.logs, open.peek().is_some()) else {
+            return BTreeMap::new();
+        };
+        tokio::task::block_in_place(|| {
+            open.filter_map(|run| match logs.length(run) {
+                Ok(length) => Some((run, length.unwrap_or(0))),
+                Err(error) => {
+                    tracing::error!(%run, %error, "the length of its log is not to be had");
+                    None
+                }
+            })
+            .collect()
+        })
     }
 
     /// Records and begins a plan. Answers whether the ledger changed, so that planning again may

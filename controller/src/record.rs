@@ -285,15 +285,6 @@ fn add(
                 labels,
             });
         }
-        Action::Stop {
-            run,
-            reason,
-            message,
-        } => {
-            records.run(run, move |run, _| {
-                lifecycle::stop(run, reason, &message, now)
-            });
-        }
         Action::End {
             run,
             reason,
@@ -306,10 +297,14 @@ fn add(
                 message,
                 hold_until,
                 unless_env_handed_out,
+                at_once: false,
             };
             records.run(run, move |run, assignment| {
                 lifecycle::end(run, assignment, &ending, now)
             });
+        }
+        Action::HandedOver { run, stored } => {
+            records.run(run, move |run, _| lifecycle::handed_over(run, stored));
         }
         Action::Release { run, message } => {
             records.run(run, move |run, _| lifecycle::release(run, &message));

@@ -22,6 +22,7 @@ pub(crate) fn check(layout: &Layout) -> (String, bool) {
         }
     };
     let mut marker = state::marker(layout).ok().flatten();
+    let mut controller = None;
     match input::bootstrap(layout) {
         Ok(Some(bootstrap)) => {
             let _ = writeln!(
@@ -30,9 +31,10 @@ pub(crate) fn check(layout: &Layout) -> (String, bool) {
                 bootstrap.cattle, bootstrap.run, bootstrap.controller_url, bootstrap.expires_at
             );
             let url = input::controller_url(&bootstrap).ok();
-            if let Some(Err(error)) = url.map(|url| peer::pinned(&bootstrap, &url)) {
+            if let Some(Err(error)) = url.as_ref().map(|url| peer::pinned(&bootstrap, url)) {
                 problem(&mut text, "bootstrap", &error);
             }
+            controller = url;
             // One of another run is an image's that was made of a used disk.
             marker = marker.filter(|marker| marker.forbids(&bootstrap.run));
         }
@@ -67,6 +69,12 @@ pub(crate) fn check(layout: &Layout) -> (String, bool) {
                 let user = runner.user.as_deref();
                 let user = user.map(|user| format!(" as {user}")).unwrap_or_default();
                 let _ = writeln!(text, "would run  {:?}{user}", runner.command);
+                let checked = controller
+                    .as_ref()
+                    .map(|url| runner::check_user(runner, &task.kind, url));
+                if let Some(Err(error)) = checked {
+                    problem(&mut text, "user", &error);
+                }
             }
             Err(error) => problem(&mut text, "would run", &error),
         }

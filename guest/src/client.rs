@@ -6,7 +6,6 @@
 
 use std::time::Duration;
 
-use cattle_schemas::Timestamp;
 use cattle_schemas::guest::{
     EnvReply, IDEMPOTENCY_KEY_HEADER, LogsReply, MAX_PERSONA_BYTES, Report, ReportReply,
 };
@@ -14,20 +13,26 @@ use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::{Method, RequestBuilder, StatusCode, Url};
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
-use tokio::time::Instant;
+use tokio::time::timeout;
 use tracing::warn;
 
 use crate::backoff::Backoff;
+use crate::clock::Moment;
 use crate::input::place_of;
 
 /// Connecting within a tailnet takes milliseconds, a first DERP handshake a second or two.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// One attempt at a small call.
-const CALL_TIMEOUT: Duration = Duration::from_secs(10);
-/// One attempt at a log chunk: 256 KiB over a relayed path.
-const LOG_TIMEOUT: Duration = Duration::from_secs(30);
+/// One attempt at the env, for which the controller may have to read a persona first.
+const ENV_TIMEOUT: Duration = Duration::from_secs(10);
+/// One attempt at sending something takes so long, and what its bytes take: a request that was
+/// swallowed must not use up the seconds that a hand-over has.
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+/// Bytes a second of the slowest path that is worth waiting for.
+const SLOWEST_PATH: u64 = 16 * 1024;
 /// One attempt at the persona archive: 32 MiB over a relayed path.
 const PERSONA_TIMEOUT: Duration = Duration::from_secs(180);
+/// An attempt ends after so long without a byte: the request, or its answer, was lost.
+const QUIET: Duration = Duration::from_secs(10);
 /// Replies are small; an env is a handful of keys.
 const MAX_REPLY_BYTES: u64 = 1024 * 1024;
 /// What is shown of an error reply's body.
@@ -42,6 +47,8 @@ pub(crate) enum CallError {
         #[source]
         source: reqwest::Error,
     },
+    #[error("{call}: nothing came from the controller for {} s", QUIET.as_secs())]
+    Quiet { call: &'static str },
     #[error("{call}: the controller answered {status}{detail}")]
     Status {
         call: &'static str,
@@ -70,6 +77,16 @@ impl CallError {
     pub(crate) fn rejected(&self) -> bool {
         matches!(self, Self::Status { status, .. }
             if status.is_client_error() && !matches!(status.as_u16(), 401 | 403 | 408 | 410 | 425 | 429))
+    }
+
+    /// The call, or its answer, was lost on the way.
+    pub(crate) fn lost(&self) -> bool {
+        matches!(self, Self::Unanswered { .. } | Self::Quiet { .. })
+    }
+
+    /// The controller does not understand this request.
+    pub(crate) fn not_understood(&self) -> bool {
+        matches!(self, Self::Status { status, .. } if *status == StatusCode::BAD_REQUEST)
     }
 
     /// What the controller asked us to wait.
@@ -119,7 +136,7 @@ impl Client {
         let request = self
             .request(Method::GET, "/v1/cattle/env", token)
             .header(IDEMPOTENCY_KEY_HEADER, idempotency_key)
-            .timeout(CALL_TIMEOUT);
+            .timeout(ENV_TIMEOUT);
         json(CALL, &send(CALL, request, MAX_REPLY_BYTES).await?)
     }
 
@@ -130,10 +147,16 @@ impl Client {
         report: &Report,
     ) -> Result<ReportReply, CallError> {
         const CALL: &str = "reporting";
+        let body = serde_json::to_vec(report).map_err(|error| CallError::Malformed {
+            call: CALL,
+            problem: error.to_string(),
+        })?;
+        let patience = patience(body.len());
         let request = self
             .request(Method::POST, "/v1/cattle/report", session)
-            .json(report)
-            .timeout(CALL_TIMEOUT);
+            .header("content-type", "application/json")
+            .body(body)
+            .timeout(patience);
         json(CALL, &send(CALL, request, MAX_REPLY_BYTES).await?)
     }
 
@@ -142,7 +165,8 @@ impl Client {
         let request = self
             .request(Method::GET, "/v1/cattle/persona", session)
             .timeout(PERSONA_TIMEOUT);
-        send("fetching the persona archive", request, MAX_PERSONA_BYTES).await
+        let call = "fetching the persona archive";
+        receive(call, request, MAX_PERSONA_BYTES, QUIET).await
     }
 
     /// One attempt at a piece of the log.
@@ -153,20 +177,26 @@ impl Client {
         chunk: Vec<u8>,
     ) -> Result<LogsReply, CallError> {
         const CALL: &str = "sending the log";
+        let patience = patience(chunk.len());
         let request = self
             .request(Method::POST, "/v1/cattle/logs", session)
             .query(&[("offset", offset)])
             .header("content-type", "application/octet-stream")
             .body(chunk)
-            .timeout(LOG_TIMEOUT);
+            .timeout(patience);
         json(CALL, &send(CALL, request, MAX_REPLY_BYTES).await?)
     }
 }
 
+/// How long one attempt at sending so many bytes may take.
+fn patience(bytes: usize) -> Duration {
+    CALL_TIMEOUT + Duration::from_secs(bytes as u64 / SLOWEST_PATH)
+}
+
 /// Repeats `attempt` until it succeeds, is refused, or `deadline` passes; then the last error.
-/// At least one attempt is made. An attempt that runs into the deadline is cut off there.
+/// At least one attempt is made.
 pub(crate) async fn until<T, Attempt, Call>(
-    deadline: Instant,
+    deadline: Moment,
     mut attempt: Attempt,
 ) -> Result<T, CallError>
 where
@@ -181,7 +211,7 @@ where
             Err(error) => error,
         };
         let wait = backoff.next(error.retry_after());
-        if Instant::now() + wait >= deadline {
+        if Moment::after(wait) >= deadline {
             return Err(error);
         }
         warn!(
@@ -193,28 +223,38 @@ where
     }
 }
 
-/// The moment of our own clock at which `expires_at` is reached; now if it has passed.
-pub(crate) fn instant_of(expires_at: Timestamp, now: Timestamp) -> Instant {
-    /// Far enough to mean never, near enough to be added to any instant.
-    const NEVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
-    Instant::now() + (expires_at - now).to_std().unwrap_or_default().min(NEVER)
-}
-
 /// Sends a request; the body of a 2xx answer, of at most `limit` bytes.
 pub(crate) async fn send(
     call: &'static str,
     request: RequestBuilder,
     limit: u64,
 ) -> Result<Vec<u8>, CallError> {
+    // The request's own timeout is short.
+    receive(call, request, limit, PERSONA_TIMEOUT).await
+}
+
+/// Likewise; given up after so long without a byte.
+async fn receive(
+    call: &'static str,
+    request: RequestBuilder,
+    limit: u64,
+    quiet: Duration,
+) -> Result<Vec<u8>, CallError> {
     let unanswered = |source: reqwest::Error| CallError::Unanswered {
         call,
         source: source.without_url(),
     };
-    let mut response = request.send().await.map_err(unanswered)?;
+    let lost = |_| CallError::Quiet { call };
+    let sent = timeout(quiet, request.send()).await.map_err(lost)?;
+    let mut response = sent.map_err(unanswered)?;
     let status = response.status();
     let retry_after = retry_after(response.headers());
     let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(unanswered)? {
+    while let Some(chunk) = timeout(quiet, response.chunk())
+        .await
+        .map_err(lost)?
+        .map_err(unanswered)?
+    {
         if (body.len() + chunk.len()) as u64 > limit {
             return Err(CallError::TooLong { call, limit });
         }

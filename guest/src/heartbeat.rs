@@ -1,13 +1,11 @@
 //! Saying that we live, and hearing whether to go on.
 //!
-//! Beside the regular beat there is one at the very moment the TTL ends: the controller may have
-//! extended it. If nobody answers then, the guest stops by itself.
+//! Beside the regular beat there is one at the very moment the task's time is up: the controller may
+//! have extended it. If nobody answers then, the guest stops by itself.
 
 use std::time::Duration;
 
-use cattle_schemas::Timestamp;
 use cattle_schemas::guest::{Report, ReportKind, Stop};
-use chrono::Utc;
 use secrecy::SecretString;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -15,14 +13,13 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::backoff::random_unit;
-use crate::client::{Client, instant_of};
+use crate::client::Client;
+use crate::clock::Moment;
 
 /// After a failed beat the next one comes sooner: a stop may be waiting.
 const RETRY: Duration = Duration::from_secs(2);
 /// What is left for handing over once the TTL has ended.
 pub(crate) const TTL_GRACE: Duration = Duration::from_secs(20);
-/// The end reason when the TTL ended and the controller was silent.
-const TTL_EXPIRED: &str = "ttl-expired";
 
 /// What the controller wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +27,8 @@ pub(crate) enum Word {
     GoOn,
     /// Stop the runner and hand over.
     Stop(Stop),
+    /// Likewise: the time is up, and the controller silent.
+    TimeUp,
     /// The run is over for the controller; there is nobody to hand over to.
     Gone,
 }
@@ -37,7 +36,7 @@ pub(crate) enum Word {
 /// The beating; ends with its value.
 pub(crate) struct Heartbeat {
     word: watch::Receiver<Word>,
-    expires_at: watch::Receiver<Timestamp>,
+    time_up: watch::Receiver<Moment>,
     task: JoinHandle<()>,
 }
 
@@ -46,14 +45,14 @@ impl Heartbeat {
         client: Client,
         session: SecretString,
         interval: Duration,
-        expires_at: Timestamp,
+        time_up: Moment,
     ) -> Self {
         let (word_sender, word) = watch::channel(Word::GoOn);
-        let (expires_sender, expires_at) = watch::channel(expires_at);
-        let task = tokio::spawn(beat(client, session, interval, word_sender, expires_sender));
+        let (time_sender, time_up) = watch::channel(time_up);
+        let task = tokio::spawn(beat(client, session, interval, word_sender, time_sender));
         Self {
             word,
-            expires_at,
+            time_up,
             task,
         }
     }
@@ -66,9 +65,18 @@ impl Heartbeat {
         heard.map_or(Word::Gone, |word| word.clone())
     }
 
-    /// When the server is deleted, as last heard.
-    pub(crate) fn expires_at(&self) -> Timestamp {
-        *self.expires_at.borrow()
+    /// Resolves once there is nobody to hand over to any more.
+    pub(crate) async fn gone(&self) {
+        let mut word = self.word.clone();
+        if word.wait_for(|word| *word == Word::Gone).await.is_err() {
+            // It beats no more, and has not heard that.
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// When the task's time is up, as last heard.
+    pub(crate) fn time_up(&self) -> Moment {
+        *self.time_up.borrow()
     }
 }
 
@@ -83,7 +91,7 @@ async fn beat(
     session: SecretString,
     interval: Duration,
     word: watch::Sender<Word>,
-    expires_at: watch::Sender<Timestamp>,
+    time_up: watch::Sender<Moment>,
 ) {
     let report = Report {
         kind: ReportKind::Heartbeat,
@@ -92,16 +100,19 @@ async fn beat(
     // Guests that started together shall not beat together.
     let mut next = Instant::now() + interval.mul_f64(0.5 + random_unit() / 2.0);
     loop {
-        let expiry = instant_of(*expires_at.borrow(), Utc::now());
-        tokio::time::sleep_until(next.min(expiry)).await;
+        let last = *time_up.borrow();
+        tokio::select! {
+            () = tokio::time::sleep_until(next) => {}
+            () = last.reached() => {}
+        }
         let answered = client.report(&session, &report).await;
         let silent = answered.is_err();
         match answered {
             Ok(reply) => {
                 next = Instant::now() + interval;
-                expires_at.send_replace(reply.expires_at);
+                time_up.send_replace(Moment::told(reply.seconds_left, reply.expires_at));
                 if let Some(stop) = reply.stop {
-                    say(&word, stop);
+                    say(&word, Word::Stop(stop));
                 }
             }
             Err(error) if error.gone() => {
@@ -122,20 +133,14 @@ async fn beat(
                 );
             }
         }
-        if *expires_at.borrow() <= Utc::now() {
+        if time_up.borrow().has_passed() {
             // A controller that answers decides by its own clock; it stops us soon enough, or ours
             // is wrong.
             if !silent {
                 tokio::time::sleep(interval.min(RETRY)).await;
                 continue;
             }
-            say(
-                &word,
-                Stop {
-                    reason: TTL_EXPIRED.to_owned(),
-                    grace_seconds: TTL_GRACE.as_secs(),
-                },
-            );
+            say(&word, Word::TimeUp);
             // What follows the TTL is bounded by the hand-over; beating is of no more use.
             return;
         }
@@ -143,16 +148,12 @@ async fn beat(
 }
 
 /// Only the first stop counts: its grace period has begun.
-fn say(word: &watch::Sender<Word>, stop: Stop) {
+fn say(word: &watch::Sender<Word>, said: Word) {
     word.send_if_modified(|word| {
         let first = *word == Word::GoOn;
         if first {
-            info!(
-                reason = stop.reason,
-                grace_seconds = stop.grace_seconds,
-                "told to stop"
-            );
-            *word = Word::Stop(stop);
+            info!(word = ?said, "told to stop");
+            *word = said;
         }
         first
     });

@@ -29,6 +29,7 @@ mod accounts;
 mod backoff;
 mod check;
 mod client;
+mod clock;
 mod guard;
 mod heartbeat;
 mod input;

@@ -4,22 +4,23 @@
 use std::fs::File;
 use std::time::Duration;
 
-use cattle_schemas::guest::{Outcome, Report, ReportKind, ReportReply};
-use chrono::Utc;
+use cattle_schemas::guest::{FailureCause, Outcome, Report, ReportKind, ReportReply};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::timeout;
 use tracing::{info, warn};
 
-use crate::client::{CallError, Client, instant_of, until};
+use crate::client::{CallError, Client, until};
+use crate::clock::Moment;
 use crate::heartbeat::{Heartbeat, TTL_GRACE};
 use crate::layout::Layout;
 use crate::log::{self, Progress};
 use crate::run::{Ending, Pace, RunError, SHUTDOWN_GRACE, Shutdown, requested};
 use crate::state::{self, Session};
 
-/// How long the result waits for the log, when nothing presses.
-const LOG_GRACE: Duration = Duration::from_secs(30);
+/// How long the result waits for the log, when nothing presses: who waits for the end of a run reads
+/// its log next. What has not arrived by then follows the result.
+const LOG_GRACE: Duration = Duration::from_secs(10);
 /// A message is a sentence; a result is where more belongs.
 const MAX_MESSAGE_CHARS: usize = 1_000;
 
@@ -29,7 +30,7 @@ pub(crate) enum When {
     /// Until the TTL ends.
     Unhurried,
     /// A grace period is running.
-    Until(Instant),
+    Until(Moment),
     /// There is nobody to hand over to.
     Never,
 }
@@ -43,12 +44,13 @@ pub(crate) struct Over {
 }
 
 impl Over {
-    pub(crate) fn not_started(message: String, when: When) -> Self {
+    pub(crate) fn not_started(cause: FailureCause, message: String, when: When) -> Self {
         warn!(message, "the runner is not started");
         Self {
             outcome: Outcome {
                 exit_code: None,
                 signal: None,
+                cause: Some(cause),
                 message: Some(message),
                 result: None,
                 log_bytes: 0,
@@ -76,7 +78,7 @@ impl<'a> Link<'a> {
         })
     }
 
-    async fn report(&self, report: &Report, deadline: Instant) -> Result<ReportReply, CallError> {
+    async fn report(&self, report: &Report, deadline: Moment) -> Result<ReportReply, CallError> {
         until(deadline, || self.client.report(&self.session.token, report)).await
     }
 
@@ -85,11 +87,40 @@ impl<'a> Link<'a> {
             kind: ReportKind::Ready,
             outcome: None,
         };
-        self.report(&report, instant_of(self.session.expires_at, Utc::now()))
-            .await
+        self.report(&report, self.session.time_up).await
     }
 
-    /// Hands over the rest of the log, then the outcome, and stays on where the controller wants
+    /// Reports the outcome. A controller that is older than causes is told without one.
+    async fn hand_in(
+        &self,
+        mut outcome: Outcome,
+        deadline: Moment,
+    ) -> Result<ReportReply, CallError> {
+        let of = |outcome: &Outcome| Report {
+            kind: ReportKind::Finished,
+            outcome: Some(outcome.clone()),
+        };
+        let report = of(&outcome);
+        let answered = until(deadline, || async {
+            match self.client.report(&self.session.token, &report).await {
+                Err(error) if error.not_understood() && outcome.cause.is_some() => Ok(Err(error)),
+                other => other.map(Ok),
+            }
+        });
+        match answered.await? {
+            Ok(reply) => Ok(reply),
+            Err(error) => {
+                warn!(
+                    error = &error as &dyn std::error::Error,
+                    "reporting without the cause"
+                );
+                outcome.cause = None;
+                self.report(&of(&outcome), deadline).await
+            }
+        }
+    }
+
+    /// Hands over the outcome and what is left of the log, and stays on where the controller wants
     /// that; whether the controller has the outcome.
     pub(crate) async fn finish(
         &self,
@@ -103,28 +134,35 @@ impl<'a> Link<'a> {
                 return false;
             }
             When::Until(deadline) => deadline,
-            When::Unhurried => instant_of(heartbeat.expires_at(), Utc::now()) + TTL_GRACE,
+            When::Unhurried => heartbeat.time_up() + TTL_GRACE,
         };
         let mut outcome = over.outcome;
         outcome.message = outcome.message.map(shorten);
-        let report = Report {
-            kind: ReportKind::Finished,
-            outcome: Some(outcome),
-        };
+        let mut rest = over.log;
         let hand_over = async {
-            if let Some(mut log) = over.log {
+            if let Some(log) = &mut rest {
                 // The result is worth more than the end of the log: half the time is its.
-                let left = deadline.saturating_duration_since(Instant::now()) / 2;
-                if timeout(left.min(LOG_GRACE), &mut log).await.is_err() {
-                    warn!("the log could not be handed over whole");
-                    log.abort();
+                if timeout(LOG_GRACE.min(deadline.left() / 2), log)
+                    .await
+                    .is_ok()
+                {
+                    rest = None;
+                } else {
+                    info!("the rest of the log follows the result");
                 }
             }
-            self.report(&report, deadline).await
+            self.hand_in(outcome, deadline).await
         };
-        let Some(reply) = self.conclude(hand_over, deadline, shutdown).await else {
+        let reply = self.conclude(hand_over, deadline, shutdown).await;
+        let Some(reply) = reply else {
+            if let Some(log) = rest {
+                log.abort();
+            }
             return false;
         };
+        if let Some(log) = rest {
+            send_rest(log, deadline, heartbeat, shutdown).await;
+        }
         if reply.stay {
             // The session stays on disk meanwhile: a guest that is restarted hands over once more,
             // and is told to stay once more.
@@ -142,23 +180,19 @@ impl<'a> Link<'a> {
     async fn conclude(
         &self,
         hand_over: impl Future<Output = Result<ReportReply, CallError>>,
-        deadline: Instant,
+        deadline: Moment,
         shutdown: &Shutdown,
     ) -> Option<ReportReply> {
-        let cut = async {
-            requested(shutdown).await;
-            tokio::time::sleep(SHUTDOWN_GRACE).await;
-        };
         tokio::select! {
-            reply = timeout_at(deadline, hand_over) => match reply {
-                Ok(Ok(reply)) => {
+            reply = hand_over => match reply {
+                Ok(reply) => {
                     info!("handed over");
                     return Some(reply);
                 }
-                Ok(Err(error)) => warn!(error = &error as &dyn std::error::Error, "not handed over"),
-                Err(_) => warn!("not handed over in time"),
+                Err(error) => warn!(error = &error as &dyn std::error::Error, "not handed over"),
             },
-            () = cut => warn!("not handed over before the shutdown"),
+            () = deadline.reached() => warn!("not handed over in time"),
+            () = cut(shutdown) => warn!("not handed over before the shutdown"),
         }
         None
     }
@@ -171,7 +205,8 @@ impl<'a> Link<'a> {
         pace: Pace,
         shutdown: &Shutdown,
     ) -> Result<Ending, RunError> {
-        let mut over = Over::not_started(message.to_owned(), When::Unhurried);
+        let cause = FailureCause::GuestRestarted;
+        let mut over = Over::not_started(cause, message.to_owned(), When::Unhurried);
         if let Ok(file) = File::open(self.layout.log())
             && let Ok(metadata) = file.metadata()
         {
@@ -192,13 +227,35 @@ impl<'a> Link<'a> {
             self.client.clone(),
             self.session.token.clone(),
             pace.heartbeat,
-            self.session.expires_at,
+            self.session.time_up,
         );
         Ok(Ending {
             handed_over: self.finish(over, &heartbeat, shutdown).await,
             power_off: !*shutdown.borrow(),
         })
     }
+}
+
+/// Sends the rest of the log while the controller takes it.
+async fn send_rest(
+    mut log: JoinHandle<()>,
+    deadline: Moment,
+    heartbeat: &Heartbeat,
+    shutdown: &Shutdown,
+) {
+    tokio::select! {
+        _ = &mut log => return,
+        () = heartbeat.gone() => warn!("the controller takes no more of the log"),
+        () = deadline.reached() => warn!("the log could not be handed over whole in time"),
+        () = cut(shutdown) => warn!("the log could not be handed over before the shutdown"),
+    }
+    log.abort();
+}
+
+/// Resolves when a shutdown waits no longer.
+async fn cut(shutdown: &Shutdown) {
+    requested(shutdown).await;
+    tokio::time::sleep(SHUTDOWN_GRACE).await;
 }
 
 /// The last secret on disk; failing to remove it from a machine that goes off is worth a line.

@@ -24,6 +24,9 @@ use crate::client::{CallError, Client};
 const FLUSH_INTERVAL: Duration = Duration::from_millis(200);
 /// The size of a pipe; a larger buffer would never be filled.
 const READ_BYTES: usize = 64 * 1024;
+/// A call that was lost is tried again with half as much, down to this: a path that is too slow for a
+/// full one within its time is not tried with it for ever.
+const MIN_CHUNK_BYTES: usize = 16 * 1024;
 /// The last line of a log that was cut; its length is kept free below the limit.
 const CUT_NOTICE: &str = "\n[clf-cattle: the log's limit is reached; what follows was dropped]\n";
 
@@ -109,7 +112,7 @@ pub(crate) async fn pump(
 }
 
 /// Sends the log as it grows, until all of a finished log is acknowledged, the controller wants no
-/// more, or the session is refused. Never gives up otherwise: the caller sets the time.
+/// more, or the session is refused; also after the result, as long as it is taken. Never gives up otherwise: the caller sets the time.
 pub(crate) async fn stream(
     file: File,
     mut progress: watch::Receiver<Progress>,
@@ -121,6 +124,7 @@ pub(crate) async fn stream(
     let mut backoff = Backoff::new();
     // Empty calls ask how much the controller has: after a restart of ours, or a disagreement.
     let mut ask = false;
+    let mut most = MAX_LOG_CHUNK_BYTES;
     loop {
         let Progress { written, done } = *progress.borrow_and_update();
         if sent >= written && !ask {
@@ -142,7 +146,7 @@ pub(crate) async fn stream(
         let (offset, chunk) = if ask {
             (0, Vec::new())
         } else {
-            match read_chunk(&file, sent, backlog) {
+            match read_chunk(&file, sent, backlog.min(most as u64)) {
                 Ok(chunk) => (sent, chunk),
                 Err(error) => {
                     warn!(%error, "the log cannot be read back");
@@ -155,6 +159,7 @@ pub(crate) async fn stream(
             Ok(reply) => {
                 backoff = Backoff::new();
                 ask = false;
+                most = (most * 2).min(MAX_LOG_CHUNK_BYTES);
                 if reply.full {
                     info!(
                         stored = reply.next_offset,
@@ -176,6 +181,9 @@ pub(crate) async fn stream(
                 return;
             }
             Err(error) => {
+                if error.lost() {
+                    most = (most / 2).max(MIN_CHUNK_BYTES);
+                }
                 ask = error.rejected() && !ask;
                 pause(&mut backoff, &error).await;
             }

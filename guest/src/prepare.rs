@@ -4,16 +4,15 @@
 
 use std::fs::File;
 
-use cattle_schemas::guest::EnvReply;
+use cattle_schemas::guest::{EnvReply, FailureCause};
 use cattle_schemas::runners::Runner;
-use chrono::Utc;
 use tracing::info;
 
-use crate::client::{CallError, instant_of, until};
+use crate::client::{CallError, until};
 use crate::input;
 use crate::link::Link;
 use crate::persona::{self, PersonaError};
-use crate::runner::{self, RunnerEnv};
+use crate::runner::{self, RunnerEnv, RunnerError};
 
 /// All that the runner needs, checked before the controller is told that we are ready.
 pub(crate) struct Prepared {
@@ -24,16 +23,28 @@ pub(crate) struct Prepared {
 
 /// Why the runner cannot start: the outcome's message.
 pub(crate) struct Unprepared {
+    pub(crate) cause: FailureCause,
     pub(crate) message: String,
     /// The persona is not the one that the env announced: its files changed, and the controller
     /// restarted in between. The env, asked for again, announces what there is.
     pub(crate) other_persona: bool,
 }
 
-impl From<String> for Unprepared {
-    fn from(message: String) -> Self {
+impl Unprepared {
+    fn new(cause: FailureCause, error: &dyn std::error::Error) -> Self {
         Self {
-            message,
+            cause,
+            message: chain(error),
+            other_persona: false,
+        }
+    }
+}
+
+impl From<RunnerError> for Unprepared {
+    fn from(error: RunnerError) -> Self {
+        Self {
+            cause: error.cause(),
+            message: error.to_string(),
             other_persona: false,
         }
     }
@@ -42,8 +53,7 @@ impl From<String> for Unprepared {
 pub(crate) async fn prepare(link: &Link<'_>, reply: EnvReply) -> Result<Prepared, Unprepared> {
     let layout = link.layout;
     if let Some(digest) = reply.persona_digest {
-        let deadline = instant_of(link.session.expires_at, Utc::now());
-        let archive = until(deadline, || async {
+        let archive = until(link.session.time_up, || async {
             match link.client.persona(&link.session.token).await {
                 // An archive that is too long now is too long the next time.
                 Err(error @ CallError::TooLong { .. }) => Ok(Err(error)),
@@ -52,18 +62,21 @@ pub(crate) async fn prepare(link: &Link<'_>, reply: EnvReply) -> Result<Prepared
         })
         .await
         .and_then(std::convert::identity)
-        .map_err(|error| chain(&error))?;
+        .map_err(|error| Unprepared::new(FailureCause::Persona, &error))?;
         let installed = persona::install(&archive, &digest, &layout.persona_dir());
         installed.map_err(|error| Unprepared {
-            message: chain(&error),
             other_persona: matches!(error, PersonaError::Digest { .. }),
+            ..Unprepared::new(FailureCause::Persona, &error)
         })?;
     }
-    let task = input::task(layout).map_err(|error| chain(&error))?;
-    let runners = input::runners(layout).map_err(|error| chain(&error))?;
-    let runner = runner::choose(&runners, &task.kind).map_err(|error| error.to_string())?;
-    let env = RunnerEnv::new(reply.env, reply.model).map_err(|error| error.to_string())?;
-    let log = runner::prepare(layout).map_err(|error| error.to_string())?;
+    let task =
+        input::task(layout).map_err(|error| Unprepared::new(FailureCause::TaskFile, &error))?;
+    let runners = input::runners(layout)
+        .map_err(|error| Unprepared::new(FailureCause::RunnersFile, &error))?;
+    let runner = runner::choose(&runners, &task.kind)?;
+    runner::check_user(runner, &task.kind, &link.session.controller)?;
+    let env = RunnerEnv::new(reply.env, reply.model)?;
+    let log = runner::prepare(layout)?;
     info!(
         task = task.task_id,
         kind = task.kind,

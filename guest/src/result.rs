@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use cattle_schemas::guest::{MAX_RESULT_BYTES, paths};
+use cattle_schemas::guest::{FailureCause, MAX_RESULT_BYTES, paths};
 use rustix::fs::{CWD, Mode, OFlags};
 use serde_json::Value;
 
@@ -23,6 +23,18 @@ pub(crate) enum ResultError {
     NotJson(serde_json::Error),
     #[error("result.json cannot be read: {0}")]
     Unreadable(io::Error),
+}
+
+impl ResultError {
+    /// The word for it in the outcome.
+    pub(crate) fn cause(&self) -> FailureCause {
+        match self {
+            Self::Link | Self::NotAFile => FailureCause::ResultNotAFile,
+            Self::TooLarge => FailureCause::ResultTooLarge,
+            Self::NotJson(_) => FailureCause::ResultNotJson,
+            Self::Unreadable(_) => FailureCause::ResultUnreadable,
+        }
+    }
 }
 
 /// The workspace, held open: the runner may move the path, not this.

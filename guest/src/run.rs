@@ -3,15 +3,14 @@
 use std::io;
 use std::time::Duration;
 
-use cattle_schemas::guest::{Bootstrap, EnvReply};
-use chrono::Utc;
+use cattle_schemas::guest::{Bootstrap, EnvReply, FailureCause};
 use secrecy::SecretString;
 use tokio::sync::watch;
-use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::backoff::Backoff;
-use crate::client::{CallError, Client, instant_of, until};
+use crate::client::{CallError, Client, until};
+use crate::clock::Moment;
 use crate::heartbeat::Heartbeat;
 use crate::input::{self, InputError};
 use crate::layout::Layout;
@@ -25,6 +24,11 @@ use crate::task::run_task;
 /// How long a guest that is told to go by its init system tries to hand over; systemd's default
 /// patience is 90 s.
 pub(crate) const SHUTDOWN_GRACE: Duration = Duration::from_secs(20);
+
+/// How long a guest asks for its env even if its wall clock says that its time is over: until its
+/// first reply it has nothing else to go by, and a clock that NTP has not set yet may be hours off.
+/// The controller gives a boot as long.
+const FIRST_REPLY: Duration = Duration::from_secs(15 * 60);
 
 /// How fast things happen; tests hurry.
 #[derive(Clone, Copy, Debug)]
@@ -182,25 +186,29 @@ async fn first_time(
         link.client.clone(),
         link.session.token.clone(),
         pace.heartbeat,
-        acknowledged.expires_at,
+        Moment::told(acknowledged.seconds_left, acknowledged.expires_at),
     );
     let not_started = match (&marked, &prepared, &acknowledged.stop) {
-        (Err(error), _, _) => Some(format!("cannot mark the run as started: {error}")),
-        (_, _, Some(stop)) => Some(format!(
-            "stopped before the runner started: {}",
-            stop.reason
+        (Err(error), _, _) => Some((
+            FailureCause::Prepare,
+            format!("cannot mark the run as started: {error}"),
         )),
-        (_, Err(unprepared), _) => Some(unprepared.message.clone()),
+        (_, _, Some(stop)) => Some((
+            FailureCause::Stopped,
+            format!("stopped before the runner started: {}", stop.reason),
+        )),
+        (_, Err(unprepared), _) => Some((unprepared.cause, unprepared.message.clone())),
         (Ok(()), Ok(_), None) => None,
     };
     let over = match (not_started, prepared) {
         (None, Ok(prepared)) => run_task(&link, prepared, marker, &heartbeat, shutdown).await,
-        (message, _) => Over::not_started(
-            message.unwrap_or_default(),
-            acknowledged.stop.map_or(When::Unhurried, |stop| {
-                When::Until(Instant::now() + Duration::from_secs(stop.grace_seconds))
-            }),
-        ),
+        (why, _) => {
+            let (cause, message) = why.unwrap_or((FailureCause::Other, String::new()));
+            let when = acknowledged.stop.map_or(When::Unhurried, |stop| {
+                When::Until(Moment::after(Duration::from_secs(stop.grace_seconds)))
+            });
+            Over::not_started(cause, message, when)
+        }
     };
     let handed_over = link.finish(over, &heartbeat, shutdown).await;
     Ok(Ending {
@@ -252,7 +260,7 @@ async fn fetch_env(
     bootstrap: &Bootstrap,
 ) -> Result<(Session, EnvReply), RunError> {
     let controller = input::controller_url(bootstrap).map_err(RunError::Url)?;
-    let deadline = instant_of(bootstrap.expires_at, Utc::now());
+    let deadline = Moment::told(None, bootstrap.expires_at).max(Moment::after(FIRST_REPLY));
     find_controller(layout, bootstrap, &controller, deadline).await?;
     let client = Client::new(controller.clone()).map_err(RunError::Http)?;
     let key = state::idempotency_key(layout).map_err(RunError::State)?;
@@ -267,7 +275,7 @@ async fn fetch_env(
         run: reply.run.clone(),
         controller,
         token: reply.session_token.clone().into(),
-        expires_at: bootstrap.expires_at,
+        time_up: Moment::told(reply.seconds_left, bootstrap.expires_at),
     };
     state::set_session(layout, &session).map_err(RunError::State)?;
     info!(names = ?reply.env.keys().collect::<Vec<_>>(), model = reply.model, "got the env");
@@ -279,7 +287,7 @@ async fn find_controller(
     layout: &Layout,
     bootstrap: &Bootstrap,
     controller: &reqwest::Url,
-    deadline: Instant,
+    deadline: Moment,
 ) -> Result<(), PeerError> {
     let mut backoff = Backoff::new();
     loop {
@@ -288,7 +296,7 @@ async fn find_controller(
             checked => return checked,
         };
         let wait = backoff.next(None);
-        if Instant::now() + wait >= deadline {
+        if Moment::after(wait) >= deadline {
             return Err(error);
         }
         warn!(

@@ -5,13 +5,14 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, lchown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use cattle_schemas::guest::paths;
+use cattle_schemas::guest::{FailureCause, paths};
 use cattle_schemas::runners::{Runner, RunnersFile};
 use secrecy::{ExposeSecret, SecretString};
 
@@ -36,8 +37,27 @@ pub(crate) enum RunnerError {
     NotRoot { user: String, uid: u32 },
     #[error("cannot prepare `{}`: {source}", path.display())]
     Prepare { path: PathBuf, source: io::Error },
+    #[error(
+        "the runner for task type `{0}` has no user of its own: it could read the guest's session"
+    )]
+    NoOwnUser(String),
     #[error("cannot start `{program}`: {source}")]
     Start { program: String, source: io::Error },
+}
+
+impl RunnerError {
+    /// The word for it in the outcome.
+    pub(crate) fn cause(&self) -> FailureCause {
+        match self {
+            Self::NoRunner { .. } => FailureCause::NoRunner,
+            Self::BadEnvName(_) | Self::BadEnvValue(_) => FailureCause::Env,
+            Self::NoOwnUser(_) => FailureCause::RunnerWithoutUser,
+            Self::Prepare { .. } => FailureCause::Prepare,
+            Self::NoUser(_) | Self::NotRoot { .. } | Self::Start { .. } => {
+                FailureCause::RunnerNotStarted
+            }
+        }
+    }
 }
 
 /// The runner for `kind`.
@@ -51,6 +71,34 @@ pub(crate) fn choose<'a>(file: &'a RunnersFile, kind: &str) -> Result<&'a Runner
             known.join(", ")
         },
     })
+}
+
+/// Refuses a runner that would be the guest's own user: whatever that one keeps, its session and its
+/// memory included, is the runner's too then, and no mode of a file changes that. Let pass is a trial
+/// on one machine, where the controller is on loopback.
+pub(crate) fn check_user(
+    runner: &Runner,
+    kind: &str,
+    controller: &reqwest::Url,
+) -> Result<(), RunnerError> {
+    let own = match &runner.user {
+        None => true,
+        Some(user) => {
+            let account = accounts::find(user).ok().flatten();
+            account.is_some_and(|account| account.uid == rustix::process::geteuid().as_raw())
+        }
+    };
+    if own && !is_loopback(controller) {
+        return Err(RunnerError::NoOwnUser(kind.to_owned()));
+    }
+    Ok(())
+}
+
+fn is_loopback(url: &reqwest::Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let address = bare.parse::<IpAddr>();
+    bare == "localhost" || address.is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
 /// What the controller gave for the runner.

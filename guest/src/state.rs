@@ -3,11 +3,11 @@
 
 use std::io;
 
-use cattle_schemas::Timestamp;
 use cattle_schemas::guest::Bootstrap;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
+use crate::clock::Moment;
 use crate::input::base_url;
 use crate::layout::{Layout, read_limited, remove_if_there, write_durable};
 use crate::process::ProcessId;
@@ -33,7 +33,8 @@ pub(crate) struct Session {
     pub(crate) run: String,
     pub(crate) controller: reqwest::Url,
     pub(crate) token: SecretString,
-    pub(crate) expires_at: Timestamp,
+    /// When the task's time is up, as first heard.
+    pub(crate) time_up: Moment,
 }
 
 /// [`Session`] as it is written; has no `Debug`.
@@ -43,7 +44,8 @@ struct StoredSession {
     run: String,
     controller_url: String,
     token: String,
-    expires_at: Timestamp,
+    /// Of the machine's present life, as is the directory it is in.
+    time_up: Moment,
 }
 
 impl Marker {
@@ -96,7 +98,7 @@ pub(crate) fn session(layout: &Layout) -> io::Result<Option<Session>> {
         run: stored.run,
         controller,
         token: stored.token.into(),
-        expires_at: stored.expires_at,
+        time_up: stored.time_up,
     }))
 }
 
@@ -105,7 +107,7 @@ pub(crate) fn set_session(layout: &Layout, session: &Session) -> io::Result<()> 
         run: session.run.clone(),
         controller_url: session.controller.to_string(),
         token: session.token.expose_secret().to_owned(),
-        expires_at: session.expires_at,
+        time_up: session.time_up,
     };
     write_durable(&layout.session(), &serde_json::to_vec(&stored)?)
 }

@@ -3,15 +3,16 @@
 use std::io;
 use std::time::Duration;
 
-use cattle_schemas::guest::{Outcome, Stop};
+use cattle_schemas::guest::{FailureCause, Outcome, Stop};
 use rustix::process::Signal;
 use tokio::net::unix::pipe;
 use tokio::sync::{oneshot, watch};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use tracing::{info, warn};
 
+use crate::clock::Moment;
 use crate::guard;
-use crate::heartbeat::{Heartbeat, Word};
+use crate::heartbeat::{Heartbeat, TTL_GRACE, Word};
 use crate::link::{Link, Over, When};
 use crate::log::{self, Progress};
 use crate::prepare::Prepared;
@@ -34,7 +35,7 @@ pub(crate) async fn run_task(
     heartbeat: &Heartbeat,
     shutdown: &Shutdown,
 ) -> Over {
-    let not_started = |message: String| Over::not_started(message, When::Unhurried);
+    let not_started = |cause, message: String| Over::not_started(cause, message, When::Unhurried);
     let started = (|| -> io::Result<_> {
         let workspace = Workspace::open(&link.layout.workspace())?;
         let (read, write) = io::pipe()?;
@@ -43,17 +44,23 @@ pub(crate) async fn run_task(
     })();
     let (workspace, output, write, read_back) = match started {
         Ok(started) => started,
-        Err(error) => return not_started(format!("cannot prepare the runner: {error}")),
+        Err(error) => {
+            let message = format!("cannot prepare the runner: {error}");
+            return not_started(FailureCause::Prepare, message);
+        }
     };
     let child = match runner::start(&prepared.runner, &prepared.env, link.layout, write.into()) {
         Ok(child) => child,
-        Err(error) => return not_started(error.to_string()),
+        Err(error) => return not_started(error.cause(), error.to_string()),
     };
     // The secrets are the runner's now.
     drop(prepared.env);
     let (group, mut ended) = match Group::adopt(child) {
         Ok(adopted) => adopted,
-        Err(error) => return not_started(format!("cannot wait for the runner: {error}")),
+        Err(error) => {
+            let message = format!("cannot wait for the runner: {error}");
+            return not_started(FailureCause::RunnerNotStarted, message);
+        }
     };
     marker.runner = group.id();
     let _guard = marker.runner.map(guard::post).and_then(|posted| {
@@ -80,21 +87,33 @@ pub(crate) async fn run_task(
         biased;
         status = &mut ended => (status, None, When::Unhurried),
         word = heartbeat.not_going_on() => {
-            let (why, stop) = match word {
-                Word::Stop(stop) => (format!("stopped: {}", stop.reason), Some(stop)),
-                Word::GoOn | Word::Gone => ("the run is over for the controller".to_owned(), None),
+            let (stopped, grace) = match word {
+                Word::Stop(stop) => (
+                    (FailureCause::Stopped, format!("stopped: {}", stop.reason)),
+                    Some(grace(&stop)),
+                ),
+                Word::TimeUp => (
+                    (FailureCause::TimeUp, "stopped: ttl-expired".to_owned()),
+                    Some(TTL_GRACE),
+                ),
+                Word::GoOn | Word::Gone => (
+                    (FailureCause::Stopped, "the run is over for the controller".to_owned()),
+                    None,
+                ),
             };
-            let deadline = stop.as_ref().map(|stop| Instant::now() + grace(stop));
-            let patience = stop.as_ref().map_or(TERM_GRACE, |stop| (grace(stop) / 2).min(TERM_GRACE));
+            let when = grace.map_or(When::Never, |grace| When::Until(Moment::after(grace)));
+            let patience = grace.map_or(TERM_GRACE, |grace| (grace / 2).min(TERM_GRACE));
             let status = end(&group, &mut ended, patience).await;
-            (status, Some(why), deadline.map_or(When::Never, When::Until))
+            (status, Some(stopped), when)
         }
         () = requested(shutdown) => {
-            let deadline = Instant::now() + SHUTDOWN_GRACE;
+            let deadline = Moment::after(SHUTDOWN_GRACE);
             let status = end(&group, &mut ended, TERM_GRACE).await;
-            (status, Some("the guest was told to shut down".to_owned()), When::Until(deadline))
+            let stopped = (FailureCause::ShutDown, "the guest was told to shut down".to_owned());
+            (status, Some(stopped), When::Until(deadline))
         }
     };
+    let (cause, stopped) = stopped.unzip();
 
     if timeout(OUTPUT_GRACE, &mut pump).await.is_err() {
         // Something that escaped the killing holds the pipe.
@@ -104,6 +123,7 @@ pub(crate) async fn run_task(
     let mut outcome = Outcome {
         exit_code: None,
         signal: None,
+        cause,
         message: stopped,
         result: None,
         log_bytes: progress.borrow().written,
@@ -118,6 +138,7 @@ pub(crate) async fn run_task(
     match workspace.result() {
         Ok(result) => outcome.result = result,
         Err(error) => {
+            outcome.cause = outcome.cause.or(Some(error.cause()));
             let message = error.to_string();
             outcome.message = Some(match outcome.message.take() {
                 Some(first) => format!("{first}; {message}"),
@@ -127,6 +148,7 @@ pub(crate) async fn run_task(
     }
     info!(
         exit_code = outcome.exit_code,
+        cause = ?outcome.cause,
         signal = outcome.signal,
         message = outcome.message,
         result = outcome.result.is_some(),

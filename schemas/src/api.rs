@@ -32,6 +32,7 @@ use crate::{
     Timestamp,
     duration::SpecDuration,
     event::Event,
+    guest::FailureCause,
     problem::Diagnostic,
     status::{CattleStatus, ControllerStatus, EndReason, Phase},
 };
@@ -159,6 +160,16 @@ pub enum WaitFor {
     Gone,
 }
 
+/// Query of `DELETE /v1/cattle/{name}`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct DestroyQuery {
+    /// Do not wait for what the guest has left to hand over: the end of its log is lost, and its
+    /// result where it has not arrived.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub now: bool,
+}
+
 /// Reply of `DELETE /v1/cattle/{name}`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -168,9 +179,13 @@ pub struct DestroyReply {
     /// The run that ends, if one was live, or whose server was kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<String>,
-    /// That run was over before; its server is no longer kept.
+    /// That run was over before; its server is no longer kept, or its hand-over was cut short.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub released: bool,
+    /// Its guest may hand over what is left of log and result until then at the latest; the server is
+    /// deleted after that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hand_over_until: Option<Timestamp>,
     /// Whether anything was left to do.
     pub changed: bool,
     /// Whether the spec file was removed (only those the socket wrote are).
@@ -358,7 +373,10 @@ pub struct ResultReply {
     /// The runner's exit code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
-    /// Why it failed, where the guest said so.
+    /// Why it failed, where its exit code does not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<FailureCause>,
+    /// Likewise, in the words of the guest: text from a stranger.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
     /// The content of `result.json`; null when the runner left none.

@@ -154,6 +154,32 @@ pub enum FailureCause {
     Other,
 }
 
+impl FailureCause {
+    /// The word on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ResultNotAFile => "result-not-a-file",
+            Self::ResultTooLarge => "result-too-large",
+            Self::ResultNotJson => "result-not-json",
+            Self::ResultUnreadable => "result-unreadable",
+            Self::RunnersFile => "runners-file",
+            Self::NoRunner => "no-runner",
+            Self::RunnerWithoutUser => "runner-without-user",
+            Self::RunnerNotStarted => "runner-not-started",
+            Self::TaskFile => "task-file",
+            Self::Persona => "persona",
+            Self::Env => "env",
+            Self::Prepare => "prepare",
+            Self::TimeUp => "time-up",
+            Self::Stopped => "stopped",
+            Self::ShutDown => "shut-down",
+            Self::GuestRestarted => "guest-restarted",
+            Self::Other => "other",
+        }
+    }
+}
+
 /// How the runner ended. What a newer guest adds to it is not read.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

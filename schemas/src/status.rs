@@ -285,6 +285,16 @@ pub struct LogStatus {
     pub stored: Option<u64>,
 }
 
+impl LogStatus {
+    /// Whether it is known that a part never arrived.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        self.stored
+            .zip(self.written)
+            .is_some_and(|(stored, written)| stored < written)
+    }
+}
+
 /// Money, net.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

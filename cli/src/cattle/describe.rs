@@ -3,7 +3,7 @@
 use cattle_schemas::{
     Timestamp,
     event::Event,
-    status::{CattleStatus, RunStatus},
+    status::{CattleStatus, LogStatus, RunStatus},
 };
 
 use super::events;
@@ -171,6 +171,8 @@ fn run_facts(run: &RunStatus, now: Timestamp) -> Table {
     facts.add("End reason", run.end_reason.map(|reason| reason.as_str()));
     facts.add("Message", run.message.as_ref());
     facts.add("Exit code", run.exit_code.map(|code| code.to_string()));
+    facts.add("Cause", run.cause.map(|cause| cause.as_str()));
+    facts.add("Log", run.log.map(log));
     facts.add("Attempt", Some(run.attempt.to_string()));
     if let Some(server) = &run.server {
         let id = server.id;
@@ -185,6 +187,10 @@ fn run_facts(run: &RunStatus, now: Timestamp) -> Table {
     facts.add("Started", at(run.started_at));
     facts.add("Last seen", at(run.last_seen_at));
     facts.add("Ended", at(run.ended_at));
+    facts.add(
+        "Hands over",
+        at(run.hand_over_until.filter(|until| *until > now)),
+    );
     facts.add("Gone", at(run.gone_at));
     facts.add(
         "Expires",
@@ -202,6 +208,21 @@ fn run_facts(run: &RunStatus, now: Timestamp) -> Table {
     facts.add("Of which", shares);
     facts.add("Each hour", hourly);
     facts.0
+}
+
+/// How much there is of a log.
+fn log(log: LogStatus) -> String {
+    match (log.stored, log.written) {
+        (Some(stored), Some(written)) if stored < written => {
+            format!("cut: {stored} of {written} bytes arrived")
+        }
+        (_, Some(written)) if log.stored.is_some() => format!("whole, {written} bytes"),
+        (None, Some(written)) => format!("{written} bytes were written"),
+        (stored, _) => format!(
+            "{} bytes arrived; its guest did not say how long it is",
+            stored.unwrap_or_default()
+        ),
+    }
 }
 
 fn conditions(status: &CattleStatus, now: Timestamp) -> Table {

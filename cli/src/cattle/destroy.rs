@@ -1,6 +1,9 @@
 //! `destroy`: runs end, and pending cattle before they start.
 
-use cattle_schemas::{api::DestroyReply, api::WaitFor, duration::SpecDuration};
+use cattle_schemas::{
+    api::{DestroyQuery, DestroyReply, WaitFor},
+    duration::SpecDuration,
+};
 use serde::Serialize;
 
 use crate::{
@@ -18,7 +21,10 @@ pub(super) const EXAMPLES: &str = "\
 Examples:
   clawdlets cattle destroy rex-issue-42
   clawdlets cattle destroy rex-1 rex-2 --wait
+  clawdlets cattle destroy rex-issue-42 --now
 
+A running task is asked to stop, and its guest has 20 seconds to hand over what is left of log and
+result; then the server is deleted. --now does not wait for that, also of one that hands over already.
 A spec that came over the socket is removed with it; one in another directory stays, ended, and is
 named. Log and result stay readable.";
 
@@ -28,6 +34,10 @@ pub(crate) struct Destroy {
     /// Cattle's names, runs or their beginnings, servers' ids or names
     #[arg(value_name = "NAME-OR-ID", required = true)]
     targets: Vec<Target>,
+
+    /// Delete the servers without waiting for the rest of log and result, which are lost
+    #[arg(long)]
+    now: bool,
 
     /// Wait until the servers are gone
     #[arg(long)]
@@ -49,8 +59,9 @@ impl Destroy {
         let mut exit = Exit::Done;
         let mut runs = Vec::new();
         let mut replies = Vec::with_capacity(self.targets.len());
+        let query = DestroyQuery { now: self.now };
         for target in &self.targets {
-            match client.destroy(target.as_str()).await {
+            match client.destroy(target.as_str(), &query).await {
                 Ok(reply) => {
                     // Of a run that was over before, the server may still be there.
                     let over = match reply.run {
@@ -103,6 +114,10 @@ pub(super) fn what_happened(reply: &DestroyReply, ran_before: bool) -> String {
         None if ran_before => parts.push("its run was over already".to_owned()),
         None if reply.changed => parts.push("ended before it started".to_owned()),
         None => parts.push("nothing to end".to_owned()),
+    }
+    if let Some(until) = reply.hand_over_until {
+        let until = until.format("%H:%M:%S UTC");
+        parts.push(format!("its guest may hand over until {until}"));
     }
     if reply.spec_removed {
         parts.push("spec removed".to_owned());

@@ -31,6 +31,9 @@ const MAX_TAIL_BYTES: usize = 64 * 1024 * 1024;
 
 /// The name of the reply's header that says whose log it is.
 const RUN_HEADER: &str = "clf-run";
+/// Likewise: how much of the log there is, and, once nothing more comes, how much was written.
+const STORED_HEADER: &str = "clf-log-stored";
+const WRITTEN_HEADER: &str = "clf-log-written";
 /// How long a controller may be away while its log is followed: a restart takes seconds.
 const MAX_AWAY: Duration = Duration::from_secs(60);
 /// Between two tries to reach it.
@@ -97,6 +100,7 @@ impl LogArgs {
             ctx,
             text: (!self.raw).then(LogText::default),
             silent: true,
+            cut: None,
         };
         if let Some(lines) = self.tail {
             // What is there now is read whole, since only whole lines are shown; what follows is
@@ -104,7 +108,7 @@ impl LogArgs {
             query.follow = false;
             let mut tail = Tail::new(lines);
             let mut length = 0_u64;
-            each_chunk(ctx, target, &mut query, |chunk| {
+            printer.cut = each_chunk(ctx, target, &mut query, |chunk| {
                 length += chunk.len() as u64;
                 tail.push(chunk);
                 Ok(())
@@ -121,7 +125,7 @@ impl LogArgs {
         if self.follow {
             follow(ctx, target, query, &mut printer).await?;
         } else {
-            each_chunk(ctx, target, &mut query, |chunk| printer.push(chunk)).await?;
+            printer.cut = each_chunk(ctx, target, &mut query, |chunk| printer.push(chunk)).await?;
         }
         printer.finish(target)
     }
@@ -146,8 +150,11 @@ async fn follow(
         })
         .await;
         match ended {
-            Ok(()) if offset == before => return Ok(()),
-            Ok(()) => away_since = None,
+            Ok(cut) if offset == before => {
+                printer.cut = cut;
+                return Ok(());
+            }
+            Ok(_) => away_since = None,
             Err(failure) if failure.is_away() => {
                 let since = *away_since.get_or_insert_with(Instant::now);
                 // Before the first byte nobody was away: there never was a controller.
@@ -162,14 +169,21 @@ async fn follow(
 }
 
 /// Hands on each piece of one reply. The query then names the run that answered, so that the next
-/// one cannot be about another.
+/// one cannot be about another. Answers how much there is, of how much, where the end never came.
 async fn each_chunk(
     ctx: &Context,
     target: &str,
     query: &mut LogsQuery,
     mut take: impl FnMut(&[u8]) -> Result<(), Failure>,
-) -> Result<(), Failure> {
+) -> Result<Option<(u64, u64)>, Failure> {
     let response = ctx.client()?.logs(target, query).await?;
+    let number = |name| -> Option<u64> {
+        let value = response.headers().get(name)?;
+        value.to_str().ok()?.parse().ok()
+    };
+    let cut = number(STORED_HEADER)
+        .zip(number(WRITTEN_HEADER))
+        .filter(|(stored, written)| stored < written);
     let run = response.headers().get(RUN_HEADER);
     if let Some(run) = run.and_then(|run| run.to_str().ok()) {
         query.run = Some(run.to_owned());
@@ -182,7 +196,7 @@ async fn each_chunk(
         })?;
         take(&chunk)?;
     }
-    Ok(())
+    Ok(cut)
 }
 
 /// Bytes to stdout, escaped unless they are wanted as they are.
@@ -191,6 +205,8 @@ struct Printer<'a> {
     text: Option<LogText>,
     /// Whether nothing has come yet.
     silent: bool,
+    /// How much there is, of how much, where the end of the log is lost.
+    cut: Option<(u64, u64)>,
 }
 
 impl Printer<'_> {
@@ -212,6 +228,11 @@ impl Printer<'_> {
         }
         if let Some(text) = self.text {
             self.ctx.out.bytes(text.finish().as_bytes())?;
+        }
+        if let Some((stored, written)) = self.cut {
+            self.ctx.out.warning(&format!(
+                "the log of `{target}` is cut: {stored} of {written} bytes arrived before its server went"
+            ));
         }
         Ok(Exit::Done)
     }

@@ -1,6 +1,6 @@
 //! `apply --prune`: what this caller applied from a directory that the directory no longer has.
 
-use cattle_schemas::api::ListQuery;
+use cattle_schemas::api::{DestroyQuery, ListQuery};
 
 use super::destroy;
 use crate::{
@@ -54,7 +54,7 @@ pub(super) async fn prune(
             }
             continue;
         }
-        match client.destroy(name).await {
+        match client.destroy(name, &DestroyQuery::default()).await {
             Ok(reply) => match ctx.out.format {
                 Format::Json | Format::Yaml => {}
                 Format::Name => ctx.out.line(&reply.name)?,

@@ -66,6 +66,7 @@ pub(crate) async fn of(ctx: &Context, status: &CattleStatus) -> Result<ResultRep
                 run: run.map(|run| run.run.clone()).unwrap_or_default(),
                 end_reason: run.and_then(|run| run.end_reason),
                 exit_code: run.and_then(|run| run.exit_code),
+                cause: run.and_then(|run| run.cause),
                 message: run.and_then(|run| run.message.clone()),
                 result: None,
             })

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use cattle_schemas::{
     api::{
-        ApplyQuery, ApplyReply, CattleList, CostQuery, CostReply, DestroyReply, EventList,
-        ExtendReply, ExtendRequest, ListQuery, LogsQuery, PlanReply, PlanRequest, ReapReply,
-        ReapRequest, RerunReply, ResultReply, WaitFor, WaitQuery,
+        ApplyQuery, ApplyReply, CattleList, CostQuery, CostReply, DestroyQuery, DestroyReply,
+        EventList, ExtendReply, ExtendRequest, ListQuery, LogsQuery, PlanReply, PlanRequest,
+        ReapReply, ReapRequest, RerunReply, ResultReply, WaitFor, WaitQuery,
     },
     job::{Job, JobList, JobRequest},
     status::CattleStatus,
@@ -106,9 +106,14 @@ impl Client {
     }
 
     /// `DELETE /v1/cattle/{name}`.
-    pub(crate) async fn destroy(&self, name: &str) -> Result<DestroyReply, Failure> {
-        self.json(self.call(Method::DELETE, &["cattle", name]))
-            .await
+    pub(crate) async fn destroy(
+        &self,
+        name: &str,
+        query: &DestroyQuery,
+    ) -> Result<DestroyReply, Failure> {
+        let mut call = self.call(Method::DELETE, &["cattle", name]);
+        call.request = call.request.query(query);
+        self.json(call).await
     }
 
     /// `POST /v1/plan`.

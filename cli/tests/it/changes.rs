@@ -263,3 +263,30 @@ fn destroying_what_has_just_ended_waits_for_its_server() {
     rex: Succeeded (completed) after 12m, 0.0060 EUR
     ");
 }
+
+#[test]
+fn destroy_says_how_long_it_waits_and_now_does_not_wait() {
+    let fake = Fake::start()
+        .on(
+            "DELETE /v1/cattle/rex",
+            json!({
+                "name": "rex", "run": RUN, "changed": true, "specRemoved": true,
+                "handOverUntil": "2026-01-05T10:00:20Z"
+            }),
+        )
+        .on(
+            "DELETE /v1/cattle/ada",
+            json!({"name": "ada", "run": RUN, "changed": true, "specRemoved": true}),
+        );
+    assert_snapshot!(fake.clawdlets(&["cattle", "destroy", "rex"]), @r"
+    exit: 0
+    --- stdout ---
+    rex: run 01JD3KZ6W8Q4T2N7V5X9Y1B3CD ends, its guest may hand over until 10:00:20 UTC, spec removed
+    --- stderr ---
+    ");
+    fake.clawdlets(&["cattle", "destroy", "ada", "--now"]);
+    assert_snapshot!(fake.lines(), @r"
+    DELETE /v1/cattle/rex
+    DELETE /v1/cattle/ada?now=true
+    ");
+}

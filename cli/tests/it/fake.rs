@@ -32,6 +32,8 @@ pub(crate) enum Reply {
     Text(u16, &'static str),
     /// Raw bytes, in these chunks.
     Chunks(Vec<&'static [u8]>),
+    /// Likewise, with headers that say how much there is of how long a log.
+    Log(Vec<&'static [u8]>, &'static str, &'static str),
     /// Events, and then silence without an end.
     Events(Vec<Value>),
     /// An answer that takes its time, as a long poll does.
@@ -220,6 +222,13 @@ async fn respond(reply: Reply) -> Response<Body> {
             response
                 .headers_mut()
                 .insert("clf-run", RUN.parse().unwrap());
+            response
+        }
+        Reply::Log(chunks, stored, written) => {
+            let mut response = Box::pin(respond(Reply::Chunks(chunks))).await;
+            let headers = response.headers_mut();
+            headers.insert("clf-log-stored", stored.parse().unwrap());
+            headers.insert("clf-log-written", written.parse().unwrap());
             response
         }
         Reply::Events(events) => {

@@ -8,7 +8,7 @@ use std::{
 use insta::assert_snapshot;
 use serde_json::json;
 
-use crate::fake::{Fake, Reply, ended, event};
+use crate::fake::{Fake, Reply, ended, event, list};
 
 #[test]
 fn describe_tells_everything() {
@@ -247,4 +247,64 @@ fn a_followed_log_goes_on_after_the_controller_was_away() {
         })
         .collect();
     assert_eq!(offsets, ["0", "4", "4", "8"]);
+}
+
+#[test]
+fn a_log_whose_end_is_lost_says_so_and_stdout_stays_the_log() {
+    let fake = Fake::start()
+        .on(
+            "GET /v1/cattle/rex/logs",
+            Reply::Log(vec![b"one\n", b"two\n"], "8", "24"),
+        )
+        .on(
+            "GET /v1/cattle/ada/logs",
+            Reply::Log(vec![b"all\n"], "4", "4"),
+        );
+    assert_snapshot!(fake.clawdlets(&["cattle", "logs", "rex"]), @r"
+    exit: 0
+    --- stdout ---
+    one
+    two
+    --- stderr ---
+    warning: the log of `rex` is cut: 8 of 24 bytes arrived before its server went
+    ");
+    let run = fake.clawdlets(&["cattle", "logs", "rex", "--tail", "1"]);
+    assert!(run.stderr.contains("8 of 24 bytes"), "{run}");
+    let whole = fake.clawdlets(&["cattle", "logs", "ada"]);
+    assert_eq!(
+        (whole.stdout.as_str(), whole.stderr.as_str()),
+        ("all\n", "")
+    );
+}
+
+#[test]
+fn a_followed_log_whose_end_is_lost_says_so_at_the_end() {
+    let fake = Fake::start()
+        .on("GET /v1/cattle/rex/logs", Reply::Chunks(vec![b"one\n"]))
+        .on("GET /v1/cattle/rex/logs", Reply::Log(vec![], "4", "24"));
+    let run = fake.clawdlets(&["cattle", "logs", "rex", "--follow"]);
+    assert_eq!((run.code, run.stdout.as_str()), (0, "one\n"), "{run}");
+    assert!(run.stderr.contains("4 of 24 bytes"), "{run}");
+}
+
+#[test]
+fn why_a_task_failed_and_what_is_missing_of_its_log_is_shown() {
+    let mut status = ended("rex", "Failed", "task-failed");
+    status["message"] = json!("the task did not run: its image has no runner");
+    status["run"]["cause"] = json!("no-runner");
+    status["run"]["log"] = json!({ "written": 24, "stored": 7 });
+    let fake = Fake::start()
+        .on("GET /v1/cattle/rex", status.clone())
+        .on("GET /v1/cattle/rex/events", json!({"items": []}))
+        .on("GET /v1/cattle", list(&[status]));
+    let described = fake.clawdlets(&["cattle", "describe", "rex"]);
+    for line in [
+        "Cause:       no-runner",
+        "Log:         cut: 7 of 24 bytes arrived",
+    ] {
+        assert!(described.stdout.contains(line), "{described}");
+    }
+    let listed = fake.clawdlets(&["cattle", "list"]);
+    let reason = "task-failed, no-runner, log cut";
+    assert!(listed.stdout.contains(reason), "{listed}");
 }

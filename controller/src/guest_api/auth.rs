@@ -114,14 +114,25 @@ pub(super) async fn session(desk: &Desk, headers: &HeaderMap, peer: Peer) -> Ans
     in_session(desk, headers, peer, Run::is_live).await
 }
 
-/// Likewise, or the run is over and its server kept: its guest stays on as long as it is heard.
+/// Likewise, or the run is over and its guest hands over what is left.
+pub(super) async fn session_or_handover(
+    desk: &Desk,
+    headers: &HeaderMap,
+    peer: Peer,
+) -> Answer<Caller> {
+    let now = desk.clock.now();
+    let heard = |run: &Run| run.is_live() || run.is_handing_over(now);
+    in_session(desk, headers, peer, heard).await
+}
+
+/// Likewise, or its server is kept: then its guest stays on as long as it is heard.
 pub(super) async fn session_or_kept(
     desk: &Desk,
     headers: &HeaderMap,
     peer: Peer,
 ) -> Answer<Caller> {
     let now = desk.clock.now();
-    let heard = |run: &Run| run.is_live() || run.is_kept(now);
+    let heard = |run: &Run| run.is_live() || run.is_handing_over(now) || run.is_kept(now);
     in_session(desk, headers, peer, heard).await
 }
 

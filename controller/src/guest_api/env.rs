@@ -27,6 +27,7 @@ use super::{
     Desk, Peer,
     auth::{self, Caller},
     problem::{Answer, Refusal},
+    report::seconds_left,
     transition,
 };
 use crate::{
@@ -141,6 +142,7 @@ async fn hand_out(desk: &Arc<Desk>, caller: Caller, key: [u8; 32]) -> Answer<Jso
         env,
         session_token: session.expose_secret().to_owned(),
         persona_digest,
+        seconds_left: Some(seconds_left(&run, now)),
         model: run.spec.model,
     }))
 }
@@ -191,7 +193,7 @@ async fn lost(desk: &Desk, bootstrap: &TokenRecord, key: [u8; 32], peer: &str) -
     if let Err(refusal) = refuse_if_spent_by_another(desk, &token, &run, key, peer).await {
         return Ok(refusal);
     }
-    if run.stop.is_some() || run.started_at.is_some() || desk.clock.now() >= run.expires_at {
+    if run.started_at.is_some() || desk.clock.now() >= run.expires_at {
         return Ok(Refusal::forbidden("the run takes no guest any more"));
     }
     // The same caller twice at once: the other call has its answer, the next one gets its own.

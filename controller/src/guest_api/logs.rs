@@ -34,7 +34,7 @@ pub(super) async fn post(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Answer<Json<LogsReply>> {
-    let caller = auth::session(&desk, &headers, peer).await?;
+    let caller = auth::session_or_handover(&desk, &headers, peer).await?;
     let Query(Place { offset }) = place
         .map_err(|_| Refusal::new(ErrorCode::BadRequest, "`offset` must be a number of bytes"))?;
     let bytes = body?;
@@ -48,7 +48,16 @@ pub(super) async fn post(
     };
     match stored {
         Ok(Stored { next_offset, full }) => {
-            desk.pulse.beat(run, desk.clock.now());
+            if caller.run.is_live() {
+                desk.pulse.beat(run, desk.clock.now());
+            } else if caller
+                .run
+                .log_written()
+                .is_some_and(|written| next_offset >= written)
+            {
+                // That was all: its server need not wait.
+                desk.bell.ring();
+            }
             Ok(Json(LogsReply { next_offset, full }))
         }
         Err(error @ LogError::Gap { .. }) => {

@@ -1,7 +1,7 @@
 //! Reports: the first one starts the task, the last one ends it, and each answer may say stop.
 //!
-//! A run that is over is not heard any more, but where its server is kept: then its guest stays on
-//! as long as its reports are answered. Nothing it says changes anything.
+//! A run that is over is heard while it hands over: what it brings then is kept, and changes nothing
+//! about the end. Where its server is kept, its guest stays on as long as its reports are answered.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use axum::{
 };
 use cattle_core::{
     ledger::Run,
-    lifecycle::{self, deadlines::HANDOVER},
+    lifecycle::{self, deadlines},
 };
 use cattle_schemas::{
     Timestamp,
@@ -47,20 +47,24 @@ pub(super) async fn post(
 
 async fn hear(desk: &Desk, caller: &Caller, report: Said) -> Answer<Json<ReportReply>> {
     let mut just_handed_over = false;
-    if caller.run.is_live() {
-        match report {
-            Said::Ready => ready(desk, caller).await?,
-            Said::Heartbeat => {
-                desk.pulse.beat(caller.run.id, desk.clock.now());
-                return Ok(reply(&caller.run, desk.clock.now()));
-            }
-            Said::Finished(outcome) => just_handed_over = finished(desk, caller, *outcome).await?,
+    let live = caller.run.is_live();
+    let now = desk.clock.now();
+    match report {
+        Said::Ready if live => ready(desk, caller).await?,
+        Said::Heartbeat if live => {
+            desk.pulse.beat(caller.run.id, now);
+            return Ok(reply(&caller.run, now));
         }
+        Said::Finished(outcome) if live || caller.run.is_handing_over(now) => {
+            just_handed_over = finished(desk, caller, *outcome).await?;
+        }
+        _ => {}
     }
     // With the run as it is after what was said. The result may have ended it already.
     let now = desk.clock.now();
     let run = desk.store.run(caller.run.id).await?;
-    let run = run.filter(|run| run.is_live() || run.is_kept(now) || just_handed_over);
+    let heard = |run: &Run| run.is_live() || run.is_handing_over(now) || run.is_kept(now);
+    let run = run.filter(|run| heard(run) || just_handed_over);
     Ok(reply(&run.ok_or_else(Refusal::gone)?, now))
 }
 
@@ -139,15 +143,29 @@ fn reply(run: &Run, now: Timestamp) -> Json<ReportReply> {
     Json(ReportReply {
         stop: stop(run, now),
         stay: run.guest_stays(now),
+        seconds_left: Some(seconds_left(run, now)),
         expires_at: run.expires_at,
     })
 }
 
+/// Seconds until its guest has to stop, rounded up; of a run that is over, until its server goes
+/// whatever happens.
+pub(super) fn seconds_left(run: &Run, now: Timestamp) -> u64 {
+    let until = if run.is_live() {
+        deadlines::time_is_up(run)
+    } else {
+        run.expires_at
+    };
+    let left = (until - now).to_std().unwrap_or_default();
+    left.as_secs() + u64::from(left.subsec_nanos() > 0)
+}
+
+/// While a run that ended without a result hands over: its guest stops the task, and how long it has.
 fn stop(run: &Run, now: Timestamp) -> Option<Stop> {
-    let request = run.stop.as_ref()?;
-    let since = (now - request.at).to_std().unwrap_or_default();
+    let end = run.ended.as_ref().filter(|_| run.outcome.is_none())?;
+    let left = (run.handover_until()? - now).to_std().unwrap_or_default();
     Some(Stop {
-        reason: request.reason.to_string(),
-        grace_seconds: HANDOVER.saturating_sub(since).as_secs(),
+        reason: end.reason.to_string(),
+        grace_seconds: left.as_secs(),
     })
 }

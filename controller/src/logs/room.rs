@@ -41,8 +41,9 @@ impl Logs {
             if self.has_room(spare).map_err(failed)? {
                 break;
             }
-            let live = store.run(run).await?.is_some_and(|run| run.is_live());
-            if live || length == 0 {
+            let of = store.run(run).await?;
+            let grows = of.is_some_and(|run| run.is_live() || run.handover_until().is_some());
+            if grows || length == 0 {
                 continue;
             }
             self.delete(run).map_err(failed)?;

@@ -3,18 +3,22 @@
 //! Idempotent. A spec that the socket wrote goes with it; one in another directory stays, ended:
 //! that (name, hash) starts again only by `rerun` or an edit.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{Json, extract::State};
 use cattle_core::{
     ledger::Run,
-    lifecycle::{self, Ending},
+    lifecycle::{self, Ending, deadlines::HANDOVER},
 };
-use cattle_schemas::{api::DestroyReply, status::EndReason};
+use cattle_schemas::{
+    Timestamp,
+    api::{DestroyQuery, DestroyReply},
+    status::EndReason,
+};
 
 use super::{
     Api, apply,
-    extract::Named,
+    extract::{Named, Strict},
     peer::Peer,
     problem::ApiError,
     resolve::{self, Target, is_there},
@@ -28,17 +32,21 @@ pub(super) async fn delete(
     State(api): State<Api>,
     peer: Peer,
     Named(name): Named,
+    Strict(query): Strict<DestroyQuery>,
 ) -> Result<Json<DestroyReply>, ApiError> {
     let target = resolve::resolve(&api, &peer, &name).await?;
-    destroy(&api, &peer, &target).await.map(Json)
+    destroy(&api, &peer, &target, query.now).await.map(Json)
 }
 
-/// Ends what goes by a name; of a run that was named and is over, only its kept server.
+/// Ends what goes by a name; of a run that was named and is over, only its kept server and its
+/// hand-over. `at_once` leaves no time for that.
 pub(super) async fn destroy(
     api: &Api,
     peer: &Peer,
     target: &Target,
+    at_once: bool,
 ) -> Result<DestroyReply, ApiError> {
+    let wait = if at_once { Duration::ZERO } else { HANDOVER };
     let name = &target.cattle;
     let now = (api.now)();
     let turn = api.writes.lock().await;
@@ -46,6 +54,9 @@ pub(super) async fn destroy(
     let run = resolve::run_of(api, peer, target).await?;
     let live = run.as_ref().filter(|run| run.is_live());
     let kept = run.as_ref().filter(|run| run.is_kept(now));
+    let hurried = run
+        .as_ref()
+        .filter(|run| run.handover_until().is_some_and(|until| until > now + wait));
     let whole = target.run.is_none() || live.is_some();
     // A run may be the caller's although its name's spec is somebody else's by now.
     let owned = |requester: &str| whole && peer.owns(requester);
@@ -59,7 +70,7 @@ pub(super) async fn destroy(
     let removable = record.map_or(whole, |record| owned(&record.requester.0));
     let mut edits = Vec::new();
     if let Some(run) = &run {
-        edits.extend(end(run, peer, now));
+        edits.extend(end(run, peer, wait, now));
     }
     if let Some(cattle) = entry.and_then(spec::valid) {
         // Whatever the spec asks for is over too: also what was never queued, and what an edit put
@@ -98,37 +109,43 @@ pub(super) async fn destroy(
         api.handle.clone().next_pass().await?;
         tracing::info!(cattle = %name, requester = %peer.requester().0, "destroyed");
     }
+    let hand_over_until = match &run {
+        Some(run) => api.store.run(run.id).await?,
+        None => None,
+    }
+    .and_then(|run| run.handover_until().filter(|until| *until > now));
     let remains = entry.filter(|entry| !entry.origin.from_socket);
     Ok(DestroyReply {
         name: name.to_string(),
-        run: live.or(kept).map(|run| run.id.to_string()),
-        released: kept.is_some(),
+        run: live.or(kept).or(hurried).map(|run| run.id.to_string()),
+        released: kept.or(hurried).is_some(),
+        hand_over_until,
         changed,
         spec_removed: written,
         spec_remains: remains.map(|entry| entry.origin.path.clone()),
     })
 }
 
-/// The end of a run, with its tokens; or of the time for which its server is kept.
-fn end(run: &Run, peer: &Peer, now: cattle_schemas::Timestamp) -> Vec<Edit> {
+/// The end of a run; or of the time for which its server is kept, and of its hand-over after so long.
+fn end(run: &Run, peer: &Peer, wait: Duration, now: Timestamp) -> Vec<Edit> {
     if run.is_live() {
-        let ending = Ending::new(EndReason::Destroyed, format!("by {peer}"));
-        let end = edit::of_run(run.id, move |run, assignment| {
+        let mut ending = Ending::new(EndReason::Destroyed, format!("by {peer}"));
+        ending.at_once = wait.is_zero();
+        return vec![edit::of_run(run.id, move |run, assignment| {
             lifecycle::end(run, assignment, &ending, now)
-        });
-        vec![
-            end,
-            Edit::VoidTokens {
-                run: run.id,
-                except: None,
-            },
-        ]
-    } else if run.is_kept(now) {
-        let message = format!("no longer kept: destroyed by {peer}");
-        vec![edit::of_run(run.id, move |run, _| {
-            lifecycle::release(run, &message)
-        })]
-    } else {
-        Vec::new()
+        })];
     }
+    let mut edits = Vec::new();
+    if run.is_kept(now) {
+        let message = format!("no longer kept: destroyed by {peer}");
+        edits.push(edit::of_run(run.id, move |run, _| {
+            lifecycle::release(run, &message)
+        }));
+    }
+    if run.handover_until().is_some() {
+        edits.push(edit::of_run(run.id, move |run, _| {
+            lifecycle::hurry(run, wait, now)
+        }));
+    }
+    edits
 }

@@ -263,6 +263,7 @@ pub(super) async fn cancel(
             cattle: name,
             run: None,
         },
+        false,
     )
     .await?;
     let mut job = observe(&api, job).await?;

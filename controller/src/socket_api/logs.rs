@@ -88,7 +88,17 @@ pub(super) async fn get(
     );
     headers.insert("clf-run", value(&run));
     headers.insert("clf-log-offset", HeaderValue::from(offset));
+    headers.insert("clf-log-stored", HeaderValue::from(length));
+    if let Some(written) = run.log_written().filter(|_| !grows(&run)) {
+        // The last word about its length.
+        headers.insert("clf-log-written", HeaderValue::from(written));
+    }
     Ok(response)
+}
+
+/// Whether more may come.
+fn grows(run: &Run) -> bool {
+    run.is_live() || run.handover_until().is_some()
 }
 
 fn value(run: &Run) -> HeaderValue {
@@ -114,7 +124,7 @@ struct Reader {
 impl Reader {
     async fn chunk(mut self) -> Option<(Result<Bytes, ApiStreamError>, Self)> {
         loop {
-            // Asked before the log is read: after a run's end nothing is added to its log.
+            // Asked before the log is read: after the hand-over of a run nothing is added to its log.
             let over = match self.end {
                 Some(end) if self.offset >= end => return None,
                 Some(_) => true,
@@ -175,14 +185,14 @@ impl Reader {
         apply::blocking(move || logs.read(run, offset, want)).await
     }
 
-    /// Whether the run is over, or not to be found any more.
+    /// Whether the run is over and has handed over, or is not to be found any more.
     async fn over(&self) -> bool {
         let world = self.api.handle.world();
         if let Some(run) = world.ledger.runs.get(&self.run) {
-            return !run.is_live();
+            return !grows(run);
         }
         match self.api.store.run(self.run).await {
-            Ok(run) => run.is_none_or(|run| !run.is_live()),
+            Ok(run) => run.is_none_or(|run| !grows(&run)),
             Err(_) => true,
         }
     }

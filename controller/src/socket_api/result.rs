@@ -30,6 +30,7 @@ pub(super) async fn get(
         run: run.id.to_string(),
         end_reason: run.ended.map(|end| end.reason),
         exit_code: outcome.exit_code,
+        cause: outcome.cause,
         message: outcome.message,
         result: outcome.result,
     }))

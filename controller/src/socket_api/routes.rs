@@ -198,6 +198,7 @@ pub(super) const ROUTES: &[Route] = &[
         path: "/v1/cattle/{name}",
         id: "destroyCattle",
         summary: "End the live run, or a pending cattle before it starts; a spec that the socket wrote is removed",
+        query: Some(inline::<wire::DestroyQuery>),
         gives: Gives::Json(of::<wire::DestroyReply>),
         problems: NAMED,
         handler: |m| on(m, destroy::delete),

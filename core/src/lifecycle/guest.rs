@@ -8,10 +8,8 @@ use crate::ledger::Run;
 /// The env is about to be handed out: from here on the spec is used up. Applies again for the same
 /// guest until it reports in. Whether it is the same guest is the token's matter.
 pub fn env_handed_out(run: &mut Run, now: Timestamp) -> Transition {
-    let possible = run.is_live()
-        && run.started_at.is_none()
-        && run.outcome.is_none()
-        && now < run.expires_at;
+    let possible =
+        run.is_live() && run.started_at.is_none() && run.outcome.is_none() && now < run.expires_at;
     if !possible {
         return Transition::refused();
     }

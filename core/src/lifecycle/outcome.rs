@@ -12,7 +12,10 @@ use crate::ledger::Run;
 /// The end that a result is. A guest that stopped its task by itself because its time was up is
 /// believed where that is so by our clock.
 pub(crate) fn reason_of(run: &Run, outcome: &Outcome) -> EndReason {
-    let in_time = || run.outcome_at.is_none_or(|at| at < deadlines::time_is_up(run));
+    let in_time = || {
+        run.outcome_at
+            .is_none_or(|at| at < deadlines::time_is_up(run))
+    };
     match outcome.cause {
         _ if outcome.succeeded() => EndReason::Completed,
         Some(FailureCause::TimeUp) if !in_time() => EndReason::TtlExpired,
@@ -55,9 +58,9 @@ fn failed(run: &Run, outcome: &Outcome) -> String {
             "its image has no runner for tasks of type `{}`",
             run.spec.task.kind.escape_debug()
         )),
-        FailureCause::RunnerWithoutUser => {
-            did_not_run("its runner has no user of its own; set `user` in runners.json of its image")
-        }
+        FailureCause::RunnerWithoutUser => did_not_run(
+            "its runner has no user of its own; set `user` in runners.json of its image",
+        ),
         FailureCause::RunnerNotStarted => {
             did_not_run("the command of its runner could not be started; is it in the image?")
         }

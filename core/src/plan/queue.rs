@@ -229,7 +229,9 @@ fn previous_run(pass: &Pass<'_>, name: &CattleName) -> Option<String> {
             ),
             _ if run.is_handing_over(pass.now) => format!(
                 "waits for its previous run: its guest hands over, until {} at the latest; `destroy --now` does not wait",
-                run.handover_until().unwrap_or(pass.now).format("%H:%M:%S UTC")
+                run.handover_until()
+                    .unwrap_or(pass.now)
+                    .format("%H:%M:%S UTC")
             ),
             _ => format!(
                 "waits until server {} of its previous run is gone",

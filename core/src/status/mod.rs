@@ -161,7 +161,11 @@ fn headline<'a>(known: &Known<'a>, latest: Option<&Run>) -> Headline<'a> {
                     (None, Some(until)) if known.now < until => format!(
                         "{}; its guest hands over what is left of {}, until {} at the latest",
                         end.message,
-                        if run.outcome.is_some() { "its log" } else { "log and result" },
+                        if run.outcome.is_some() {
+                            "its log"
+                        } else {
+                            "log and result"
+                        },
                         until.format("%H:%M:%S UTC")
                     ),
                     _ => end.message.clone(),

@@ -70,15 +70,11 @@ fn a_whole_life_tells_its_story_once() {
 
 #[test]
 fn an_env_is_handed_out_only_to_a_live_run_that_has_not_started() {
-    let refused: [fn() -> World; 3] = [
-        World::running,
-        World::ended,
-        || {
-            let mut world = World::booting();
-            world.rex().expires_at = at(100);
-            world
-        },
-    ];
+    let refused: [fn() -> World; 3] = [World::running, World::ended, || {
+        let mut world = World::booting();
+        world.rex().expires_at = at(100);
+        world
+    }];
     for world in refused {
         let mut world = world();
         let before = world.rex().clone();

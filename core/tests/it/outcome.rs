@@ -99,8 +99,7 @@ fn an_old_guest_that_names_no_cause_is_understood() {
     the task was ended by signal 9
     the task did not run; see `clawdlets cattle result rex`
     ");
-    let old: Outcome =
-        serde_json::from_value(json!({ "exitCode": 0, "logBytes": 7 })).unwrap();
+    let old: Outcome = serde_json::from_value(json!({ "exitCode": 0, "logBytes": 7 })).unwrap();
     assert!(old.succeeded());
 }
 

@@ -32,14 +32,28 @@ async fn vm() -> Vm {
 async fn good_files_are_told_with_what_would_run() {
     let vm = vm().await;
     let (text, code) = check(&vm);
-    assert_eq!(code, 0);
+    assert_eq!(
+        code, 1,
+        "outside of a trial a runner needs a user of its own"
+    );
     assert!(!text.contains(TOKEN));
     insta::assert_snapshot!(text, @r#"
     bootstrap  cattle rex, run 01J00000000000000000000000, controller http://100.64.0.1:18337, until 2026-11-22 16:00:00 UTC
     task       rex, type shell
     runners    shell
     would run  ["/bin/sh", "-c", "true"]
+    user       the runner for task type `shell` has no user of its own: it could read the guest's session
     "#);
+}
+
+#[tokio::test]
+async fn in_a_trial_on_loopback_a_runner_may_be_the_guests_own_user() {
+    let vm = vm().await;
+    vm.edit(paths::BOOTSTRAP, |bootstrap| {
+        bootstrap["controllerUrl"] = json!("http://127.0.0.1:18337");
+    });
+    let (text, code) = check(&vm);
+    assert_eq!(code, 0, "{text}");
 }
 
 #[tokio::test]

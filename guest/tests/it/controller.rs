@@ -82,6 +82,7 @@ struct Inner {
     persona_digest: Option<String>,
     env: BTreeMap<String, String>,
     expires_in: Option<chrono::TimeDelta>,
+    seconds_left: Option<u64>,
 }
 
 struct Shared {
@@ -160,6 +161,11 @@ impl Controller {
     /// What replies say about the end of the TTL, from the moment of each reply.
     pub(crate) fn expires_in(&self, delta: chrono::TimeDelta) {
         self.inner().expires_in = Some(delta);
+    }
+
+    /// What replies say is left of the task's time.
+    pub(crate) fn seconds_left(&self, seconds: u64) {
+        self.inner().seconds_left = Some(seconds);
     }
 
     /// Loses the end of the stored log, as a controller that fell does.
@@ -281,6 +287,7 @@ async fn env(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response 
             session_token: inner.session(),
             persona_digest: inner.persona_digest.clone(),
             model: "zai/glm-4.7".to_owned(),
+            seconds_left: inner.seconds_left,
         })
         .into_response()
     };
@@ -315,6 +322,7 @@ async fn report(
         Json(ReportReply {
             stop: inner.stop.clone(),
             stay: inner.stay && !inner.seen.outcomes.is_empty(),
+            seconds_left: inner.seconds_left,
             expires_at: Utc::now() + expires_in,
         })
         .into_response()

@@ -78,18 +78,6 @@ async fn a_refused_token_is_final(#[case] status: u16) {
     );
 }
 
-#[tokio::test]
-async fn an_expired_bootstrap_is_tried_once_and_then_given_up() {
-    let controller = Controller::start().await;
-    controller.fault(Call::Env, [Fault::Status(503), Fault::Status(503)]);
-    let vm = Vm::new(&controller);
-    vm.edit(paths::BOOTSTRAP, |bootstrap| {
-        bootstrap["expiresAt"] = json!("2020-01-01T00:00:00Z");
-    });
-    assert_eq!(vm.run().await, 1);
-    assert_eq!(controller.seen(|seen| seen.count(Call::Env)), 1);
-}
-
 #[rstest]
 #[case::another_host("127.0.0.2", 1)]
 #[case::a_name("localhost", 1)]

@@ -7,8 +7,10 @@ mod controller;
 mod vm;
 
 mod check;
+mod clock;
 mod end;
 mod env;
+mod handover;
 mod logs;
 mod peer;
 mod persona;

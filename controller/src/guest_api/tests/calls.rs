@@ -7,7 +7,7 @@ use cattle_schemas::{
     event::EventReason,
     guest::{
         EnvReply, LogsReply, MAX_LOG_CHUNK_BYTES, MAX_RESULT_BYTES, Outcome, Report, ReportKind,
-        ReportReply, Stop,
+        ReportReply,
     },
     problem::ErrorCode,
     spec_file::OnFailure,
@@ -28,7 +28,6 @@ both_stores!(
     heartbeats_are_written_and_wake_nobody,
     what_was_heard_is_written_at_the_shutdown,
     the_result_is_kept_once_and_wakes_the_loop,
-    a_guest_is_told_to_stop,
     a_run_that_is_over_answers_gone,
     the_guest_of_a_server_that_is_to_be_kept_is_told_to_stay,
     a_kept_guest_is_heard_until_it_is_let_go_and_changes_nothing,
@@ -42,24 +41,25 @@ both_stores!(
     wrong_paths_and_methods_are_problems_too,
 );
 
-fn outcome() -> Outcome {
+pub(super) fn outcome() -> Outcome {
     Outcome {
         exit_code: Some(0),
         signal: None,
+        cause: None,
         message: None,
         result: Some(serde_json::json!({ "answer": 42 })),
         log_bytes: 0,
     }
 }
 
-fn finished(outcome: Outcome) -> Report {
+pub(super) fn finished(outcome: Outcome) -> Report {
     Report {
         kind: ReportKind::Finished,
         outcome: Some(outcome),
     }
 }
 
-const HEARTBEAT: &str = r#"{"kind":"heartbeat"}"#;
+pub(super) const HEARTBEAT: &str = r#"{"kind":"heartbeat"}"#;
 const READY: &str = r#"{"kind":"ready"}"#;
 
 async fn the_first_report_starts_the_task(ranch: Ranch) {
@@ -73,6 +73,8 @@ async fn the_first_report_starts_the_task(ranch: Ranch) {
         ReportReply {
             stop: None,
             stay: false,
+            // Two hours, less the hand-over, and the delete before an hour is full.
+            seconds_left: Some(7165),
             expires_at: run.expires_at
         }
     );
@@ -130,35 +132,10 @@ async fn the_result_is_kept_once_and_wakes_the_loop(ranch: Ranch) {
     assert!(ranch.rung().await);
 }
 
-async fn a_guest_is_told_to_stop(ranch: Ranch) {
-    let guest = ranch.start("rex", 1).await;
-    let session = guest.started().await;
-    let now = ranch.clock.now();
-    let stop =
-        move |run: &mut _| lifecycle::stop(run, EndReason::TtlExpired, "its time is up", now);
-    ranch.commit(vec![fixture::edit(guest.run, stop)]).await;
-    let reply: ReportReply = json(guest.report(&session, HEARTBEAT).await).await;
-    let Some(Stop {
-        reason,
-        grace_seconds,
-    }) = reply.stop
-    else {
-        panic!("no stop");
-    };
-    assert_eq!(reason, "ttl-expired");
-    assert!((15..=20).contains(&grace_seconds), "{grace_seconds}");
-    // It may hand over what it has.
-    assert_eq!(guest.log(&session, 0, b"last words").await.next_offset, 10);
-    assert_eq!(
-        guest.say(&session, &finished(outcome())).await.status(),
-        200
-    );
-}
-
 async fn a_run_that_is_over_answers_gone(ranch: Ranch) {
     let guest = ranch.start("rex", 1).await;
     let session = guest.started().await;
-    let end = fixture::end(guest.run, EndReason::Destroyed, ranch.clock.now());
+    let end = fixture::end(guest.run, EndReason::GuestLost, ranch.clock.now());
     ranch.commit(vec![end]).await;
     assert_eq!(status(guest.report(&session, HEARTBEAT).await).await, 410);
     assert_eq!(
@@ -361,7 +338,6 @@ async fn reports_that_make_no_sense_are_refused(ranch: Ranch) {
         "[]",
         r#"{"kind":"finished"}"#,
         r#"{"kind":"sabotage"}"#,
-        r#"{"kind":"ready","run":"x"}"#,
         r#"{"kind":"heartbeat","outcome":{"logBytes":0}}"#,
         "\u{0}",
         &deep,

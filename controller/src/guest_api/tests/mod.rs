@@ -4,6 +4,7 @@
 
 mod calls;
 mod env;
+mod handover;
 mod ranch;
 
 macro_rules! both_stores {

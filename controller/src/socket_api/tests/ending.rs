@@ -12,7 +12,10 @@ async fn destroy_ends_the_run_and_removes_the_spec_that_the_socket_wrote() {
     let reply = controller.delete("/v1/cattle/fix").await.ok();
     assert_eq!(
         reply,
-        json!({ "name": "fix", "run": run.to_string(), "changed": true, "specRemoved": true })
+        json!({
+            "name": "fix", "run": run.to_string(), "changed": true, "specRemoved": true,
+            "handOverUntil": "2026-01-10T12:00:20Z"
+        })
     );
     assert!(controller.files.files.lock().unwrap().is_empty());
     let status = controller.get("/v1/cattle/fix").await.ok();
@@ -23,7 +26,10 @@ async fn destroy_ends_the_run_and_removes_the_spec_that_the_socket_wrote() {
     let again = controller.delete("/v1/cattle/fix").await.ok();
     assert_eq!(
         again,
-        json!({ "name": "fix", "changed": false, "specRemoved": false })
+        json!({
+            "name": "fix", "changed": false, "specRemoved": false,
+            "handOverUntil": "2026-01-10T12:00:20Z"
+        })
     );
 }
 
@@ -52,6 +58,41 @@ async fn destroy_lets_a_kept_server_go() {
     assert_eq!(status["reason"], "task-failed", "its end stays what it was");
     let again = controller.delete("/v1/cattle/fix").await.ok();
     assert_eq!(again["changed"], false);
+}
+
+#[tokio::test]
+async fn destroy_waits_for_the_hand_over_unless_it_is_told_not_to() {
+    let controller = Controller::new().await;
+    controller.put("/v1/cattle/fix", SPEC).await.ok();
+    let run = controller.begin("fix").await;
+    controller.delete("/v1/cattle/fix").await.ok();
+    let now = controller.now();
+    assert!(controller.run(run).await.is_handing_over(now));
+    let status = controller.get("/v1/cattle/fix").await.ok();
+    assert_eq!(status["phase"], "Finishing");
+    let message = status["message"].as_str().unwrap();
+    assert!(message.contains("its guest hands over"), "{message}");
+    assert!(status["run"]["handOverUntil"].is_string(), "{status:#}");
+
+    let reply = controller.delete("/v1/cattle/fix?now=true").await.ok();
+    assert_eq!(
+        reply,
+        json!({
+            "name": "fix", "run": run.to_string(), "released": true, "changed": true,
+            "specRemoved": false
+        })
+    );
+    let ended = controller.run(run).await;
+    assert!(!ended.is_handing_over(now));
+
+    controller.put("/v1/cattle/max", SPEC).await.ok();
+    let other = controller.begin("max").await;
+    controller.delete("/v1/cattle/max?now=true").await.ok();
+    assert!(!controller.run(other).await.is_handing_over(now));
+    controller
+        .delete("/v1/cattle/max?soon=true")
+        .await
+        .problem(400, "bad-request");
 }
 
 #[tokio::test]

@@ -420,6 +420,7 @@ impl Controller {
         let outcome = Outcome {
             exit_code: Some(0),
             signal: None,
+            cause: None,
             message: None,
             result: Some(result),
             log_bytes: 0,
@@ -442,7 +443,16 @@ impl Controller {
     /// The task failed, and the server is kept for a look.
     pub(super) async fn keep(&self, run: RunId) {
         let now = self.now();
+        let failed = Outcome {
+            exit_code: Some(1),
+            signal: None,
+            cause: None,
+            message: None,
+            result: None,
+            log_bytes: 0,
+        };
         let edit = edit::of_run(run, move |run, assignment| {
+            assert!(lifecycle::outcome(run, failed, now).applied);
             let mut ending = Ending::new(EndReason::TaskFailed, "exit code 1");
             ending.hold_until = Some(now + Duration::from_secs(600));
             lifecycle::end(run, assignment, &ending, now)

@@ -23,6 +23,7 @@ contract!(
     concurrent_commits_are_applied_one_after_the_other,
     a_token_belongs_to_a_live_run_and_is_void_after_it,
     the_tokens_of_a_kept_run_are_void_once_it_is_let_go,
+    the_tokens_of_a_run_that_hands_over_are_void_once_it_has,
     all_but_one_token_can_be_voided,
 );
 
@@ -255,6 +256,30 @@ async fn the_tokens_of_a_kept_run_are_void_once_it_is_let_go<S: Store>(store: &S
     let release = edit(run_id(1), |run| lifecycle::release(run, "let go"));
     applied(store, vec![release, gone(run_id(2), after(2))]).await;
     assert!(voided(1).await && voided(2).await);
+}
+
+async fn the_tokens_of_a_run_that_hands_over_are_void_once_it_has<S: Store>(store: &S) {
+    let mut started = run("rex", 1);
+    let _ = lifecycle::env_handed_out(&mut started, after(1));
+    let _ = lifecycle::ready(&mut started, after(2));
+    applied(
+        store,
+        vec![
+            insert(started),
+            Edit::InsertToken(token(1, 1)),
+            end(run_id(1), EndReason::Destroyed, after(3)),
+        ],
+    )
+    .await;
+    let voided = async || store.token([1; 32]).await.unwrap().unwrap().voided;
+    assert!(!voided().await);
+    let late = store.commit(vec![Edit::InsertToken(token(2, 1))], start());
+    assert_eq!(late.await.unwrap(), [false], "but it gets no other one");
+    let over = edit(run_id(1), |run| lifecycle::handed_over(run, 300));
+    applied(store, vec![over]).await;
+    assert!(voided().await);
+    let run = store.run(run_id(1)).await.unwrap().unwrap();
+    assert_eq!((run.log_stored, run.handover_until()), (Some(300), None));
 }
 
 async fn all_but_one_token_can_be_voided<S: Store>(store: &S) {

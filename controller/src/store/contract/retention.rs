@@ -22,6 +22,7 @@ async fn finished<S: Store>(store: &S, cattle: &str, nth: u64, at: i64) {
     let outcome = Outcome {
         exit_code: Some(0),
         signal: None,
+        cause: None,
         message: None,
         result: Some(serde_json::json!({ "answer": 42 })),
         log_bytes: 3,

@@ -9,7 +9,6 @@ mod execute;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::fixture::*;
-use cattle_schemas::status::EndReason;
 use cattle_core::{
     labels,
     ledger::Run,
@@ -17,6 +16,7 @@ use cattle_core::{
     names::{CattleName, RunId, ServerId, SpecHash},
     observed::{ObservedServer, ServerState},
 };
+use cattle_schemas::status::EndReason;
 
 /// What becomes of a call to Hetzner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -82,7 +82,10 @@ fn a_log_that_does_not_come_is_waited_for_ten_minutes_and_called_cut() {
     assert_eq!(world.verbs(), ["handed-over", "delete"]);
     let told = lifecycle::handed_over(world.rex(), 300);
     assert_eq!(told.events[0].reason, EventReason::HandedOver);
-    assert_eq!(told.events[0].message, "its log is cut: 300 of 1000 bytes arrived");
+    assert_eq!(
+        told.events[0].message,
+        "its log is cut: 300 of 1000 bytes arrived"
+    );
 }
 
 #[test]
