@@ -12,5 +12,6 @@ mod reads;
 mod shell;
 mod socket;
 mod spawn;
+mod strangers;
 mod terminal;
 mod waits;
