@@ -17,7 +17,7 @@ pub use self::check::{
     LabelError, check_count, check_fleet_label, check_key, check_spec_label, check_value,
 };
 use crate::{
-    expiry,
+    expiry::{self, Lifetimes},
     ledger::Run,
     names::{CattleName, FleetName, PersonaName, RunId, SpecHash},
 };
@@ -38,6 +38,9 @@ const MAX_SPEC_KEY: usize = MAX_LABEL - SPEC_PREFIX.len();
 
 /// Latest instant read from a label, 9999-12-31: arithmetic on it must not overflow.
 const MAX_UNIX: i64 = 253_402_300_799;
+/// How far Hetzner's date of a creation may be from ours of its call without a word about it: an
+/// expiry of exactly maxTtl must not be called one that is too late.
+const CLOCKS_DIFFER: Duration = Duration::from_secs(60);
 /// Hex digits of the hash that a slugged value ends in: 32 bits, enough to tell task ids apart.
 const SLUG_HASH_BYTES: usize = 4;
 
@@ -79,8 +82,8 @@ pub struct ServerLabels {
     pub run: Option<RunId>,
     /// `spec-hash`.
     pub hash: Option<SpecHash>,
-    /// `expires-at`, unix seconds; created + default TTL when it is missing or malformed. `None`
-    /// only in values that were not decoded.
+    /// `expires-at`, unix seconds, at most created + maxTtl; created + default TTL when it is missing
+    /// or malformed. `None` only in values that were not decoded.
     pub expires_at: Option<Timestamp>,
     /// What could not be decoded, in words.
     pub problems: Vec<String>,
@@ -212,32 +215,36 @@ pub fn of_run(
     encode(&LabelSet::of_run(run, fleet, fleet_labels))
 }
 
-/// Reads a server's labels. `created` and `default_ttl` give the expiry where the label does not.
+/// Reads a server's labels. `created` and `lifetimes` give the expiry where the label does not, and
+/// bound it where it does.
 #[must_use]
 pub fn decode(
     raw: &BTreeMap<String, String>,
     created: Timestamp,
-    default_ttl: Duration,
+    lifetimes: Lifetimes,
 ) -> ServerLabels {
     let mut problems = Vec::new();
     let cattle = parsed(raw, key::CATTLE_NAME, &mut problems);
     let run = parsed(raw, key::RUN, &mut problems);
     let hash = parsed(raw, key::SPEC_HASH, &mut problems);
-    let expires_at = raw
-        .get(key::EXPIRES_AT)
-        .and_then(|text| unix_seconds(text))
-        .unwrap_or_else(|| {
-            let wrong = match raw.get(key::EXPIRES_AT) {
-                None => "missing".to_owned(),
-                Some(text) => format!("`{}`", text.escape_default()),
-            };
-            let fallback = expiry::fallback(created, default_ttl);
-            problems.push(format!(
-                "label `expires-at` is {wrong}: taken as {}, created + default TTL",
-                fallback.format("%Y-%m-%dT%H:%M:%SZ")
-            ));
-            fallback
-        });
+    let text = raw.get(key::EXPIRES_AT);
+    let label = text.and_then(|text| unix_seconds(text));
+    let expires_at = expiry::believed(label, created, lifetimes);
+    let taken = expires_at.format("%Y-%m-%dT%H:%M:%SZ");
+    match (label, text) {
+        (Some(label), _) if label > expires_at + CLOCKS_DIFFER => problems.push(format!(
+            "label `expires-at` is {}, further than maxTtl from its creation: without a run in the ledger it counts as {taken}",
+            label.format("%Y-%m-%dT%H:%M:%SZ")
+        )),
+        (Some(_), _) => {}
+        (None, None) => problems.push(format!(
+            "label `expires-at` is missing: taken as {taken}, created + default TTL"
+        )),
+        (None, Some(text)) => problems.push(format!(
+            "label `expires-at` is `{}`: taken as {taken}, created + default TTL",
+            text.escape_default()
+        )),
+    }
     ServerLabels {
         cattle,
         run,
