@@ -25,6 +25,7 @@ use shared::{decode_host, decode_shared};
 use crate::{
     action::{self, Budget},
     desired::Placement,
+    expiry::Lifetimes,
     names::FleetName,
     provider_env,
     spec::{
@@ -98,6 +99,15 @@ impl Fleet {
         match fleet {
             Some(fleet) if findings.is_empty() => Ok(fleet),
             _ => Err(findings.into_sorted()),
+        }
+    }
+
+    /// How long a server lives of which only its labels say so.
+    #[must_use]
+    pub fn lifetimes(&self) -> Lifetimes {
+        Lifetimes {
+            default_ttl: self.default_ttl,
+            max_ttl: self.limits.max_ttl,
         }
     }
 
