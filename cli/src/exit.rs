@@ -185,6 +185,7 @@ fn exit_of(code: ErrorCode) -> Exit {
         ErrorCode::LimitReached
         | ErrorCode::NameTaken
         | ErrorCode::Changed
+        | ErrorCode::ConfirmNeeded
         | ErrorCode::WrongPhase
         | ErrorCode::PreconditionFailed
         | ErrorCode::IdempotencyConflict => Exit::Refused,
@@ -243,6 +244,7 @@ fn hint_of(problem: &Problem, program: Program) -> Option<String> {
         | ErrorCode::WrongPhase
         | ErrorCode::IdempotencyConflict
         | ErrorCode::Changed
+        | ErrorCode::ConfirmNeeded
         | ErrorCode::PreconditionFailed
         | ErrorCode::TooLarge
         | ErrorCode::NoResult
