@@ -82,6 +82,10 @@ pub enum EventReason {
     /// Nothing more is taken from the guest of a run that is over; the message says whether its log
     /// is whole.
     HandedOver,
+    /// Starts or ends are paused; the message says why, and the way out.
+    Paused,
+    /// A pause is over.
+    Resumed,
 }
 
 impl EventReason {
@@ -115,6 +119,8 @@ impl EventReason {
             Self::Extended => "extended",
             Self::HandingOver => "handing-over",
             Self::HandedOver => "handed-over",
+            Self::Paused => "paused",
+            Self::Resumed => "resumed",
         }
     }
 

@@ -25,7 +25,8 @@ pub struct Runner {
     /// Program and arguments; not a shell line. The program is an absolute path or found in `PATH`.
     #[schemars(length(min = 1))]
     pub command: Vec<String>,
-    /// The user the command runs as; the guest's own unless written.
+    /// The user the command runs as; the guest's own unless written, which is only let pass while the
+    /// controller is on loopback.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
 }

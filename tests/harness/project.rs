@@ -27,7 +27,8 @@ const SOCKET: &str = ".clawdlets/cattle/orchestrator.sock";
 
 /// Writes one line for each time a task was begun, then does what the message says:
 /// `ok`, `fail CODE`, `sleep SECONDS`, `wait FILE` (until it is among the traces), `env NAME`
-/// (variables with that in their name). It starts as few processes as it can: a batch runs it
+/// (variables with that in their name), `lines FILE COUNT` (waits, then says so many lines), `junk` (a
+/// result that is none). It starts as few processes as it can: a batch runs it
 /// two hundred times.
 const RUNNER: &str = r#"#!/bin/sh
 set -u
@@ -43,6 +44,8 @@ case "$1" in
   sleep) sleep "$2" & wait $! ;;
   wait) until [ -e "@RAN@/$2" ]; do sleep 0.1; done ;;
   env) env | grep "$2" ;;
+  lines) until [ -e "@RAN@/$2" ]; do sleep 0.1; done; seq 1 "$3" ;;
+  junk) printf '{' > result.json; exit 0 ;;
   *) exit 3 ;;
 esac
 printf '{"answer":"%s"}' "$id" > result.json

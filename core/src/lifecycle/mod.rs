@@ -15,6 +15,7 @@ pub mod deadlines;
 mod end;
 mod guest;
 mod outcome;
+mod pause;
 mod server;
 
 use cattle_schemas::{event::EventReason, status::Phase};
@@ -30,6 +31,7 @@ pub use self::{
         Ending, delete_failed, end, found_gone, gone_reason, handed_over, hurry, mark_gone, release,
     },
     guest::{env_handed_out, heartbeat, outcome, ready},
+    pause::{pause, resume},
     server::{
         called, followed, mark_booted, not_followed, power_on_failed, powered_on, powering_on,
     },

@@ -14,6 +14,7 @@ mod labels;
 mod lifecycle;
 mod model;
 mod outcome;
+mod ownership;
 mod plan;
 mod rate;
 mod status;
