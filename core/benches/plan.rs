@@ -72,6 +72,8 @@ fn world(running: u64) -> (Desired, Observed, Ledger, Limits) {
         default_ttl: Duration::from_secs(7200),
         starts_paused: None,
         ends_paused: None,
+        own: None,
+        project: cattle_core::identity::Project::Ours,
         in_flight: BTreeSet::new(),
         guests_heard_since: Some(now()),
         catalogue: Arc::new(Catalogue {

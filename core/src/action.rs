@@ -232,6 +232,11 @@ pub struct Limits {
     pub starts_paused: Option<String>,
     /// Set while nothing may end for `spec-removed` or `spec-changed`, likewise.
     pub ends_paused: Option<String>,
+    /// What this controller knows of itself, by which the fleet and the project are told to be its
+    /// own; `None` where nobody asks.
+    pub own: Option<Arc<crate::identity::Own>>,
+    /// Whether the token opens the fleet's project.
+    pub project: crate::identity::Project,
     /// What is already being done by this process: no second action is planned for these runs'
     /// servers.
     pub in_flight: std::collections::BTreeSet<RunId>,

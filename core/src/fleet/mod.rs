@@ -114,6 +114,8 @@ impl Fleet {
             default_ttl: self.default_ttl,
             starts_paused: None,
             ends_paused: None,
+            own: None,
+            project: crate::identity::Project::Ours,
             in_flight: BTreeSet::new(),
             guests_heard_since: None,
             catalogue: Arc::default(),

@@ -25,7 +25,10 @@ pub use self::{
         accept_create, adopt, adopt_unknown, begin, lookup_missed, lost_reply, refuse_create,
         refused_event, retry,
     },
-    end::{Ending, delete_failed, end, found_gone, gone_reason, mark_gone, release, stop},
+    end::{
+        Ending, delete_failed, end, found_again, found_gone, gone_reason, mark_gone, not_found,
+        release, stop,
+    },
     guest::{env_handed_out, heartbeat, outcome, ready},
     server::{
         called, followed, mark_booted, not_followed, power_on_failed, powered_on, powering_on,

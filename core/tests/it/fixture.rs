@@ -14,7 +14,7 @@ use cattle_core::{
     ledger::{Assignment, Ledger, Run, RunServer},
     lifecycle,
     names::{CattleName, RunId, ServerId, SpecHash},
-    observed::{ActionState, ActionStatus, Observed, ObservedServer, ServerState},
+    observed::{ActionState, ActionStatus, FirewallView, Observed, ObservedServer, ServerState},
     plan,
 };
 use cattle_schemas::{
@@ -160,6 +160,7 @@ impl World {
                 unreachable: None,
                 servers: Vec::new(),
                 odd: Vec::new(),
+                firewall: FirewallView::Absent,
             },
             ledger: Ledger::default(),
             limits: Limits {
@@ -171,6 +172,8 @@ impl World {
                 default_ttl: secs(7200),
                 starts_paused: None,
                 ends_paused: None,
+                own: None,
+                project: cattle_core::identity::Project::Ours,
                 in_flight: std::collections::BTreeSet::new(),
                 guests_heard_since: Some(at(0)),
                 catalogue: Arc::new(catalogue()),
