@@ -95,7 +95,7 @@ fn a_token_of_an_empty_project_ends_nothing_and_forgets_no_server() {
     assert!(listed.stderr.contains(FOREIGN), "{listed:?}");
     let told = alerts(&project, None);
     assert_eq!(
-        told.iter().filter(|it| it.contains(FOREIGN)).count(),
+        told.iter().filter(|it| it.starts_with(FOREIGN)).count(),
         1,
         "{told:?}"
     );
