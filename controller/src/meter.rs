@@ -12,7 +12,7 @@ use cattle_core::{
     names::{RunId, ServerId},
     observed::{Observed, ObservedServer},
 };
-use cattle_schemas::status::{EndReason, PendingReason, Phase};
+use cattle_schemas::status::{EndReason, PauseReason, PendingReason, Phase};
 
 /// Counts across passes.
 #[derive(Debug, Default)]
@@ -56,6 +56,17 @@ impl Meter {
             .count();
         let missing = u32::try_from(missing).unwrap_or(u32::MAX);
         metrics::gauge!("cattle_servers_missing").set(f64::from(missing));
+        for reason in PauseReason::ALL {
+            let held = || ledger.holding().filter(|pause| pause.reason == *reason);
+            for (holds, count) in [
+                ("starts", held().filter(|pause| pause.starts).count()),
+                ("ends", held().filter(|pause| pause.ends).count()),
+            ] {
+                let count = u32::try_from(count).unwrap_or(u32::MAX);
+                metrics::gauge!("cattle_paused", "reason" => reason.as_str(), "holds" => holds)
+                    .set(f64::from(count));
+            }
+        }
         metrics::counter!("cattle_passes_total").increment(1);
         self.count_ends(ledger);
     }

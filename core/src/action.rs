@@ -228,10 +228,6 @@ pub struct Limits {
     pub max_ttl: Duration,
     /// The life of a server whose expiry label is missing or malformed.
     pub default_ttl: Duration,
-    /// Set while nothing may start (lost ledger, pause), with the sentence that says why.
-    pub starts_paused: Option<String>,
-    /// Set while nothing may end for `spec-removed` or `spec-changed`, likewise.
-    pub ends_paused: Option<String>,
     /// What this controller knows of itself, by which the fleet and the project are told to be its
     /// own; `None` where nobody asks.
     pub own: Option<Arc<crate::identity::Own>>,

@@ -14,6 +14,7 @@ mod images;
 mod labels;
 mod lifecycle;
 mod model;
+mod ownership;
 mod plan;
 mod rate;
 mod status;
