@@ -17,6 +17,7 @@ use crate::{
     daemon::{private_dir, refuse_strangers, secrets},
     fleet_file::FleetFile,
     hetzner::{Client, Endpoint},
+    identity::Identity,
     intake::{Scanner, Settled},
     logs::Logs,
     parts::Ground,
@@ -49,6 +50,7 @@ pub async fn run(
     };
     let parts = Ground {
         settings: settings.clone(),
+        identity: Identity::open(store.clone(), !dry_run).await?,
         store,
         logs,
         client: client.clone(),

@@ -28,7 +28,8 @@ pub use self::{
         refused_event, retry,
     },
     end::{
-        Ending, delete_failed, end, found_gone, gone_reason, handed_over, hurry, mark_gone, release,
+        Ending, delete_failed, end, found_again, found_gone, gone_reason, handed_over, hurry,
+        mark_gone, not_found, release,
     },
     guest::{env_handed_out, heartbeat, outcome, ready},
     pause::{pause, resume},
