@@ -169,7 +169,9 @@ fn a_removed_spec_takes_its_server_along_after_the_absence_and_stays_ended_when_
 
     let again = project.wait_for("worker", "/phase", &json!("Running"));
     assert_ne!(again["run"]["run"], before["run"]["run"]);
-    assert_eq!(project.runs_of("worker"), 2);
+    eventually("its task began once more", || {
+        (project.runs_of("worker") == 2).then_some(())
+    });
     let refused = project.clawdlets(&["cattle", "rerun", "worker"]);
     assert_eq!(refused.code, Some(6), "{refused:?}");
 }
