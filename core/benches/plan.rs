@@ -10,6 +10,7 @@ use std::{
 
 use cattle_core::{
     action::{Budget, Calls, Limits},
+    clock::{Clocks, Trust},
     catalogue::{Catalogue, ImageAnswer},
     desired::{
         Authority, Cattle, Desired, Origin, Placement, Requester, RootState, SpecEntry, SpecState,
@@ -74,6 +75,10 @@ fn world(running: u64) -> (Desired, Observed, Ledger, Limits) {
         ends_paused: None,
         in_flight: BTreeSet::new(),
         guests_heard_since: Some(now()),
+        clocks: Clocks {
+            trust: Trust::Agreed,
+            ..Clocks::default()
+        },
         catalogue: Arc::new(Catalogue {
             images: [("123456".to_owned(), unread)].into(),
             ..Catalogue::default()

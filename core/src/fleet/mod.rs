@@ -24,6 +24,7 @@ use shared::{decode_host, decode_shared};
 
 use crate::{
     action::{self, Budget},
+    clock::Clocks,
     desired::Placement,
     names::FleetName,
     provider_env,
@@ -116,6 +117,7 @@ impl Fleet {
             ends_paused: None,
             in_flight: BTreeSet::new(),
             guests_heard_since: None,
+            clocks: Clocks::default(),
             catalogue: Arc::default(),
             budget: self.budget,
             token: crate::account::Token::default(),

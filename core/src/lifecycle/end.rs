@@ -5,7 +5,10 @@ use std::time::Duration;
 use cattle_schemas::{Timestamp, event::EventReason, status::EndReason};
 
 use super::{Transition, assignment, deadlines};
-use crate::ledger::{Assignment, Run, RunEnd, StopRequest};
+use crate::{
+    clock::Wait,
+    ledger::{Assignment, Run, RunEnd, StopRequest},
+};
 
 /// How a run is to end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,7 +108,7 @@ pub fn delete_failed(run: &mut Run, message: &str, wait: Duration, now: Timestam
     let since = run.kept_until().unwrap_or(end.at);
     let so_far = (now - since).to_std().unwrap_or_default();
     let longer = (so_far / 4).min(deadlines::MAX_DELETE_AGAIN);
-    run.retry_at = Some(now + wait.max(longer));
+    run.retry_at = Some(Wait::new(now, wait.max(longer)));
     if run.delete_message.as_deref() == Some(message) {
         // Said once; it may go on for hours.
         return Transition::silent();

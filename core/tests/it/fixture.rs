@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use cattle_core::{
     account::{Heard, Refusal, Token},
     action::{Budget, Calls, Limits, Plan},
+    clock::{Clocks, Trust},
     catalogue::{Architecture, Catalogue, Image, ImageAnswer, ImageKind},
     cost::{Price, ServerPrice},
     desired::{
@@ -173,6 +174,10 @@ impl World {
                 ends_paused: None,
                 in_flight: std::collections::BTreeSet::new(),
                 guests_heard_since: Some(at(0)),
+                clocks: Clocks {
+                    trust: Trust::Agreed,
+                    ..Clocks::default()
+                },
                 catalogue: Arc::new(catalogue()),
                 budget: Budget::default(),
                 calls: Calls::default(),

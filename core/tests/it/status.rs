@@ -321,6 +321,7 @@ fn the_controller_says_what_is_wrong_with_it() {
             (ConditionType::StartsPaused, false),
             (ConditionType::EndsPaused, false),
             (ConditionType::HetznerReachable, true),
+            (ConditionType::ClockSkew, false),
             (ConditionType::ServersReadable, true),
             (ConditionType::FleetConfigValid, true),
             (ConditionType::SpecsReadable, true),
