@@ -15,6 +15,7 @@ use cattle_core::{
     desired::{
         Authority, Cattle, Desired, Origin, Placement, Requester, RootState, SpecEntry, SpecState,
     },
+    expiry::Lifetimes,
     guard::{self, Inputs},
     labels,
     ledger::{Assignment, Ledger, RunServer},
@@ -106,6 +107,10 @@ fn world(running: u64) -> (Desired, Observed, Ledger, Limits) {
         ..Observed::default()
     };
     let mut ledger = Ledger::default();
+    let lifetimes = Lifetimes {
+        default_ttl: limits.default_ttl,
+        max_ttl: limits.max_ttl,
+    };
     for n in 0..CATTLE {
         let cattle = cattle(n);
         let assignment = Assignment {
@@ -138,7 +143,7 @@ fn world(running: u64) -> (Desired, Observed, Ledger, Limits) {
                 name: server.name.clone(),
                 status: ServerState::Running,
                 created: now(),
-                labels: labels::decode(&raw, now(), limits.default_ttl),
+                labels: labels::decode(&raw, now(), lifetimes),
                 ipv4: None,
                 server_type: None,
                 location: None,

@@ -19,7 +19,7 @@ use crate::{
     clock::Wait,
     cost::{Amount, ServerPrice},
     desired::{Authority, Placement, Requester},
-    names::{CattleName, PersonaName, RunId, ServerId, SpecHash},
+    names::{CattleName, FleetName, PersonaName, RunId, ServerId, SpecHash},
 };
 
 /// The part of the ledger that one plan needs: every run that is not over and gone, the latest run
@@ -88,6 +88,10 @@ pub struct Run {
     pub authority: Authority,
     /// The spec directory it came from.
     pub root: String,
+    /// The fleet that it was started in, which its servers were labelled with; `None` in records from
+    /// before this was kept.
+    #[serde(default)]
+    pub fleet: Option<FleetName>,
     /// When the intent was recorded.
     pub created_at: Timestamp,
     /// `POST /servers` calls made or about to be made, from 1.

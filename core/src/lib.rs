@@ -23,6 +23,7 @@ pub mod ledger;
 pub mod lifecycle;
 pub mod names;
 pub mod observed;
+pub mod ownership;
 pub mod plan;
 pub mod provider_env;
 pub mod rate;

@@ -26,6 +26,7 @@ use crate::{
     action::{self, Budget},
     clock::Clocks,
     desired::Placement,
+    expiry::Lifetimes,
     names::FleetName,
     provider_env,
     spec::{
@@ -99,6 +100,15 @@ impl Fleet {
         match fleet {
             Some(fleet) if findings.is_empty() => Ok(fleet),
             _ => Err(findings.into_sorted()),
+        }
+    }
+
+    /// How long a server lives of which only its labels say so.
+    #[must_use]
+    pub fn lifetimes(&self) -> Lifetimes {
+        Lifetimes {
+            default_ttl: self.default_ttl,
+            max_ttl: self.limits.max_ttl,
         }
     }
 

@@ -11,6 +11,7 @@ use cattle_core::{
     desired::{
         Authority, Cattle, Desired, Origin, Placement, Requester, RootState, SpecEntry, SpecState,
     },
+    expiry::Lifetimes,
     guard, labels,
     ledger::{Assignment, Ledger, Run, RunServer},
     lifecycle,
@@ -55,6 +56,14 @@ pub(crate) fn at(seconds: u64) -> Timestamp {
 
 pub(crate) fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
+}
+
+/// With so many seconds for servers that do not say, and a day for any.
+pub(crate) fn lifetimes(default_ttl: u64) -> Lifetimes {
+    Lifetimes {
+        default_ttl: secs(default_ttl),
+        max_ttl: secs(86_400),
+    }
 }
 
 pub(crate) fn name(text: &str) -> CattleName {
@@ -335,7 +344,7 @@ impl World {
             name: run.server_name(),
             status: ServerState::Running,
             created: run.posted_at,
-            labels: labels::decode(&raw, run.posted_at, self.limits.default_ttl),
+            labels: labels::decode(&raw, run.posted_at, lifetimes(7200)),
             ipv4: Some("192.0.2.1".to_owned()),
             server_type: Some("cx23".to_owned()),
             location: Some("nbg1".to_owned()),
