@@ -3,15 +3,17 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use cattle_core::{
-    action::Plan, catalogue::Catalogue, desired::Desired, fleet::Fleet, ledger::Ledger,
-    observed::Observed,
+    action::Plan, catalogue::Catalogue, desired::Desired, fleet::Fleet, hearing::Hearing,
+    ledger::Ledger, observed::Observed,
 };
 use tokio::sync::watch;
 
 use crate::{
     clock::Clock,
+    clock_alarm::ClockAlarm,
     execute::{Executor, Follower, Needs},
     fleet_file::FleetFile,
+    guest_api::Pulse,
     hetzner::Client,
     intake::Scanner,
     lister::{Lister, Pace},
@@ -56,6 +58,8 @@ pub struct Ground {
     pub secrets: Arc<Secrets>,
     /// The bell that everybody rings.
     pub bell: Bell,
+    /// What guests were heard of.
+    pub pulse: Arc<Pulse>,
     /// The spec directories.
     pub scanner: Scanner,
     /// The fleet's configuration.
@@ -140,7 +144,10 @@ impl Ground {
             executor: executor.clone(),
             clock: self.clock,
             serves_guests: self.serves_guests,
+            hearing: Hearing::default(),
             guests_heard_since: None,
+            pulse: self.pulse,
+            alarm: ClockAlarm::default(),
             bell: self.bell,
             meter: Meter::default(),
             worlds,

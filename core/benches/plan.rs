@@ -10,8 +10,8 @@ use std::{
 
 use cattle_core::{
     action::{Budget, Calls, Limits},
-    clock::{Clocks, Trust},
     catalogue::{Catalogue, ImageAnswer},
+    clock::{Clocks, Trust},
     desired::{
         Authority, Cattle, Desired, Origin, Placement, Requester, RootState, SpecEntry, SpecState,
     },

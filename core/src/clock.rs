@@ -227,7 +227,7 @@ impl Carried {
             self.moved = TimeDelta::zero();
         }
         let says = Says::of(reply);
-        let agreement = match self.agreement {
+        let agreement = match self.agreement.filter(|_| self.trust != Trust::Unheard) {
             Some(agreement) => agreement.with(says, received),
             None => Agreement::begin(says.nearest(self.zero()), received),
         };
@@ -245,6 +245,28 @@ impl Carried {
             agreement
         });
         self.zero() - before
+    }
+
+    /// Takes in a reply without a date; `wall` is what our wall clock said when it came. Where no reply
+    /// ever has one, our wall clock is all there is, and time must be judged by something.
+    pub fn hear_undated(&mut self, received: Reading, wall: Timestamp) {
+        if self.trust != Trust::Unheard {
+            return;
+        }
+        self.anchor = back(wall, received);
+        let agreement = match self.agreement {
+            Some(agreement) => Agreement {
+                replies: agreement.replies.saturating_add(1),
+                ..agreement
+            },
+            None => Agreement::begin(self.anchor, received),
+        };
+        if agreement.convinces(received) {
+            self.trust = Trust::Agreed;
+            self.agreement = None;
+        } else {
+            self.agreement = Some(agreement);
+        }
     }
 
     /// As far as this reply and the one before it want the same.
@@ -307,10 +329,7 @@ const LONGEST_UNSAID: Duration = Duration::from_secs(3_600);
 #[derive(serde::Deserialize)]
 #[serde(untagged)]
 enum Written {
-    Whole {
-        until: Timestamp,
-        lasts: Duration,
-    },
+    Whole { until: Timestamp, lasts: Duration },
     Date(Timestamp),
 }
 
@@ -437,6 +456,24 @@ mod tests {
         assert!(!stage.carried.trust().judges());
         assert_eq!(stage.reply(1), TimeDelta::zero());
         assert!(stage.carried.trust().judges());
+    }
+
+    #[test]
+    fn where_no_reply_has_a_date_our_own_clock_judges_after_five_minutes() {
+        let mut stage = Stage::start(0);
+        for _ in 0..10 {
+            assert!(!stage.carried.trust().judges());
+            stage.pass(34);
+            let wall = stage.truth();
+            stage.carried.hear_undated(stage.reading, wall);
+        }
+        assert!(stage.carried.trust().judges());
+        // And nothing of that holds up dates that come after all.
+        let mut stage = Stage::start(0);
+        let wall = stage.truth();
+        stage.carried.hear_undated(stage.reading, wall);
+        stage.reply(0);
+        assert_eq!(stage.carried.trust(), Trust::Agreed);
     }
 
     #[test]

@@ -54,6 +54,16 @@ impl Hearing {
         self.since
     }
 
+    /// How far the time has moved since the pass before, beyond what went by.
+    #[must_use]
+    pub fn moved(&self, at: Moment) -> TimeDelta {
+        let Some(last) = self.last else {
+            return TimeDelta::zero();
+        };
+        let zero = |at: Moment| at.now - TimeDelta::from_std(at.reading).unwrap_or_default();
+        zero(at) - zero(last)
+    }
+
     /// A pass failed: what guests said may not have been taken in either.
     pub fn broken(&mut self) {
         self.since = None;
@@ -123,6 +133,15 @@ mod tests {
         let mut hearing = heard_for(60);
         assert_eq!(hearing.pass(at(70), false), None);
         assert_eq!(hearing.pass(at(75), true), Some(at(75).now));
+    }
+
+    #[test]
+    fn time_that_moves_is_told_apart_from_time_that_goes_by() {
+        let hearing = heard_for(60);
+        assert_eq!(hearing.moved(at(500)), TimeDelta::zero());
+        let mut moved = at(75);
+        moved.now += TimeDelta::hours(1);
+        assert_eq!(hearing.moved(moved), TimeDelta::hours(1));
     }
 
     #[test]

@@ -27,7 +27,8 @@ pub(crate) fn span(duration: Duration) -> String {
 }
 
 /// How far one clock is from another, as in `is 3h ahead of`.
-pub(crate) fn apart(ahead: TimeDelta) -> String {
+#[must_use]
+pub fn apart(ahead: TimeDelta) -> String {
     let far = span(ahead.abs().to_std().unwrap_or_default());
     if ahead < TimeDelta::zero() {
         format!("is {far} behind")

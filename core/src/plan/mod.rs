@@ -36,10 +36,9 @@ use std::{sync::Arc, time::Duration};
 use cattle_schemas::Timestamp;
 
 use self::view::View;
-pub(crate) use self::describe::apart;
 pub use self::{
     choice::images,
-    describe::{cattle_of, to_api},
+    describe::{apart, cattle_of, to_api},
 };
 use crate::{
     action::{Action, Limits, Plan, Waiting},

@@ -103,7 +103,8 @@ fn reachable(limits: &Limits, observed: &Observed) -> Condition {
 }
 
 /// Whether a clock is not what the others are.
-fn clock_skew(clocks: Clocks) -> Condition {
+#[must_use]
+pub fn clock_skew(clocks: Clocks) -> Condition {
     let kind = ConditionType::ClockSkew;
     let wall = clocks.wall_ahead;
     match clocks.trust {

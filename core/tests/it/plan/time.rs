@@ -74,7 +74,10 @@ fn nothing_is_over_by_a_clock_that_does_not_tell_the_time() {
 fn a_pending_cattle_is_not_given_up_by_a_clock_that_does_not_tell_the_time() {
     let mut world = World::dropped();
     let queued = assignment(at(90));
-    world.ledger.assignments.insert((name("rex"), hash(1)), queued);
+    world
+        .ledger
+        .assignments
+        .insert((name("rex"), hash(1)), queued);
     world.limits.starts_paused = Some("paused".to_owned());
     by_the_clock(&mut world, 30 * 86_400);
     assert_eq!(world.verbs(), ["close"]);
@@ -90,7 +93,10 @@ fn nothing_starts_while_nobody_knows_the_time_and_the_wait_says_so() {
     let plan = world.plan();
     assert_eq!(plan.waiting[0].reason, PendingReason::ClockSkew);
     let message = &plan.waiting[0].message;
-    assert!(message.contains("is 1d ahead of this machine's"), "{message}");
+    assert!(
+        message.contains("is 1d ahead of this machine's"),
+        "{message}"
+    );
     // What was agreed once carries on: a date that is not believed holds nothing up.
     world.limits.clocks.trust = Trust::Disputed(day_ahead());
     assert_eq!(world.verbs(), ["enqueue", "start"]);
@@ -111,7 +117,10 @@ fn a_backoff_that_is_a_day_away_is_over() {
     let mut queued = assignment(at(90));
     queued.failed_starts = 1;
     queued.not_before = Some(cattle_core::clock::Wait::new(at(90_000), secs(30)));
-    world.ledger.assignments.insert((name("rex"), hash(1)), queued);
+    world
+        .ledger
+        .assignments
+        .insert((name("rex"), hash(1)), queued);
     assert_eq!(world.verbs(), ["start"]);
 }
 
@@ -180,7 +189,11 @@ fn a_reply_that_dates_a_server_back_to_1970_ends_nothing() {
     let mut server = run_server(&world.server_of(run_id(1), ServerId(7)));
     server.created = Some(chrono::DateTime::UNIX_EPOCH);
     let _ = lifecycle::adopt(world.rex(), server);
-    assert_eq!(world.rex().posted_at, at(100), "no server is older than its run");
+    assert_eq!(
+        world.rex().posted_at,
+        at(100),
+        "no server is older than its run"
+    );
 }
 
 #[test]
@@ -220,7 +233,11 @@ fn the_guard_lets_nothing_be_over_by_a_clock_that_does_not_tell_the_time() {
         let mut world = silent.clone();
         change(&mut world);
         let (_, violations) = guard::guard(plan.clone(), &world.inputs());
-        assert!(violations[0].rule.contains("no guest is lost"), "{}", violations[0]);
+        assert!(
+            violations[0].rule.contains("no guest is lost"),
+            "{}",
+            violations[0]
+        );
     }
 }
 
