@@ -19,6 +19,7 @@ use crate::{
     lifecycle::deadlines,
     names::{CattleName, RunId, ServerId, SpecHash},
     observed::{Observed, ObservedServer, ServerState},
+    pause::Pause,
 };
 
 /// What the plan was made from.
@@ -105,6 +106,7 @@ impl<'a> Tally<'a> {
                 hourly_limit,
                 ..
             } => {
+                self.starts_allowed()?;
                 self.may_start(&cattle.name, &cattle.hash)?;
                 self.takes_slot()?;
                 self.takes_money(*hourly_limit)?;
@@ -236,6 +238,7 @@ impl<'a> Tally<'a> {
     }
 
     fn may_retry(&mut self, id: RunId, hourly_limit: Option<Amount>) -> Verdict {
+        self.starts_allowed()?;
         let run = self.run(id)?;
         require(
             run.is_live() && run.server.is_none() && run.env_at.is_none(),
@@ -397,9 +400,16 @@ impl<'a> Tally<'a> {
         self.is_removed(run).or_else(|_| self.is_changed(run))
     }
 
+    fn starts_allowed(&self) -> Verdict {
+        require(
+            !paused(self.inputs, |pause| pause.starts),
+            "nothing starts while that is paused",
+        )
+    }
+
     fn ends_allowed(&self) -> Verdict {
         require(
-            self.inputs.limits.ends_paused.is_none(),
+            !paused(self.inputs, |pause| pause.ends),
             "nothing ends for its spec while that is paused",
         )
     }
@@ -452,6 +462,14 @@ impl<'a> Tally<'a> {
 
 fn delta(span: std::time::Duration) -> TimeDelta {
     TimeDelta::from_std(span).unwrap_or(TimeDelta::MAX)
+}
+
+/// Whether a pause of everything holds.
+fn paused(inputs: &Inputs<'_>, what: impl Fn(&Pause) -> bool) -> bool {
+    let pauses = &inputs.ledger.pauses;
+    pauses
+        .iter()
+        .any(|pause| pause.resumed.is_none() && pause.subject.is_empty() && what(pause))
 }
 
 /// Runs that hold a slot.

@@ -2,6 +2,7 @@
 
 use cattle_core::{
     clock::{Clocks, Dispute, Trust},
+    desired::RootState,
     guard,
     lifecycle::{self, deadlines},
     names::ServerId,
@@ -78,7 +79,7 @@ fn a_pending_cattle_is_not_given_up_by_a_clock_that_does_not_tell_the_time() {
         .ledger
         .assignments
         .insert((name("rex"), hash(1)), queued);
-    world.limits.starts_paused = Some("paused".to_owned());
+    world.limits.enabled = false;
     by_the_clock(&mut world, 30 * 86_400);
     assert_eq!(world.verbs(), ["close"]);
     unsettled(&mut world);
@@ -130,7 +131,8 @@ fn a_lost_reply_is_looked_for_though_its_call_is_dated_tomorrow() {
     world.rex().posted_at = at(90_000);
     world.rex().called_at = Some(at(90_000));
     world.desired.specs.clear();
-    world.limits.ends_paused = Some("not now".to_owned());
+    let unreadable = RootState::Unreadable("not mounted".to_owned());
+    world.desired.roots.insert(ROOT.to_owned(), unreadable);
     assert_eq!(world.verbs(), ["look-up"]);
 }
 
@@ -251,6 +253,7 @@ fn the_condition_says_which_clock_is_wrong() {
             &world.limits,
             &world.observed,
             &world.desired,
+            &world.ledger,
             None,
         );
         let conditions = status.conditions.into_iter();
