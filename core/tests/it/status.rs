@@ -348,6 +348,7 @@ fn the_controller_says_what_is_wrong_with_it() {
             (ConditionType::StartsPaused, true),
             (ConditionType::EndsPaused, true),
             (ConditionType::HetznerReachable, false),
+            (ConditionType::ClockSkew, false),
             (ConditionType::ServersReadable, false),
             (ConditionType::FleetConfigValid, false),
             (ConditionType::SpecsReadable, false),
