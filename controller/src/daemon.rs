@@ -21,6 +21,7 @@ use crate::{
     fleet_file::FleetFile,
     guest_api::{self, GuestApi, Pulse},
     hetzner::{Client, Endpoint},
+    identity::Identity,
     intake::{Scanner, Settled, SocketSpecs, Watcher},
     logs::Logs,
     parts::{Ground, Parts},
@@ -123,6 +124,7 @@ pub async fn start(
     let answers = settings.patience.answers;
     let client = Arc::new(Client::patient(endpoint, answers, clock.clone())?);
     let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&settings.ledger()).await?);
+    let identity = Identity::open(store.clone(), true).await?;
     let logs = Logs::open(&settings.logs())?;
     let pulse = Arc::<Pulse>::default();
     let bell = Bell::default();
@@ -155,6 +157,7 @@ pub async fn start(
         fleet_file,
         guest_url,
         serves_guests: true,
+        identity,
         pace: settings.patience.lists,
     }
     .build();

@@ -13,6 +13,7 @@ use cattle_core::{
     fleet::Fleet,
     guard::{self, guard},
     hearing::{Hearing, PASS_EVERY},
+    identity::{self, Grounds, Own, Project},
     ledger::Ledger,
     lifecycle,
     names::{CattleName, SpecHash},
@@ -73,6 +74,12 @@ pub struct Reconciler {
     pub executor: Executor,
     /// Hetzner's clock.
     pub clock: Clock,
+    /// What this controller knows of itself.
+    pub own: watch::Receiver<Arc<Own>>,
+    /// What a 404 is judged by, for who asks Hetzner.
+    pub grounds: watch::Sender<Grounds>,
+    /// What was last told of the project.
+    pub project_told: Project,
     /// Whether guests are listened to.
     pub serves_guests: bool,
     /// Whether they could be heard from pass to pass.
@@ -174,9 +181,34 @@ impl Reconciler {
             .map(|at| (at - seen.now).to_std().unwrap_or_default());
         let wait = [planned, scan.rescan_in].into_iter().flatten().min();
         self.meter.read(&seen.ledger, &seen.observed, &plan);
+        self.meter.read_project(seen.limits.project);
+        self.tell_of_the_project(seen.limits.project, seen.now)
+            .await?;
         self.publish(fleet, seen, plan);
         self.tell_of_clocks().await;
         Ok(wait.map_or(PASS_EVERY, |wait| wait.min(PASS_EVERY)))
+    }
+
+    /// Says it once when the project is not ours, and once when it is again.
+    async fn tell_of_the_project(
+        &mut self,
+        project: Project,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let known = std::mem::replace(&mut self.project_told, project);
+        let message = match (known, project) {
+            (Project::Foreign, Project::Ours) => "the fleet was found in the token's project again",
+            (Project::Unknown | Project::Ours, Project::Foreign) => identity::FOREIGN,
+            _ => return Ok(()),
+        };
+        tracing::warn!("{message}");
+        let alert = Edit::Event(NewEvent {
+            cattle: None,
+            run: None,
+            reason: EventReason::Alert,
+            message: message.to_owned(),
+        });
+        self.store.commit(vec![alert], now).await.map(drop)
     }
 
     /// What a pass would do now. Changes nothing.
@@ -241,7 +273,15 @@ impl Reconciler {
                 ledger.runs.insert(run, known);
             }
         }
+        let own = self.own.borrow().clone();
+        let project = identity::project(&own, &observed, &ledger, &fleet.name);
+        self.grounds.send_replace(Grounds {
+            project,
+            heard_since: self.guests_heard_since,
+        });
         let limits = Limits {
+            own: Some(own),
+            project,
             in_flight,
             guests_heard_since: self.guests_heard_since,
             clocks: self.clock.clocks(),

@@ -16,6 +16,7 @@ pub mod expiry;
 pub mod fleet;
 pub mod guard;
 pub mod hearing;
+pub mod identity;
 pub mod image_ref;
 pub mod images;
 pub mod labels;

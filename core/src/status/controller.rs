@@ -8,6 +8,7 @@ use crate::{
     action::Limits,
     clock::{AGREES, Clocks, Trust},
     desired::{Desired, RootState},
+    identity::{self, Project},
     ledger::Ledger,
     observed::Observed,
     pause::Pause,
@@ -41,6 +42,7 @@ pub fn controller_status(
         reachable(limits, observed),
         clock_skew(limits.clocks),
     ];
+    conditions.extend(project(limits));
     conditions.extend(token(&limits.token));
     conditions.extend([
         servers_readable(observed),
@@ -158,6 +160,23 @@ pub fn clock_skew(clocks: Clocks) -> Condition {
             None,
         ),
         Trust::Agreed | Trust::Unheard => condition(kind, false, "agree", "", None),
+    }
+}
+
+/// Whether the token opens the fleet's project, once something has said so.
+fn project(limits: &Limits) -> Option<Condition> {
+    let kind = ConditionType::ProjectIsOurs;
+    limits.own.as_ref()?;
+    match limits.project {
+        Project::Unknown => None,
+        Project::Ours => Some(condition(kind, true, "found", "", None)),
+        Project::Foreign => Some(condition(
+            kind,
+            false,
+            "nothing-of-ours",
+            identity::FOREIGN,
+            None,
+        )),
     }
 }
 
