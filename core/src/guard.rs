@@ -10,6 +10,7 @@ use std::{
 };
 
 use cattle_schemas::{Timestamp, guest::MAX_LOG_BYTES, status::EndReason};
+use chrono::TimeDelta;
 
 use crate::{
     action::{Action, Budget, Limits, Plan},
@@ -344,6 +345,7 @@ impl<'a> Tally<'a> {
     }
 
     fn may_reap(&self, server: ServerId) -> Verdict {
+        self.time_is_known()?;
         self.is_ours(server)?;
         require(
             !self.live_run_of(server),
@@ -369,23 +371,39 @@ impl<'a> Tally<'a> {
                 self.ends_allowed()?;
                 self.is_changed(run)
             }
-            EndReason::BootTimeout => require(
-                run.started_at.is_none(),
-                "a run that has started does not time out at boot",
-            ),
+            EndReason::BootTimeout => {
+                self.time_is_known()?;
+                require(
+                    run.started_at.is_none(),
+                    "a run that has started does not time out at boot",
+                )
+            }
+            EndReason::GuestLost => self.is_silent(run),
             EndReason::CreateFailed => require(
                 run.env_at.is_none() || run.server.is_none(),
                 "a server whose guest has called was made",
             ),
-            EndReason::TtlExpired => require(
-                run.expires_at <= self.inputs.now + ENDS_BEFORE_EXPIRY,
-                "a run is not over before its time",
-            ),
+            EndReason::TtlExpired => self.is_past_its_time(run),
             EndReason::Completed | EndReason::TaskFailed => {
                 require(run.outcome.is_some(), "only a result says how a task ended")
             }
             _ => Ok(()),
         }
+    }
+
+    fn time_is_known(&self) -> Verdict {
+        require(
+            self.inputs.limits.clocks.trust.judges(),
+            "nothing is over by a clock that does not tell the time",
+        )
+    }
+
+    fn is_past_its_time(&self, run: &Run) -> Verdict {
+        self.time_is_known()?;
+        require(
+            run.expires_at <= self.inputs.now + ENDS_BEFORE_EXPIRY,
+            "a run is not over before its time",
+        )
     }
 
     fn is_off(&self, run: &Run) -> bool {
@@ -400,13 +418,40 @@ impl<'a> Tally<'a> {
 
     fn may_close_handover(&self, id: RunId, stored: u64) -> Verdict {
         let run = self.run(id)?;
-        let until = run.ended.as_ref().and_then(|end| end.handover_until);
-        let until = until.ok_or("only a run that is over hands over")?;
+        let end = run
+            .ended
+            .as_ref()
+            .filter(|end| end.handover_until.is_some());
+        let end = end.ok_or("only a run that is over hands over")?;
+        let now = self.inputs.now;
+        // An end of the future is from before the clock went back.
+        let is_over = end.handover_until.is_some_and(|until| until <= now) || end.at > now;
         let told = run.outcome.as_ref().map(|outcome| outcome.log_bytes);
         let whole = told.is_some_and(|bytes| stored >= bytes.min(MAX_LOG_BYTES));
         require(
-            until <= self.inputs.now || whole || self.is_off(run),
+            is_over || whole || self.is_off(run),
             "a hand-over ends before its time only when all is there or nobody is",
+        )
+    }
+
+    /// Its server was seen off, or nothing was heard of it for the whole wait while everything could
+    /// be.
+    fn is_silent(&self, run: &Run) -> Verdict {
+        if self.is_off(run) {
+            return Ok(());
+        }
+        self.time_is_known()?;
+        let Inputs { limits, now, .. } = self.inputs;
+        let long = |since: Timestamp| *now - since >= delta(deadlines::SILENCE);
+        require(
+            limits.guests_heard_since.is_some_and(long),
+            "no guest is lost before it could be heard for the whole wait",
+        )?;
+        // A sign of the future is from before the clock went back.
+        let of_late = |seen: Timestamp| seen <= *now && !long(seen);
+        require(
+            !run.last_seen_at.is_some_and(of_late),
+            "no guest is lost that was heard of late",
         )
     }
 
@@ -478,6 +523,10 @@ impl<'a> Tally<'a> {
             "a run with a listed server is not gone",
         )
     }
+}
+
+fn delta(span: std::time::Duration) -> TimeDelta {
+    TimeDelta::from_std(span).unwrap_or(TimeDelta::MAX)
 }
 
 /// Whether a pause of everything holds.

@@ -30,6 +30,10 @@ use super::{
 };
 use crate::store::Edit;
 
+/// What a guest hears is left while the time is not known: nothing is over by a clock that may be
+/// hours off, and its next heartbeat hears more.
+const UNKNOWN_TIME: u64 = 600;
+
 /// A guest's sentence about a failure; its own limit is shorter.
 const MAX_MESSAGE_CHARS: usize = 2_000;
 
@@ -53,7 +57,7 @@ async fn hear(desk: &Desk, caller: &Caller, report: Said) -> Answer<Json<ReportR
         Said::Ready if live => ready(desk, caller).await?,
         Said::Heartbeat if live => {
             desk.pulse.beat(caller.run.id, now);
-            return Ok(reply(&caller.run, now));
+            return Ok(reply(desk, &caller.run, now));
         }
         Said::Finished(outcome) if live || caller.run.is_handing_over(now) => {
             just_handed_over = finished(desk, caller, *outcome).await?;
@@ -63,9 +67,10 @@ async fn hear(desk: &Desk, caller: &Caller, report: Said) -> Answer<Json<ReportR
     // With the run as it is after what was said. The result may have ended it already.
     let now = desk.clock.now();
     let run = desk.store.run(caller.run.id).await?;
-    let heard = |run: &Run| run.is_live() || run.is_handing_over(now) || run.is_kept(now);
+    let judged = desk.clock.judged();
+    let heard = |run: &Run| run.is_live() || run.is_handing_over(now) || run.is_kept(judged);
     let run = run.filter(|run| heard(run) || just_handed_over);
-    Ok(reply(&run.ok_or_else(Refusal::gone)?, now))
+    Ok(reply(desk, &run.ok_or_else(Refusal::gone)?, now))
 }
 
 /// A report that makes sense.
@@ -139,25 +144,30 @@ async fn finished(desk: &Desk, caller: &Caller, outcome: Outcome) -> Answer<bool
     Ok(applied)
 }
 
-fn reply(run: &Run, now: Timestamp) -> Json<ReportReply> {
+fn reply(desk: &Desk, run: &Run, now: Timestamp) -> Json<ReportReply> {
     Json(ReportReply {
         stop: stop(run, now),
         stay: run.guest_stays(now),
-        seconds_left: Some(seconds_left(run, now)),
+        seconds_left: Some(seconds_left(desk, run, now)),
         expires_at: run.expires_at,
     })
 }
 
 /// Seconds until its guest has to stop, rounded up; of a run that is over, until its server goes
 /// whatever happens.
-pub(super) fn seconds_left(run: &Run, now: Timestamp) -> u64 {
+pub(super) fn seconds_left(desk: &Desk, run: &Run, now: Timestamp) -> u64 {
     let until = if run.is_live() {
         deadlines::time_is_up(run)
     } else {
         run.expires_at
     };
     let left = (until - now).to_std().unwrap_or_default();
-    left.as_secs() + u64::from(left.subsec_nanos() > 0)
+    let left = left.as_secs() + u64::from(left.subsec_nanos() > 0);
+    if desk.clock.judges() {
+        left
+    } else {
+        left.max(UNKNOWN_TIME)
+    }
 }
 
 /// While a run that ended without a result hands over: its guest stops the task, and how long it has.

@@ -3,6 +3,7 @@
 use super::{Pass, Wish, live};
 use crate::{
     action::Action,
+    clock::AGREES,
     ledger::{CreateState, Run},
     lifecycle::deadlines,
     observed::ServerState,
@@ -31,7 +32,9 @@ fn hands_over(pass: &mut Pass<'_>, run: &Run) -> bool {
     let whole = run
         .log_written()
         .is_some_and(|written| stored.unwrap_or_default() >= written);
-    let time_is_up = pass.due(until);
+    let ended_at = run.ended.as_ref().map_or(until, |end| end.at);
+    // An end of the future was noted before the clock went back: nobody knows how long it has been.
+    let time_is_up = ended_at - pass.now > AGREES || pass.due(until);
     if whole || time_is_up || found_off(pass, run) {
         pass.sections.ledger.push(Action::HandedOver {
             run: run.id,
@@ -40,7 +43,8 @@ fn hands_over(pass: &mut Pass<'_>, run: &Run) -> bool {
     } else {
         ask_for_unlisted(pass, run);
     }
-    !time_is_up
+    // Deleted in the same plan where its time is over, even if that cannot be recorded.
+    !pass.due(until)
 }
 
 /// A server that is to stay for a while is asked for when a list does not show it.
@@ -72,7 +76,7 @@ fn kept(pass: &mut Pass<'_>, run: &Run) -> bool {
     let Some(until) = run.kept_until() else {
         return false;
     };
-    if pass.due(until) {
+    if pass.expired(until) {
         return false;
     }
     if let Some(message) = let_go(pass, run) {
@@ -114,8 +118,8 @@ fn remove(pass: &mut Pass<'_>, run: &Run) {
     if pass.in_flight(run) {
         return;
     }
-    if let Some(at) = run.retry_at
-        && !pass.due(at)
+    if let Some(wait) = run.retry_at
+        && !pass.over(wait)
     {
         return;
     }
@@ -141,5 +145,5 @@ fn remove(pass: &mut Pass<'_>, run: &Run) {
 /// says why the server stays, and the slot is not held in silence.
 fn stuck(pass: &mut Pass<'_>, run: &Run) -> bool {
     let began = run.kept_until().or(run.ended.as_ref().map(|end| end.at));
-    run.delete_message.is_some() || began.is_none_or(|at| pass.due(at + deadlines::DELETE_ENDS))
+    run.delete_message.is_some() || began.is_none_or(|at| pass.passed(at, deadlines::DELETE_ENDS))
 }

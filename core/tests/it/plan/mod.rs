@@ -10,3 +10,4 @@ mod handover;
 mod orphans;
 mod queue;
 mod spec;
+mod time;
