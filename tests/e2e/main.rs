@@ -22,5 +22,6 @@ mod odd_creates;
 mod persona;
 mod secrets;
 mod shutdown;
+mod time;
 mod token;
 mod trouble;
