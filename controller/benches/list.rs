@@ -10,7 +10,7 @@ use cattle_controller::{
         ports::{Personas, PortFuture, Reaper, RunLogs, SpecDir},
         serve,
     },
-    store::{Edit, SqliteStore, Store},
+    store::{Edit, SqliteStore, Store, Wanted},
     world::{Bell, Handle, World},
 };
 use cattle_core::{
@@ -130,7 +130,7 @@ async fn world(store: &SqliteStore, fleet: Arc<Fleet>, now: Timestamp) -> World 
                 events: Vec::new(),
             });
         }
-        wanted.push((cattle.name.clone(), cattle.hash.clone()));
+        wanted.push(Wanted::from(&cattle));
         let name = cattle.name.clone();
         let state = SpecState::Valid(Arc::new(cattle));
         desired.specs.insert(name, SpecEntry { origin, state });

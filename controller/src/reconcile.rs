@@ -12,8 +12,8 @@ use cattle_core::{
     desired::{Desired, SpecState},
     fleet::Fleet,
     guard::{self, guard},
+    identity,
     ledger::Ledger,
-    names::{CattleName, SpecHash},
     observed::Observed,
     plan::{self, plan},
     status,
@@ -28,7 +28,7 @@ use crate::{
     intake::Scanner,
     meter::Meter,
     record::record,
-    store::{Store, StoreError},
+    store::{Store, StoreError, Wanted},
     world::{Bell, World},
 };
 
@@ -191,7 +191,7 @@ impl Reconciler {
         let (seen, plan) = self.decide(&fleet, &desired).await?;
         Ok(Preview {
             plan,
-            desired,
+            desired: seen.desired,
             ledger: seen.ledger,
             catalogue: seen.limits.catalogue.clone(),
             now: seen.now,
@@ -226,6 +226,7 @@ impl Reconciler {
                 ledger.runs.insert(run, known);
             }
         }
+        let desired = &identity::settle(desired, &ledger);
         let limits = Limits {
             in_flight,
             guests_heard_since: self.guests_heard_since,
@@ -316,12 +317,12 @@ impl Reconciler {
     }
 }
 
-fn wanted(desired: &Desired) -> Vec<(CattleName, SpecHash)> {
+fn wanted(desired: &Desired) -> Vec<Wanted> {
     desired
         .specs
-        .iter()
-        .filter_map(|(name, entry)| match &entry.state {
-            SpecState::Valid(cattle) => Some((name.clone(), cattle.hash.clone())),
+        .values()
+        .filter_map(|entry| match &entry.state {
+            SpecState::Valid(cattle) => Some(Wanted::from(&**cattle)),
             SpecState::Broken(_) | SpecState::Absent { .. } => None,
         })
         .collect()

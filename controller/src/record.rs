@@ -10,6 +10,7 @@ use cattle_core::{
     action::{Action, Limits},
     catalogue::Catalogue,
     charge,
+    desired::Cattle,
     ledger::{Assignment, Ledger, Run, RunServer},
     lifecycle::{self, Ending, Transition},
     names::{RunId, ServerId},
@@ -117,6 +118,16 @@ impl Records {
         self.edits.len() - 1
     }
 
+    /// What the run that begins is made of.
+    fn made_of(&mut self, cattle: &Cattle) {
+        let identity = cattle.identity.clone();
+        self.edit(edit::of_assignment(
+            &cattle.name,
+            &cattle.hash,
+            move |assignment| Some(lifecycle::made_of(assignment.as_mut()?, &identity)),
+        ));
+    }
+
     fn run(
         &mut self,
         id: RunId,
@@ -178,11 +189,13 @@ fn add(
             cattle,
             hash,
             requester,
+            identity,
         } => {
             records.edit(edit::of_assignment(&cattle, &hash, move |assignment| {
                 let (fresh, told) = lifecycle::enqueue(assignment.as_ref(), &requester, now);
-                if fresh.is_some() {
-                    *assignment = fresh;
+                if let Some(mut fresh) = fresh {
+                    let _ = lifecycle::made_of(&mut fresh, &identity);
+                    *assignment = Some(fresh);
                 }
                 Some(told)
             }));
@@ -215,6 +228,7 @@ fn add(
                 run: Box::new(run),
                 events,
             });
+            records.made_of(&cattle);
             create(records, intent, id, 1)?;
         }
         Action::Retry { run, hourly_limit } => {
@@ -258,6 +272,7 @@ fn add(
                     run: Box::new(run),
                     events,
                 });
+                records.made_of(&cattle);
             }
         }
         Action::MarkBooted { run } => {

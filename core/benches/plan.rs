@@ -16,6 +16,7 @@ use cattle_core::{
     },
     expiry::Lifetimes,
     guard::{self, Inputs},
+    identity::Identity,
     labels,
     ledger::{Assignment, Ledger, RunServer},
     lifecycle,
@@ -56,6 +57,7 @@ fn cattle(n: u64) -> Cattle {
             locations: vec!["nbg1".to_owned()],
         },
         hash: SpecHash::from_digest(&[7; 32]),
+        identity: Identity::default(),
     }
 }
 
@@ -114,6 +116,7 @@ fn world(running: u64) -> (Desired, Observed, Ledger, Limits) {
             ended: None,
             failed_starts: 0,
             not_before: None,
+            identity: None,
         };
         ledger
             .assignments

@@ -16,6 +16,7 @@ use crate::{
     catalogue::Catalogue,
     cost::{Amount, day},
     desired::{Cattle, Origin, Requester},
+    identity::Identity,
     names::{CattleName, RunId, ServerId, SpecHash},
 };
 
@@ -31,6 +32,8 @@ pub enum Action {
         hash: SpecHash,
         /// Who asked.
         requester: Requester,
+        /// What it asks for.
+        identity: Box<Identity>,
     },
     /// Ledger: a pending assignment is over without a server.
     Close {

@@ -18,6 +18,7 @@ use crate::{
     lifecycle::deadlines,
     names::{CattleName, RunId, ServerId, SpecHash},
     observed::{Observed, ObservedServer, ServerState},
+    spec::hash,
 };
 
 /// What the plan was made from.
@@ -376,6 +377,19 @@ impl<'a> Tally<'a> {
                 |entry| matches!(&entry.state, SpecState::Valid(cattle) if cattle.hash != run.hash),
             ),
             "only a valid spec with another hash replaces a run",
+        )?;
+        let entry = self.inputs.desired.specs.get(&run.cattle);
+        let Some(SpecState::Valid(cattle)) = entry.map(|entry| &entry.state) else {
+            return Ok(());
+        };
+        // Whatever the hashes say: what would be made in its place must differ from it.
+        let content = hash::content_hash(&run.spec.persona, &run.spec.task);
+        require(
+            cattle.identity.content != content
+                || cattle.model != run.spec.model
+                || cattle.with_github_token != run.spec.with_github_token
+                || cattle.auto_shutdown != run.spec.auto_shutdown,
+            "no run is replaced by another that is just like it",
         )
     }
 

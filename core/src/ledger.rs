@@ -18,6 +18,7 @@ use crate::{
     charge::Charge,
     cost::{Amount, ServerPrice},
     desired::{Authority, Placement, Requester},
+    identity::Identity,
     names::{CattleName, PersonaName, RunId, ServerId, SpecHash},
 };
 
@@ -51,6 +52,9 @@ pub struct Assignment {
     pub failed_starts: u32,
     /// Not before this, after a failed start.
     pub not_before: Option<Timestamp>,
+    /// What its latest run was made of, or will be; `None` of one from before this was kept.
+    #[serde(default)]
+    pub identity: Option<Identity>,
 }
 
 /// Why an assignment is spent.
@@ -77,7 +81,7 @@ pub struct Run {
     pub id: RunId,
     /// Whose it is.
     pub cattle: CattleName,
-    /// What it was started from.
+    /// What it was started from, by name: see [`Assignment::identity`].
     pub hash: SpecHash,
     /// The spec, as far as the run needs it to its end.
     pub spec: RunSpec,

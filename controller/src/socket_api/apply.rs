@@ -14,10 +14,11 @@ use axum::{
 };
 use cattle_core::{
     action::Action,
-    desired::{Authority, Requester, SpecEntry, SpecState},
+    desired::{Authority, Cattle, Requester, SpecEntry, SpecState},
     expiry,
-    ledger::Run,
-    names::CattleName,
+    identity::{self, Known},
+    ledger::{Assignment, Run},
+    names::{CattleName, SpecHash},
 };
 use cattle_schemas::{
     api::{ApplyQuery, ApplyReply, Change, MAX_SPEC_BYTES},
@@ -106,6 +107,7 @@ pub(super) async fn apply(
     let records = api.store.socket_specs().await?;
     check_name(api, peer, &world, &name, &records).await?;
     let present = Present::look(api, &world, &name, records).await?;
+    let wanted = present.recognise(wanted);
     spec::check_if_match(headers, present.version.as_deref())?;
     if query.create_only && (present.there || present.run.as_ref().is_some_and(Run::is_live)) {
         return Err(taken(&name, "is there already"));
@@ -252,6 +254,8 @@ struct Present {
     owner: Option<Requester>,
     /// The latest run.
     run: Option<Run>,
+    /// What became of all that ever went by the name.
+    assignments: Vec<(SpecHash, Assignment)>,
 }
 
 impl Present {
@@ -280,6 +284,7 @@ impl Present {
             document: None,
             owner: None,
             run: resolve::latest(api, name).await?,
+            assignments: api.store.assignments(name.clone()).await?,
             record,
         };
         if let Some(bytes) = bytes {
@@ -296,8 +301,61 @@ impl Present {
             present.owner = Some(entry.origin.requester.clone());
             present.cattle = spec::valid(entry).cloned();
         }
+        present.cattle = present.cattle.take().map(|cattle| {
+            let hash = identity::known_as(&cattle, &present.known());
+            Arc::new(Cattle {
+                hash,
+                ..Arc::unwrap_or_clone(cattle)
+            })
+        });
         present.version = present.cattle.as_ref().map(|cattle| spec::version(cattle));
         Ok(present)
+    }
+
+    /// What the ledger knows under this name.
+    fn known(&self) -> Vec<Known<'_>> {
+        let run = |hash: &SpecHash| self.run.as_ref().filter(|run| run.hash == *hash);
+        let mut known: Vec<_> = self
+            .assignments
+            .iter()
+            .map(|(hash, assignment)| Known {
+                hash,
+                assignment: Some(assignment),
+                run: run(hash),
+            })
+            .collect();
+        if let Some(run) = &self.run
+            && known.iter().all(|known| *known.hash != run.hash)
+        {
+            known.push(Known {
+                hash: &run.hash,
+                assignment: None,
+                run: Some(run),
+            });
+        }
+        known
+    }
+
+    /// What was sent, under the hash by which the ledger knows it; or that of what is there, which no
+    /// pass may have seen yet.
+    fn recognise(&self, sent: spec::Read) -> spec::Read {
+        let mut hash = identity::known_as(&sent.cattle, &self.known());
+        if let Some(present) = &self.cattle
+            && hash == sent.cattle.identity.as_written
+            && sent
+                .cattle
+                .identity
+                .asks_for_the_same(&present.identity, true)
+        {
+            hash.clone_from(&present.hash);
+        }
+        spec::Read {
+            cattle: Arc::new(Cattle {
+                hash,
+                ..Arc::unwrap_or_clone(sent.cattle)
+            }),
+            ..sent
+        }
     }
 
     fn change(&self, wanted: &spec::Read, version: &str) -> Change {
@@ -368,8 +426,8 @@ async fn warnings(
 ) -> Result<Vec<String>, ApiError> {
     let cattle = &wanted.cattle;
     let mut warnings = Vec::new();
-    let assignments = api.store.assignments(cattle.name.clone()).await?;
-    let ended = assignments
+    let ended = present
+        .assignments
         .iter()
         .find(|(hash, _)| *hash == cattle.hash)
         .and_then(|(_, assignment)| assignment.ended.as_ref())

@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, time::Duration};
 use cattle_core::{
     cost::{Price, ServerPrice},
     desired::{Authority, Cattle, Origin, Placement, Requester},
+    identity::Identity,
     ledger::{Run, RunServer},
     lifecycle::{self, Ending, Transition},
     names::{RunId, ServerId},
@@ -57,6 +58,7 @@ pub(crate) fn cattle(name: &str) -> Cattle {
             locations: vec!["nbg1".to_owned()],
         },
         hash: "0123456789ab".parse().unwrap(),
+        identity: Identity::default(),
     }
 }
 

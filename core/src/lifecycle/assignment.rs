@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     desired::Requester,
+    identity::Identity,
     ledger::{Assignment, AssignmentEnd, Run},
 };
 
@@ -30,11 +31,21 @@ pub fn enqueue(
         ended: None,
         failed_starts: 0,
         not_before: None,
+        identity: None,
     };
     (
         Some(assignment),
         Transition::told(EventReason::Queued, format!("asked for by {}", requester.0)),
     )
+}
+
+/// A run is made of this from now on, or will be.
+pub fn made_of(assignment: &mut Assignment, identity: &Identity) -> Transition {
+    if assignment.identity.as_ref() == Some(identity) {
+        return Transition::refused();
+    }
+    assignment.identity = Some(identity.clone());
+    Transition::silent()
 }
 
 /// A pending assignment is over without a server. `spec-removed` and `spec-changed` leave it open

@@ -19,7 +19,7 @@ mod server;
 use cattle_schemas::{event::EventReason, status::Phase};
 
 pub use self::{
-    assignment::{close, enqueue, rerun},
+    assignment::{close, enqueue, made_of, rerun},
     change::{ExtendError, extend, update},
     create::{
         accept_create, adopt, adopt_unknown, begin, lookup_missed, lost_reply, refuse_create,

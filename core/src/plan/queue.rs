@@ -208,6 +208,7 @@ fn enqueue(pass: &mut Pass<'_>, origin: &Origin, cattle: &Cattle) {
         cattle: cattle.name.clone(),
         hash: cattle.hash.clone(),
         requester: origin.requester.clone(),
+        identity: Box::new(cattle.identity.clone()),
     });
 }
 

@@ -11,7 +11,9 @@ use cattle_core::{
         Authority, Cattle, Desired, Origin, Placement, Requester, RootState, SpecEntry, SpecState,
     },
     expiry::Lifetimes,
-    guard, labels,
+    guard,
+    identity::Identity,
+    labels,
     ledger::{Assignment, Ledger, Run, RunServer},
     lifecycle,
     names::{CattleName, RunId, ServerId, SpecHash},
@@ -102,6 +104,7 @@ pub(crate) fn cattle(text: &str) -> Cattle {
             locations: vec!["nbg1".to_owned()],
         },
         hash: hash(1),
+        identity: Identity::default(),
     }
 }
 
@@ -142,6 +145,7 @@ pub(crate) fn assignment(queued_at: Timestamp) -> Assignment {
         ended: None,
         failed_starts: 0,
         not_before: None,
+        identity: None,
     }
 }
 

@@ -16,6 +16,7 @@ use cattle_core::{
     catalogue::Catalogue,
     desired::{Authority, Desired, Origin, Requester, RootState, SpecEntry, SpecState},
     fleet::Fleet,
+    identity,
     ledger::{Run, RunServer},
     lifecycle::{self, Ending},
     names::{CattleName, PersonaName, RunId, ServerId},
@@ -43,7 +44,7 @@ use super::super::{
 };
 use crate::{
     edit,
-    store::{Edit, MemoryStore, Store},
+    store::{Edit, MemoryStore, Store, Wanted},
     world::{Bell, Handle, World},
 };
 
@@ -542,12 +543,13 @@ impl Passes {
             .specs
             .values()
             .filter_map(|entry| match &entry.state {
-                SpecState::Valid(cattle) => Some((cattle.name.clone(), cattle.hash.clone())),
+                SpecState::Valid(cattle) => Some(Wanted::from(&**cattle)),
                 _ => None,
             })
             .collect();
         let hour_ago = now - TimeDelta::hours(1);
         let ledger = self.store.ledger(wanted.clone(), hour_ago).await.unwrap();
+        let desired = Arc::unwrap_or_clone(identity::settle(&Arc::new(desired), &ledger));
         let planned = plan(&desired, &observed, &ledger, &last.limits, now);
         let queued = planned
             .actions
@@ -557,9 +559,13 @@ impl Passes {
                     cattle,
                     hash,
                     requester,
+                    identity,
                 } => Some(edit::of_assignment(&cattle, &hash, move |assignment| {
                     let (fresh, told) = lifecycle::enqueue(assignment.as_ref(), &requester, now);
                     *assignment = fresh.or(assignment.take());
+                    if let Some(assignment) = assignment {
+                        let _ = lifecycle::made_of(assignment, &identity);
+                    }
                     Some(told)
                 })),
                 _ => None,

@@ -12,7 +12,7 @@ use cattle_schemas::{
 
 use super::{
     super::{
-        Edit, IdempotentReply, RunFilter, SocketSpec, Store,
+        Edit, IdempotentReply, RunFilter, SocketSpec, Store, Wanted,
         fixture::{MAX_TTL, after, edit, end, gone, insert, run, run_id, start},
     },
     applied, assignment, contract, event, hash, job, name, put_assignment,
@@ -77,12 +77,13 @@ async fn a_plan_gets_what_is_not_settled_and_the_latest_of_each_wanted_name<S: S
         ],
     )
     .await;
-    let wanted = vec![
+    let wanted = [
         (name("rex"), hash("0123456789ab")),
         (name("rex"), hash("ffffffffffff")),
         (name("bob"), hash("0123456789ab")),
         (name("new"), hash("0123456789ab")),
     ];
+    let wanted = wanted.map(Wanted::from).to_vec();
     let ledger = store.ledger(wanted, start()).await.unwrap();
     // Not 1 (not the latest) and not 3 (settled and unwanted).
     assert_eq!(
@@ -115,7 +116,7 @@ async fn a_plan_gets_wanted_live_and_open_assignments<S: Store>(store: &S) {
     )
     .await;
     let ledger = store
-        .ledger(vec![(name("rex"), hash("ffffffffffff"))], start())
+        .ledger(vec![(name("rex"), hash("ffffffffffff")).into()], start())
         .await
         .unwrap();
     assert_eq!(

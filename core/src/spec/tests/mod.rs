@@ -5,5 +5,6 @@ mod bytes;
 mod complete;
 mod fixture;
 mod hash;
+mod identity;
 mod shape;
 mod task_file;

@@ -28,11 +28,13 @@ impl Model {
                 cattle,
                 hash,
                 requester,
+                identity,
             } => {
                 let key = (cattle.clone(), hash.clone());
                 let (assignment, _) =
                     lifecycle::enqueue(ledger.assignments.get(&key), requester, now);
-                if let Some(assignment) = assignment {
+                if let Some(mut assignment) = assignment {
+                    let _ = lifecycle::made_of(&mut assignment, identity);
                     ledger.assignments.insert(key, assignment);
                 }
             }
