@@ -7,14 +7,14 @@ use cattle_controller::{
     socket_api::{
         SocketApi, bind,
         peer::Users,
-        ports::{Personas, PortFuture, Reaper, RunLogs, SpecDir},
+        ports::{Looks, Personas, PortFuture, Reaper, RunLogs, SpecDir},
         serve,
     },
     store::{Edit, SqliteStore, Store, Wanted},
     world::{Bell, Handle, World},
 };
 use cattle_core::{
-    desired::{Authority, Desired, Origin, Requester, RootState, SpecEntry, SpecState},
+    desired::{Authority, Desired, Origin, Placement, Requester, RootState, SpecEntry, SpecState},
     fleet::Fleet,
     lifecycle,
     names::{CattleName, PersonaName, RunId},
@@ -82,6 +82,12 @@ impl RunLogs for Nothing {
 
     fn read(&self, _: RunId, _: u64, _: usize) -> io::Result<Vec<u8>> {
         Ok(Vec::new())
+    }
+}
+
+impl Looks for Nothing {
+    fn look_again(&self, _: Placement) -> PortFuture<'_, ()> {
+        Box::pin(async {})
     }
 }
 
@@ -175,6 +181,7 @@ fn list(criterion: &mut Criterion) {
             personas: Arc::new(Nothing),
             logs: Arc::new(Nothing),
             reaper: Arc::new(Nothing),
+            looks: Arc::new(Nothing),
             identify: Users::default().into_identify(),
             now: Arc::new(move || now),
             metrics: None,

@@ -1,6 +1,9 @@
 //! Builds the loop and what it stands on, for the daemon and for a single pass alike.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, atomic::AtomicBool},
+};
 
 use cattle_core::{
     action::Plan, catalogue::Catalogue, desired::Desired, fleet::Fleet, ledger::Ledger,
@@ -98,7 +101,7 @@ impl Ground {
             client: self.client.clone(),
             clock: self.clock.clone(),
             settings: self.settings,
-            secrets: self.secrets,
+            secrets: self.secrets.clone(),
             fleet: fleet_receiver.clone(),
             catalogue: catalogue.clone(),
             doubt,
@@ -144,6 +147,8 @@ impl Ground {
             bell: self.bell,
             meter: Meter::default(),
             worlds,
+            secrets: self.secrets,
+            recalled: AtomicBool::new(false),
         };
         Parts {
             reconciler,

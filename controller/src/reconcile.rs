@@ -3,7 +3,14 @@
 //! A pass never waits for Hetzner. Lists and effects run beside it and ring the bell; what a pass
 //! reads is always a little old, and every step is made so that this does no harm.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use cattle_core::{
     account::Token,
@@ -23,11 +30,13 @@ use tokio::sync::watch;
 
 use crate::{
     clock::Clock,
+    equipment,
     execute::Executor,
     fleet_file::FleetFile,
     intake::Scanner,
     meter::Meter,
     record::record,
+    secrets::Secrets,
     store::{Store, StoreError, Wanted},
     world::{Bell, World},
 };
@@ -76,6 +85,10 @@ pub struct Reconciler {
     pub meter: Meter,
     /// Who wants to know.
     pub worlds: watch::Sender<Arc<World>>,
+    /// Secrets, which what is to start must have.
+    pub secrets: Arc<Secrets>,
+    /// Whether the ledger has told where creates were refused before the start.
+    pub recalled: AtomicBool,
 }
 
 /// What a pass would do, and what names it.
@@ -227,8 +240,15 @@ impl Reconciler {
             }
         }
         let desired = &identity::settle(desired, &ledger);
+        if !self.recalled.swap(true, Ordering::Relaxed) {
+            self.executor.recall(&ledger);
+        }
         let limits = Limits {
             in_flight,
+            cold: self.executor.cold(),
+            unequipped: tokio::task::block_in_place(|| {
+                equipment::lacking(fleet, &self.secrets, desired, &ledger)
+            }),
             guests_heard_since: self.guests_heard_since,
             catalogue: self.catalogue.borrow().clone(),
             token: self.token.borrow().clone(),

@@ -231,13 +231,18 @@ fn add(
             records.made_of(&cattle);
             create(records, intent, id, 1)?;
         }
-        Action::Retry { run, hourly_limit } => {
+        Action::Retry {
+            run,
+            placement,
+            hourly_limit,
+        } => {
             let attempt = ledger.runs.get(&run).map_or(1, |run| run.attempt + 1);
             let max_ttl = limits.max_ttl;
             let intent = records.run(run, move |run, _| {
                 let told = lifecycle::retry(run, max_ttl, now);
                 if told.applied {
                     run.hourly_limit = hourly_limit;
+                    run.spec.placement = placement;
                 }
                 told
             });

@@ -81,6 +81,8 @@ fn world(running: u64) -> (Desired, Observed, Ledger, Limits) {
             images: [("123456".to_owned(), unread)].into(),
             ..Catalogue::default()
         }),
+        cold: Arc::default(),
+        unequipped: BTreeMap::new(),
         budget: Budget::default(),
         token: Default::default(),
         calls: Calls::default(),

@@ -12,7 +12,7 @@ use crate::{
     action::{Action, Budget, Limits, Plan},
     charge,
     cost::Amount,
-    desired::{Desired, RootState, SpecState},
+    desired::{Desired, Placement, RootState, SpecState},
     labels,
     ledger::{Ledger, Run},
     lifecycle::deadlines,
@@ -113,7 +113,11 @@ impl<'a> Tally<'a> {
                     "a cattle starts at most once in a plan",
                 )
             }
-            Action::Retry { run, hourly_limit } => self.may_retry(*run, *hourly_limit),
+            Action::Retry {
+                run,
+                placement,
+                hourly_limit,
+            } => self.may_retry(*run, placement, *hourly_limit),
             Action::AdoptUnknown {
                 cattle,
                 run,
@@ -235,7 +239,12 @@ impl<'a> Tally<'a> {
         require(!spent, "an ended (name, hash) starts only by `rerun`")
     }
 
-    fn may_retry(&mut self, id: RunId, hourly_limit: Option<Amount>) -> Verdict {
+    fn may_retry(
+        &mut self,
+        id: RunId,
+        placement: &Placement,
+        hourly_limit: Option<Amount>,
+    ) -> Verdict {
         let run = self.run(id)?;
         require(
             run.is_live() && run.server.is_none() && run.env_at.is_none(),
@@ -246,6 +255,10 @@ impl<'a> Tally<'a> {
         );
         require(wanted, "only a valid spec is started, as it stands")?;
         if run.holds_slot() {
+            require(
+                run.spec.placement == *placement,
+                "what may exist already is not asked for elsewhere",
+            )?;
             require(
                 run.hourly_limit == hourly_limit,
                 "what is set aside for a server does not change while it may exist",

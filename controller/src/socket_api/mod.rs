@@ -36,6 +36,7 @@ mod reap;
 mod rerun;
 mod resolve;
 mod result;
+mod retry;
 mod routes;
 mod selector;
 mod spec;
@@ -53,7 +54,7 @@ use self::{
     guard::Places,
     idempotency::UnderWay,
     peer::{Caller, Identify},
-    ports::{Personas, Reaper, RunLogs, SpecDir},
+    ports::{Looks, Personas, Reaper, RunLogs, SpecDir},
 };
 pub use self::{
     listen::{BindError, bind, inherited},
@@ -82,6 +83,8 @@ pub struct SocketApi {
     pub logs: Arc<dyn RunLogs>,
     /// Deletes expired servers.
     pub reaper: Arc<dyn Reaper>,
+    /// Looks at once at what a start waits for.
+    pub looks: Arc<dyn Looks>,
     /// Turns a peer's credentials into who it is: [`peer::Users`], but in tests.
     pub identify: Identify,
     /// The clock.
@@ -98,6 +101,7 @@ pub(crate) struct Shared {
     personas: Arc<dyn Personas>,
     logs: Arc<dyn RunLogs>,
     reaper: Arc<dyn Reaper>,
+    looks: Arc<dyn Looks>,
     identify: Identify,
     now: Now,
     metrics: Option<PrometheusHandle>,
@@ -127,6 +131,7 @@ pub async fn serve(
         personas,
         logs,
         reaper,
+        looks,
         identify,
         now,
         metrics,
@@ -138,6 +143,7 @@ pub async fn serve(
         personas,
         logs,
         reaper,
+        looks,
         identify,
         now,
         metrics,

@@ -127,6 +127,8 @@ impl Fleet {
             in_flight: BTreeSet::new(),
             guests_heard_since: None,
             catalogue: Arc::default(),
+            cold: Arc::default(),
+            unequipped: BTreeMap::new(),
             budget: self.budget,
             token: crate::account::Token::default(),
             calls: action::Calls::default(),

@@ -90,6 +90,17 @@ pub fn rerun(assignment: &mut Assignment, latest: Option<&mut Run>, now: Timesta
     told
 }
 
+/// Somebody wants a pending one to start now, not when its backoff is over. What failed still counts.
+pub fn start_again(assignment: &mut Assignment) -> Transition {
+    if assignment.ended.is_some() || assignment.not_before.take().is_none() {
+        return Transition::refused();
+    }
+    Transition::told(
+        EventReason::CreateRetried,
+        "asked to be tried again at once",
+    )
+}
+
 /// What the end of a run does to its assignment.
 pub(super) fn after_run(assignment: &mut Assignment, run: &Run, ending: &Ending, now: Timestamp) {
     if assignment.ended.is_some() {

@@ -10,7 +10,7 @@ use cattle_schemas::{
     status::{EndReason, PendingReason},
 };
 
-use super::{Pass, Wish, account, budget::Purse, calls, choice, describe::span};
+use super::{Pass, Wish, account, budget::Purse, calls, choice, describe::span, pairs::Pairs};
 use crate::{
     action::{Action, Waiting},
     cost::Amount,
@@ -181,7 +181,7 @@ fn candidate<'a>(
         wait(pass, &cattle.name, PendingReason::Backoff, message);
         return None;
     }
-    if let Some((reason, message)) = choice::gate(pass, &cattle.placement) {
+    if let Some((reason, message)) = choice::gate(pass, cattle) {
         wait(pass, &cattle.name, reason, message);
         return None;
     }
@@ -277,11 +277,17 @@ fn with_live_run<'a>(
     if !pending {
         return None;
     }
-    if let Some((reason, message)) = choice::gate(pass, &run.spec.placement) {
+    // It never had a server, so nothing binds it to where it was refused.
+    let moved = cattle.placement != run.spec.placement;
+    if let Some((reason, message)) = choice::gate(pass, cattle) {
         wait(pass, &cattle.name, reason, message);
         return None;
     }
+    // Where it was refused says `Limits::cold`, also of one from before that had a wait of its own.
+    let of_pairs = run.create_reason == Some(PendingReason::OutOfStock);
     if let Some(at) = run.retry_at
+        && !moved
+        && !of_pairs
         && !pass.due(at)
     {
         let cause = run
@@ -300,10 +306,11 @@ fn with_live_run<'a>(
         name: &cattle.name,
         requester: assignment.map_or(&origin.requester, |assignment| &assignment.requester),
         queued_at: Some(assignment.map_or(run.created_at, |assignment| assignment.queued_at)),
-        placement: &run.spec.placement,
+        placement: &cattle.placement,
         lives: run.spec.ttl.saturating_add(run.extension),
         action: Action::Retry {
             run: run.id,
+            placement: cattle.placement.clone(),
             hourly_limit: None,
         },
     })
@@ -358,8 +365,16 @@ fn admit(pass: &mut Pass<'_>, candidates: Vec<Candidate<'_>>) {
         .unwrap_or(u32::MAX)
         .saturating_add(retries);
     let mut purse = Purse::new(pass);
+    let mut pairs = Pairs::new(pass);
     let mut position = 0;
     for candidate in in_turns(candidates, &live) {
+        let open = match pairs.open(pass, candidate.placement) {
+            Ok(open) => open,
+            Err(message) => {
+                wait(pass, candidate.name, PendingReason::OutOfStock, message);
+                continue;
+            }
+        };
         let running = live.get(candidate.requester).copied().unwrap_or_default();
         let (reason, message) = if let Some(closed) = closed_gate(pass) {
             closed
@@ -399,9 +414,10 @@ fn admit(pass: &mut Pass<'_>, candidates: Vec<Candidate<'_>>) {
         } else if let Some(spent) = calls::spent(pass) {
             spent
         } else {
-            match purse.set_aside(pass, candidate.placement, candidate.lives) {
+            match purse.set_aside(pass, candidate.placement, &open, candidate.lives) {
                 Err(message) => (PendingReason::Budget, message),
                 Ok(limit) => {
+                    pairs.claim(&open);
                     slots += 1;
                     creates += 1;
                     *live.entry(candidate.requester).or_default() += 1;

@@ -11,6 +11,7 @@ use cattle_core::{
         Authority, Cattle, Desired, Origin, Placement, Requester, RootState, SpecEntry, SpecState,
     },
     expiry::Lifetimes,
+    fleet::Fleet,
     guard,
     identity::Identity,
     labels,
@@ -19,6 +20,7 @@ use cattle_core::{
     names::{CattleName, RunId, ServerId, SpecHash},
     observed::{ActionState, ActionStatus, Observed, ObservedServer, ServerState},
     plan,
+    spec::{self, Inputs, PersonaFiles},
 };
 use cattle_schemas::{
     Timestamp, guest::Outcome, problem::Diagnostic, spec_file::OnFailure, task::Task,
@@ -108,6 +110,32 @@ pub(crate) fn cattle(text: &str) -> Cattle {
     }
 }
 
+/// A spec file's text, completed with a fleet that has a key for `zai`.
+pub(crate) fn read_spec(stem: &str, text: &str) -> Cattle {
+    let fleet = Fleet::load(
+        "fleet/clawdlets.json",
+        br#"{
+          "schemaVersion": 8,
+          "defaultHost": "here",
+          "hosts": { "here": { "agentModelPrimary": "zai/glm-4.7" } },
+          "fleet": { "modelSecrets": { "zai": "zai_api_key" } },
+          "cattle": {
+            "fleet": "test",
+            "hetzner": { "image": "123456", "serverType": "cx23", "location": "nbg1" }
+          }
+        }"#,
+    );
+    let persona = PersonaFiles::parse(b"I am Rex.", b"{}").unwrap();
+    let spec = spec::parse(&format!("{stem}.yaml"), stem, text.as_bytes()).unwrap();
+    spec.complete(Inputs {
+        fleet: &fleet.unwrap(),
+        authority: Authority::Operator,
+        task_file: None,
+        persona: Ok(&persona),
+    })
+    .unwrap()
+}
+
 pub(crate) fn origin(requester: Requester) -> Origin {
     Origin {
         root: ROOT.to_owned(),
@@ -187,6 +215,8 @@ impl World {
                 in_flight: std::collections::BTreeSet::new(),
                 guests_heard_since: Some(at(0)),
                 catalogue: Arc::new(catalogue()),
+                cold: Arc::default(),
+                unequipped: BTreeMap::new(),
                 budget: Budget::default(),
                 calls: Calls::default(),
                 token: Token::default(),

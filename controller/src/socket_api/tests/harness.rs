@@ -14,7 +14,7 @@ use std::{
 use cattle_core::{
     action::{Action, Limits},
     catalogue::Catalogue,
-    desired::{Authority, Desired, Origin, Requester, RootState, SpecEntry, SpecState},
+    desired::{Authority, Desired, Origin, Placement, Requester, RootState, SpecEntry, SpecState},
     fleet::Fleet,
     identity,
     ledger::{Run, RunServer},
@@ -39,7 +39,7 @@ use tokio_util::sync::CancellationToken;
 use super::super::{
     SocketApi, bind,
     peer::Peer,
-    ports::{Personas, PortFuture, Reaper, RunLogs, SpecDir},
+    ports::{Looks, Personas, PortFuture, Reaper, RunLogs, SpecDir},
     serve,
 };
 use crate::{
@@ -185,6 +185,17 @@ impl Reaper for CountingReaper {
     }
 }
 
+/// Remembers what was to be looked at.
+#[derive(Default)]
+pub(super) struct Looked(pub(super) Mutex<Vec<Placement>>);
+
+impl Looks for Looked {
+    fn look_again(&self, placement: Placement) -> PortFuture<'_, ()> {
+        self.0.lock().unwrap().push(placement);
+        Box::pin(async {})
+    }
+}
+
 /// The start of every test's time.
 pub(super) fn start() -> Timestamp {
     "2026-01-10T12:00:00Z".parse().unwrap()
@@ -196,6 +207,7 @@ pub(super) struct Controller {
     pub(super) files: Arc<Files>,
     pub(super) logs: Arc<Logs>,
     pub(super) reaper: Arc<CountingReaper>,
+    pub(super) looks: Arc<Looked>,
     pub(super) handle: Handle,
     pub(super) stop: CancellationToken,
     /// Specs of an operator's directory.
@@ -224,6 +236,7 @@ impl Controller {
         let files = Arc::new(Files::default());
         let logs = Arc::new(Logs::default());
         let reaper = Arc::new(CountingReaper::default());
+        let looks = Arc::new(Looked::default());
         let directory: Arc<Mutex<BTreeMap<CattleName, String>>> = Arc::default();
         let observed = Arc::new(Mutex::new(Observed {
             listed_at: Some(start()),
@@ -277,6 +290,7 @@ impl Controller {
             personas: Arc::new(OnePersona),
             logs: logs.clone(),
             reaper: reaper.clone(),
+            looks: looks.clone(),
             identify: Arc::new(move |_| {
                 let uid = caller.load(Ordering::SeqCst);
                 let authority = if uid == 0 {
@@ -302,6 +316,7 @@ impl Controller {
             files,
             logs,
             reaper,
+            looks,
             handle,
             stop,
             directory,
@@ -380,6 +395,31 @@ impl Controller {
 
     /// What a pass would do for a queued cattle: its run, with a server, and its task begun.
     pub(super) async fn begin(&self, name: &str) -> RunId {
+        let id = self.begin_unmade(name).await;
+        let now = self.now();
+        let server = RunServer {
+            id: ServerId(99 + u64::from(self.runs.load(Ordering::SeqCst))),
+            name: self.run(id).await.server_name(),
+            ipv4: None,
+            server_type: None,
+            location: None,
+            created: Some(now),
+            price: None,
+            image: None,
+            actions: Vec::new(),
+        };
+        let edit = edit::of_run(id, move |run, _| {
+            assert!(lifecycle::accept_create(run, server).applied);
+            assert!(lifecycle::env_handed_out(run, now).applied);
+            lifecycle::ready(run, now)
+        });
+        assert_eq!(self.store.commit(vec![edit], now).await.unwrap(), [true]);
+        self.pass().await;
+        id
+    }
+
+    /// Likewise, but its server is not made yet.
+    pub(super) async fn begin_unmade(&self, name: &str) -> RunId {
         self.pass().await;
         let world = self.handle.world();
         let entry = &world.desired.specs[&name.parse::<CattleName>().unwrap()];
@@ -390,28 +430,13 @@ impl Controller {
         // Alike in the first ten characters, the time, and told apart by what follows.
         let id = RunId::from_parts(1_768_000_000_000, (u128::from(nth) + 1) << 70);
         let now = self.now();
-        let (mut run, _) =
+        let (run, _) =
             lifecycle::begin(id, cattle, &entry.origin, Duration::from_secs(86_400), now);
-        let server = RunServer {
-            id: ServerId(100 + nth),
-            name: run.server_name(),
-            ipv4: None,
-            server_type: None,
-            location: None,
-            created: Some(now),
-            price: None,
-            image: None,
-            actions: Vec::new(),
-        };
-        assert!(lifecycle::accept_create(&mut run, server).applied);
-        assert!(lifecycle::env_handed_out(&mut run, now).applied);
-        assert!(lifecycle::ready(&mut run, now).applied);
         let insert = Edit::InsertRun {
             run: Box::new(run),
             events: Vec::new(),
         };
         assert_eq!(self.store.commit(vec![insert], now).await.unwrap(), [true]);
-        self.pass().await;
         id
     }
 
