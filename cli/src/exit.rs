@@ -173,6 +173,7 @@ fn exit_of(code: ErrorCode) -> Exit {
         ErrorCode::LimitReached
         | ErrorCode::NameTaken
         | ErrorCode::Changed
+        | ErrorCode::ConfirmNeeded
         | ErrorCode::WrongPhase
         | ErrorCode::PreconditionFailed
         | ErrorCode::IdempotencyConflict => Exit::Refused,
@@ -231,6 +232,7 @@ fn hint_of(problem: &Problem, program: Program) -> Option<String> {
         | ErrorCode::WrongPhase
         | ErrorCode::IdempotencyConflict
         | ErrorCode::Changed
+        | ErrorCode::ConfirmNeeded
         | ErrorCode::PreconditionFailed
         | ErrorCode::TooLarge
         | ErrorCode::NoResult

@@ -20,6 +20,7 @@ use crate::{
     expiry::{self, Lifetimes},
     ledger::Run,
     names::{CattleName, FleetName, PersonaName, RunId, SpecHash},
+    ownership::{self, Owner},
 };
 
 /// Hetzner's limit on a label's value, and on the part of a key after its prefix.
@@ -333,6 +334,25 @@ pub fn is_foreign(raw: &BTreeMap<String, String>) -> bool {
     raw.contains_key(FOREIGN_MARK)
 }
 
+/// The label by which somebody else claims a server, for people; `None` where nobody does. Without a
+/// fleet, any fleet is ours.
+#[must_use]
+pub fn others_claim(raw: &BTreeMap<String, String>, fleet: Option<&FleetName>) -> Option<String> {
+    let ours = [
+        (key::MANAGED_BY, Some(MANAGED_BY)),
+        (key::CATTLE, Some("true")),
+        (key::FLEET, fleet.map(FleetName::as_str)),
+    ];
+    let other = ours.into_iter().find_map(|(name, ours)| {
+        let value = raw.get(name)?;
+        ours.is_some_and(|ours| value != ours)
+            .then_some((name, value))
+    });
+    let mark = raw.get(FOREIGN_MARK).map(|value| (FOREIGN_MARK, value));
+    mark.or(other)
+        .map(|(name, value)| format!("{name}={}", value.escape_default()))
+}
+
 /// What a server's labels should become: `wanted`, plus what somebody else has put there. `None`
 /// when there is nothing to change. `created-at` belongs to the attempt that made the server and
 /// is kept where it can be read.
@@ -359,7 +379,7 @@ pub fn correction(
 }
 
 /// What the labels of a run's server should become. `None` when they are right, and when they say
-/// that it is somebody else's by now: another tool's, or another fleet's.
+/// that it is somebody else's by now.
 #[must_use]
 pub fn repair(
     run: &Run,
@@ -367,12 +387,9 @@ pub fn repair(
     fleet: &FleetName,
     fleet_labels: &BTreeMap<String, String>,
 ) -> Option<BTreeMap<String, String>> {
-    let given_away = is_cattle(actual)
-        && actual
-            .get(key::FLEET)
-            .is_some_and(|name| name != fleet.as_str());
+    let given_away = matches!(ownership::owner_of(actual, run, fleet), Owner::Other(_));
     let wanted = LabelSet::of_run(run, fleet, fleet_labels);
-    if is_foreign(actual) || given_away || wanted.is_on(actual) {
+    if given_away || wanted.is_on(actual) {
         return None;
     }
     correction(actual, &encode(&wanted))

@@ -8,6 +8,7 @@ mod fake;
 mod jobs;
 mod list;
 mod local;
+mod pauses;
 mod reads;
 mod shell;
 mod socket;

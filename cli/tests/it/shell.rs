@@ -150,6 +150,8 @@ fn the_first_help_tells_where_to_start() {
       plan      Show what the controller would do next, and change nothing
       cost      Show what servers cost
       reap      Delete servers that are past their expiry
+      pause     Start nothing, or end nothing because of spec files, until `resume`
+      resume    Go on after a pause, or show what is paused
       validate  Check spec files without a controller
       persona   Personas of this project
       help      Print this message or the help of the given subcommand(s)
