@@ -31,6 +31,7 @@ pub mod peer;
 mod plan;
 mod poll;
 pub mod ports;
+mod present;
 mod problem;
 mod read;
 mod reap;
