@@ -274,11 +274,10 @@ fn many_that_are_missing_are_looked_for_every_minute() {
     let names: Vec<String> = (0..20).map(|n| format!("debian-{n}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     world.want(&names);
-    let asked = image(names[0]);
-    world
-        .known
-        .apply(&asked, Ok(Answer::Image(missing())), world.now);
-    world.want(&names[..1]);
+    for name in names {
+        let answer = Ok(Answer::Image(missing()));
+        world.known.apply(&image(name), answer, world.now);
+    }
     assert_eq!(world.sleeps(), 60);
 }
 

@@ -395,11 +395,11 @@ impl Controller {
 
     /// What a pass would do for a queued cattle: its run, with a server, and its task begun.
     pub(super) async fn begin(&self, name: &str) -> RunId {
-        let id = self.begin_unmade(name).await;
+        let mut run = self.draw(name).await;
         let now = self.now();
         let server = RunServer {
             id: ServerId(99 + u64::from(self.runs.load(Ordering::SeqCst))),
-            name: self.run(id).await.server_name(),
+            name: run.server_name(),
             ipv4: None,
             server_type: None,
             location: None,
@@ -408,18 +408,21 @@ impl Controller {
             image: None,
             actions: Vec::new(),
         };
-        let edit = edit::of_run(id, move |run, _| {
-            assert!(lifecycle::accept_create(run, server).applied);
-            assert!(lifecycle::env_handed_out(run, now).applied);
-            lifecycle::ready(run, now)
-        });
-        assert_eq!(self.store.commit(vec![edit], now).await.unwrap(), [true]);
+        assert!(lifecycle::accept_create(&mut run, server).applied);
+        assert!(lifecycle::env_handed_out(&mut run, now).applied);
+        assert!(lifecycle::ready(&mut run, now).applied);
+        let id = self.insert(run).await;
         self.pass().await;
         id
     }
 
     /// Likewise, but its server is not made yet.
     pub(super) async fn begin_unmade(&self, name: &str) -> RunId {
+        let run = self.draw(name).await;
+        self.insert(run).await
+    }
+
+    async fn draw(&self, name: &str) -> Run {
         self.pass().await;
         let world = self.handle.world();
         let entry = &world.desired.specs[&name.parse::<CattleName>().unwrap()];
@@ -429,13 +432,17 @@ impl Controller {
         let nth = u64::from(self.runs.fetch_add(1, Ordering::SeqCst));
         // Alike in the first ten characters, the time, and told apart by what follows.
         let id = RunId::from_parts(1_768_000_000_000, (u128::from(nth) + 1) << 70);
-        let now = self.now();
-        let (run, _) =
-            lifecycle::begin(id, cattle, &entry.origin, Duration::from_secs(86_400), now);
+        let (now, day) = (self.now(), Duration::from_secs(86_400));
+        lifecycle::begin(id, cattle, &entry.origin, day, now).0
+    }
+
+    async fn insert(&self, run: Run) -> RunId {
+        let id = run.id;
         let insert = Edit::InsertRun {
             run: Box::new(run),
             events: Vec::new(),
         };
+        let now = self.now();
         assert_eq!(self.store.commit(vec![insert], now).await.unwrap(), [true]);
         id
     }

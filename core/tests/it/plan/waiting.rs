@@ -103,7 +103,7 @@ fn where_creates_were_refused_is_the_same_for_old_and_new() {
         )
     };
     let why =
-        "cx23 in nbg1: error during placement (resource_unavailable), tried again at 14:24:00 UTC";
+        "cx23 in nbg1: error during placement (resource_unavailable), tried again at 14:25:00 UTC";
     for (nth, name) in ["max", "rex"].into_iter().enumerate() {
         let told = (name.to_owned(), PendingReason::OutOfStock, why.to_owned());
         let mut both = [waits(0), waits(1)];
