@@ -120,11 +120,11 @@ impl Records {
 
     /// What the run that begins is made of.
     fn made_of(&mut self, cattle: &Cattle) {
-        let identity = cattle.identity.clone();
+        let substance = cattle.substance.clone();
         self.edit(edit::of_assignment(
             &cattle.name,
             &cattle.hash,
-            move |assignment| Some(lifecycle::made_of(assignment.as_mut()?, &identity)),
+            move |assignment| Some(lifecycle::made_of(assignment.as_mut()?, &substance)),
         ));
     }
 
@@ -189,12 +189,12 @@ fn add(
             cattle,
             hash,
             requester,
-            identity,
+            substance,
         } => {
             records.edit(edit::of_assignment(&cattle, &hash, move |assignment| {
                 let (fresh, told) = lifecycle::enqueue(assignment.as_ref(), &requester, now);
                 if let Some(mut fresh) = fresh {
-                    let _ = lifecycle::made_of(&mut fresh, &identity);
+                    let _ = lifecycle::made_of(&mut fresh, &substance);
                     *assignment = Some(fresh);
                 }
                 Some(told)

@@ -16,13 +16,13 @@ use cattle_core::{
     },
     expiry::Lifetimes,
     guard::{self, Inputs},
-    identity::Identity,
     labels,
     ledger::{Assignment, Ledger, RunServer},
     lifecycle,
     names::{RunId, ServerId, SpecHash},
     observed::{Observed, ObservedServer, ServerState},
     plan::plan,
+    substance::Substance,
 };
 use cattle_schemas::{Timestamp, spec_file::OnFailure, task::Task};
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -57,7 +57,7 @@ fn cattle(n: u64) -> Cattle {
             locations: vec!["nbg1".to_owned()],
         },
         hash: SpecHash::from_digest(&[7; 32]),
-        identity: Identity::default(),
+        substance: Substance::default(),
     }
 }
 
@@ -73,6 +73,8 @@ fn world(running: u64) -> (Desired, Observed, Ledger, Limits) {
         creates_per_hour: 1000,
         max_ttl: Duration::from_secs(86_400),
         default_ttl: Duration::from_secs(7200),
+        own: None,
+        project: cattle_core::identity::Project::Ours,
         in_flight: BTreeSet::new(),
         guests_heard_since: Some(now()),
         catalogue: Arc::new(Catalogue {
@@ -116,7 +118,7 @@ fn world(running: u64) -> (Desired, Observed, Ledger, Limits) {
             ended: None,
             failed_starts: 0,
             not_before: None,
-            identity: None,
+            substance: None,
         };
         ledger
             .assignments

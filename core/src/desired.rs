@@ -6,8 +6,8 @@ use cattle_schemas::{Timestamp, problem::Diagnostic, spec_file::OnFailure, task:
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    identity::Identity,
     names::{CattleName, PersonaName, SpecHash},
+    substance::Substance,
 };
 
 /// Everything that is desired, as one scan of all spec directories saw it.
@@ -133,10 +133,10 @@ pub struct Cattle {
     /// Where and on what to run, in order of preference.
     pub placement: Placement,
     /// What the ledger and the server's label call it: the hash under which the ledger knows what it
-    /// asks for ([`identity::settle`](crate::identity::settle)), else that of the spec as it is written.
+    /// asks for ([`substance::settle`](crate::substance::settle)), else that of the spec as it is written.
     pub hash: SpecHash,
     /// What makes it another task than another spec.
-    pub identity: Identity,
+    pub substance: Substance,
 }
 
 /// Image and candidates, complete.

@@ -18,9 +18,9 @@ use crate::{
     charge::Charge,
     cost::{Amount, ServerPrice},
     desired::{Authority, Placement, Requester},
-    identity::Identity,
     names::{CattleName, FleetName, PersonaName, RunId, ServerId, SpecHash},
     pause::Pause,
+    substance::Substance,
 };
 
 /// The part of the ledger that one plan needs: every run that is not over and gone, the latest run
@@ -77,7 +77,7 @@ pub struct Assignment {
     pub not_before: Option<Timestamp>,
     /// What its latest run was made of, or will be; `None` of one from before this was kept.
     #[serde(default)]
-    pub identity: Option<Identity>,
+    pub substance: Option<Substance>,
 }
 
 /// Why an assignment is spent.
@@ -104,7 +104,7 @@ pub struct Run {
     pub id: RunId,
     /// Whose it is.
     pub cattle: CattleName,
-    /// What it was started from, by name: see [`Assignment::identity`].
+    /// What it was started from, by name: see [`Assignment::substance`].
     pub hash: SpecHash,
     /// The spec, as far as the run needs it to its end.
     pub spec: RunSpec,
@@ -178,6 +178,9 @@ pub struct Run {
     /// When Hetzner last answered, or failed to, how far the actions of its server are.
     #[serde(default)]
     pub followed_at: Option<Timestamp>,
+    /// Since when Hetzner says that its server is not there, while its guest was heard.
+    #[serde(default)]
+    pub missing_since: Option<Timestamp>,
     /// When its server was proved gone, or it was certain that there never was one.
     pub gone_at: Option<Timestamp>,
 }
@@ -339,6 +342,12 @@ impl Run {
     #[must_use]
     pub fn may_speak(&self) -> bool {
         self.is_live() || (self.gone_at.is_none() && self.kept_until().is_some())
+    }
+
+    /// Hetzner says that its server is not there, and its guest works on.
+    #[must_use]
+    pub fn is_missing(&self) -> bool {
+        self.is_live() && self.missing_since.is_some()
     }
 
     /// Over, its server kept on for a look at this moment.

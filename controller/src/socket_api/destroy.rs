@@ -67,12 +67,12 @@ pub(super) async fn destroy(
         let requester = entry.map(|entry| entry.origin.requester.clone());
         let requester = requester.unwrap_or_else(|| peer.requester());
         let message = format!("by {peer}");
-        let identity = cattle.identity.clone();
+        let substance = cattle.substance.clone();
         edits.push(edit::of_assignment(name, &cattle.hash, move |assignment| {
             if assignment.is_none() {
                 (*assignment, _) = lifecycle::enqueue(None, &requester, now);
                 if let Some(assignment) = assignment {
-                    let _ = lifecycle::made_of(assignment, &identity);
+                    let _ = lifecycle::made_of(assignment, &substance);
                 }
             }
             Some(lifecycle::close(

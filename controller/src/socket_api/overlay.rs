@@ -5,10 +5,9 @@ use std::sync::Arc;
 use cattle_core::{
     action::{Limits, Plan},
     desired::{Cattle, Desired, Origin, RootState, SpecEntry, SpecState},
-    identity,
     ledger::Ledger,
     names::CattleName,
-    plan,
+    plan, substance,
 };
 use cattle_schemas::{Timestamp, problem::Diagnostic};
 use chrono::TimeDelta;
@@ -95,7 +94,7 @@ impl Overlay {
         for (id, run) in &world.ledger.runs {
             ledger.runs.entry(*id).or_insert_with(|| run.clone());
         }
-        let desired = identity::settle(&Arc::new(self.desired), &ledger);
+        let desired = substance::settle(&Arc::new(self.desired), &ledger);
         let mut limits = Limits::clone(&world.limits);
         let valid = desired.specs.values().filter_map(spec::valid);
         let images = valid.map(|cattle| cattle.placement.image.as_str());

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use cattle_core::{
     desired::{Authority, Cattle, Requester},
-    identity::{self, Known},
     ledger::{Assignment, Run},
     names::{CattleName, SpecHash},
+    substance::{self, Known},
 };
 use cattle_schemas::{api::Change, spec_file::CattleFile};
 
@@ -80,7 +80,7 @@ impl Present {
             present.cattle = spec::valid(entry).cloned();
         }
         present.cattle = present.cattle.take().map(|cattle| {
-            let hash = identity::known_as(&cattle, &present.known());
+            let hash = substance::known_as(&cattle, &present.known());
             Arc::new(Cattle {
                 hash,
                 ..Arc::unwrap_or_clone(cattle)
@@ -117,13 +117,13 @@ impl Present {
     /// What was sent, under the hash by which the ledger knows it; or that of what is there, which no
     /// pass may have seen yet.
     pub(super) fn recognise(&self, sent: spec::Read) -> spec::Read {
-        let mut hash = identity::known_as(&sent.cattle, &self.known());
+        let mut hash = substance::known_as(&sent.cattle, &self.known());
         if let Some(present) = &self.cattle
-            && hash == sent.cattle.identity.as_written
+            && hash == sent.cattle.substance.as_written
             && sent
                 .cattle
-                .identity
-                .asks_for_the_same(&present.identity, true)
+                .substance
+                .asks_for_the_same(&present.substance, true)
         {
             hash.clone_from(&present.hash);
         }

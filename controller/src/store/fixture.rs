@@ -7,10 +7,10 @@ use std::{collections::BTreeMap, time::Duration};
 use cattle_core::{
     cost::{Price, ServerPrice},
     desired::{Authority, Cattle, Origin, Placement, Requester},
-    identity::Identity,
     ledger::{Run, RunServer},
     lifecycle::{self, Ending, Transition},
     names::{RunId, ServerId},
+    substance::Substance,
 };
 use cattle_schemas::{
     Timestamp, event::NewEvent, spec_file::OnFailure, status::EndReason, task::Task,
@@ -58,7 +58,7 @@ pub(crate) fn cattle(name: &str) -> Cattle {
             locations: vec!["nbg1".to_owned()],
         },
         hash: "0123456789ab".parse().unwrap(),
-        identity: Identity::default(),
+        substance: Substance::default(),
     }
 }
 

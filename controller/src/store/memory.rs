@@ -214,7 +214,7 @@ impl State {
         }
         let may_be = |cattle: &CattleName, assignment: &Assignment| {
             wanted.iter().any(|wanted| {
-                let content = assignment.identity.as_ref().map(|it| &it.content);
+                let content = assignment.substance.as_ref().map(|it| &it.content);
                 wanted.cattle == *cattle
                     && wanted
                         .content
@@ -485,6 +485,11 @@ impl Store for MemoryStore {
                 .get(&(requester, key))
                 .map(|(reply, _)| reply.clone()),
         )
+    }
+
+    fn count_runs(&self) -> StoreFuture<'_, u64> {
+        let count = self.state().runs.len() as u64;
+        Box::pin(async move { Ok(count) })
     }
 
     fn meta(&self, name: String) -> StoreFuture<'_, Option<String>> {

@@ -148,7 +148,7 @@ impl From<&Cattle> for Wanted {
         Self {
             cattle: cattle.name.clone(),
             hash: cattle.hash.clone(),
-            content: Some(cattle.identity.content.clone()),
+            content: Some(cattle.substance.content.clone()),
         }
     }
 }
@@ -209,6 +209,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Runs, newest first.
     fn runs(&self, filter: RunFilter) -> StoreFuture<'_, Vec<Run>>;
+
+    /// How many runs there ever were. Never falls: a run's row stays for good.
+    fn count_runs(&self) -> StoreFuture<'_, u64>;
 
     /// What servers are billed for that were there at some time within the window, as the runs of
     /// the ledger had them, oldest run first. Nothing of it is ever forgotten.

@@ -9,8 +9,8 @@ use super::{
 };
 use crate::{
     desired::Requester,
-    identity::Identity,
     ledger::{Assignment, AssignmentEnd, Run},
+    substance::Substance,
 };
 
 /// The first sight of a (name, hash), or its return after it went before anything was done for it.
@@ -31,7 +31,7 @@ pub fn enqueue(
         ended: None,
         failed_starts: 0,
         not_before: None,
-        identity: None,
+        substance: None,
     };
     (
         Some(assignment),
@@ -40,11 +40,11 @@ pub fn enqueue(
 }
 
 /// A run is made of this from now on, or will be.
-pub fn made_of(assignment: &mut Assignment, identity: &Identity) -> Transition {
-    if assignment.identity.as_ref() == Some(identity) {
+pub fn made_of(assignment: &mut Assignment, substance: &Substance) -> Transition {
+    if assignment.substance.as_ref() == Some(substance) {
         return Transition::refused();
     }
-    assignment.identity = Some(identity.clone());
+    assignment.substance = Some(substance.clone());
     Transition::silent()
 }
 

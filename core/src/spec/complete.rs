@@ -16,7 +16,7 @@ use super::{
 use crate::{
     desired::{Authority, Cattle, Placement},
     fleet::Fleet,
-    identity::{Defaults, Identity, Written},
+    substance::{Defaults, Substance, Written},
 };
 
 /// How long a spec waits that does not say.
@@ -64,7 +64,7 @@ impl ParsedSpec {
             with_github_token,
             self.auto_shutdown,
         );
-        let identity = Identity {
+        let substance = Substance {
             as_written: hash.clone(),
             content: hash::content_hash(&self.persona, &task),
             written: Written {
@@ -92,7 +92,7 @@ impl ParsedSpec {
             on_failure: self.on_failure.unwrap_or_default(),
             placement: self.place(fleet),
             hash,
-            identity,
+            substance,
         })
     }
 

@@ -1,5 +1,5 @@
 //! The spec hash, which names what a spec asks for. What it asks for is compared by
-//! [`crate::identity`]: two ways to write the same have two hashes.
+//! [`crate::substance`]: two ways to write the same have two hashes.
 
 use cattle_schemas::task::Task;
 use serde::Serialize;

@@ -12,16 +12,15 @@ use cattle_core::{
     },
     expiry::Lifetimes,
     fleet::Fleet,
-    guard,
-    identity::Identity,
-    labels,
+    guard, labels,
     ledger::{Assignment, Ledger, Run, RunServer},
     lifecycle,
     names::{CattleName, RunId, ServerId, SpecHash},
-    observed::{ActionState, ActionStatus, Observed, ObservedServer, ServerState},
+    observed::{ActionState, ActionStatus, FirewallView, Observed, ObservedServer, ServerState},
     pause::Pause,
     plan,
     spec::{self, Inputs, PersonaFiles},
+    substance::Substance,
 };
 use cattle_schemas::{
     Timestamp, guest::Outcome, problem::Diagnostic, spec_file::OnFailure, status::PauseReason,
@@ -108,7 +107,7 @@ pub(crate) fn cattle(text: &str) -> Cattle {
             locations: vec!["nbg1".to_owned()],
         },
         hash: hash(1),
-        identity: Identity::default(),
+        substance: Substance::default(),
     }
 }
 
@@ -175,7 +174,7 @@ pub(crate) fn assignment(queued_at: Timestamp) -> Assignment {
         ended: None,
         failed_starts: 0,
         not_before: None,
-        identity: None,
+        substance: None,
     }
 }
 
@@ -203,6 +202,7 @@ impl World {
                 unreachable: None,
                 servers: Vec::new(),
                 odd: Vec::new(),
+                firewall: FirewallView::Absent,
             },
             ledger: Ledger::default(),
             limits: Limits {
@@ -212,6 +212,8 @@ impl World {
                 creates_per_hour: 60,
                 max_ttl: secs(86_400),
                 default_ttl: secs(7200),
+                own: None,
+                project: cattle_core::identity::Project::Ours,
                 in_flight: std::collections::BTreeSet::new(),
                 guests_heard_since: Some(at(0)),
                 catalogue: Arc::new(catalogue()),

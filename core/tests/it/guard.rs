@@ -362,10 +362,10 @@ fn never_one_run_for_another_that_is_just_like_it() {
     let mut world = World::running();
     let text = "apiVersion: clawdlets.dev/v1\nkind: Cattle\nspec:\n  persona: rex\n  task: { message: Fix the flaky test }\n";
     let spec = read_spec("rex", text);
-    let content = spec.identity.content.clone();
+    let content = spec.substance.content.clone();
     world.edit(|cattle| {
         cattle.hash = hash(2);
-        cattle.identity.content = content;
+        cattle.substance.content = content;
     });
     let changed = || [end(EndReason::SpecChanged)];
     assert_eq!(

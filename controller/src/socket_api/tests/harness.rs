@@ -16,13 +16,13 @@ use cattle_core::{
     catalogue::Catalogue,
     desired::{Authority, Desired, Origin, Placement, Requester, RootState, SpecEntry, SpecState},
     fleet::Fleet,
-    identity,
     ledger::{Run, RunServer},
     lifecycle::{self, Ending},
     names::{CattleName, PersonaName, RunId, ServerId},
     observed::Observed,
     plan::plan,
     spec::{Inputs, PersonaFiles, parse},
+    substance,
 };
 use cattle_schemas::{
     Timestamp,
@@ -243,6 +243,7 @@ impl Controller {
             unreachable: None,
             servers: Vec::new(),
             odd: Vec::new(),
+            firewall: Default::default(),
         }));
         let now = Arc::new(Mutex::new(start()));
         let uid = Arc::new(AtomicU32::new(0));
@@ -581,7 +582,7 @@ impl Passes {
             .collect();
         let hour_ago = now - TimeDelta::hours(1);
         let ledger = self.store.ledger(wanted.clone(), hour_ago).await.unwrap();
-        let desired = Arc::unwrap_or_clone(identity::settle(&Arc::new(desired), &ledger));
+        let desired = Arc::unwrap_or_clone(substance::settle(&Arc::new(desired), &ledger));
         let planned = plan(&desired, &observed, &ledger, &last.limits, now);
         let queued = planned
             .actions
@@ -591,12 +592,12 @@ impl Passes {
                     cattle,
                     hash,
                     requester,
-                    identity,
+                    substance,
                 } => Some(edit::of_assignment(&cattle, &hash, move |assignment| {
                     let (fresh, told) = lifecycle::enqueue(assignment.as_ref(), &requester, now);
                     *assignment = fresh.or(assignment.take());
                     if let Some(assignment) = assignment {
-                        let _ = lifecycle::made_of(assignment, &identity);
+                        let _ = lifecycle::made_of(assignment, &substance);
                     }
                     Some(told)
                 })),

@@ -2,10 +2,10 @@
 
 use cattle_core::{
     desired::{Authority, Requester},
-    identity::Identity,
     ledger::CreateState,
     lifecycle,
     names::SpecHash,
+    substance::Substance,
 };
 use cattle_schemas::{
     job::JobState,
@@ -102,9 +102,9 @@ async fn a_plan_gets_assignments_that_may_be_the_same_as_what_is_wanted<S: Store
         hash: hash(with_hash),
         edit: Box::new(move |known| {
             let mut over = assignment();
-            over.identity = made_of.map(|of| Identity {
+            over.substance = made_of.map(|of| Substance {
                 content: content(of),
-                ..Identity::default()
+                ..Substance::default()
             });
             let _ = lifecycle::close(&mut over, EndReason::NotStarted, "too late", start());
             *known = Some(over);

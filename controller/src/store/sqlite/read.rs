@@ -62,7 +62,7 @@ pub(super) const ASSIGNMENTS_OF_A_PLAN: &str =
          FROM json_each(?) AS wanted
          JOIN assignments ON assignments.cattle = wanted.value ->> '$.cattle'
              AND (assignments.hash = wanted.value ->> '$.hash'
-                  OR coalesce(assignments.record ->> '$.identity.content', wanted.value ->> '$.content')
+                  OR coalesce(assignments.record ->> '$.substance.content', wanted.value ->> '$.content')
                      = wanted.value ->> '$.content')
          UNION ALL
          SELECT cattle, hash, record FROM assignments WHERE open = 1";
@@ -438,4 +438,12 @@ pub(super) async fn meta(
         .fetch_optional(on)
         .await
         .map_err(database("read a value"))
+}
+
+pub(super) async fn count_runs(on: &mut SqliteConnection) -> Result<u64, StoreError> {
+    let count: i64 = sqlx::query_scalar("SELECT count(*) FROM runs")
+        .fetch_one(on)
+        .await
+        .map_err(database("count the runs"))?;
+    Ok(u64::try_from(count).unwrap_or(0))
 }

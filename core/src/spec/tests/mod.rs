@@ -5,6 +5,6 @@ mod bytes;
 mod complete;
 mod fixture;
 mod hash;
-mod identity;
 mod shape;
+mod substance;
 mod task_file;

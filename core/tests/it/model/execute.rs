@@ -28,13 +28,13 @@ impl Model {
                 cattle,
                 hash,
                 requester,
-                identity,
+                substance,
             } => {
                 let key = (cattle.clone(), hash.clone());
                 let (assignment, _) =
                     lifecycle::enqueue(ledger.assignments.get(&key), requester, now);
                 if let Some(mut assignment) = assignment {
-                    let _ = lifecycle::made_of(&mut assignment, identity);
+                    let _ = lifecycle::made_of(&mut assignment, substance);
                     ledger.assignments.insert(key, assignment);
                 }
             }

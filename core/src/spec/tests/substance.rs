@@ -8,10 +8,10 @@ use proptest::prelude::*;
 use super::fixture::{complete_with, persona};
 use crate::{
     desired::{Authority, Cattle, Desired, Origin, Requester, SpecEntry, SpecState},
-    identity::{Identity, Known, known_as, settle},
     ledger::{Assignment, Ledger, Run},
     lifecycle::{self, Ending},
     names::RunId,
+    substance::{Known, Substance, known_as, settle},
 };
 
 const MODELS: [&str; 3] = ["zai/a", "zai/b", "zai/c"];
@@ -97,7 +97,7 @@ fn run_of(cattle: &Cattle) -> Run {
 fn queued(cattle: &Cattle) -> Assignment {
     let (assignment, _) = lifecycle::enqueue(None, &Requester::operator(), now());
     let mut assignment = assignment.unwrap();
-    let _ = lifecycle::made_of(&mut assignment, &cattle.identity);
+    let _ = lifecycle::made_of(&mut assignment, &cattle.substance);
     assignment
 }
 
@@ -123,7 +123,7 @@ fn recognised(spec: &Cattle, made: &Cattle) -> bool {
 /// The same of a ledger that does not say what its runs were made of; `with_run` it has the run.
 fn recognised_of_old(spec: &Cattle, made: &Cattle, with_run: bool) -> bool {
     let (run, mut assignment) = completed(made);
-    assignment.identity = None;
+    assignment.substance = None;
     let known = Known {
         hash: &made.hash,
         assignment: Some(&assignment),
@@ -155,7 +155,7 @@ fn a_default_that_is_written_out_or_left_out_again_is_no_edit() {
         },
     ] {
         let written = cattle(says, AROUND);
-        assert_ne!(written.identity.as_written, silent.hash, "{says:?}");
+        assert_ne!(written.substance.as_written, silent.hash, "{says:?}");
         assert!(recognised(&written, &silent), "{says:?}");
         assert!(recognised(&silent, &written), "{says:?} and out again");
         for with_run in [true, false] {
@@ -230,7 +230,7 @@ fn a_hash_that_names_something_else_by_now_is_not_used_again() {
         changed,
     );
     let (_, mut assignment) = completed(&silent);
-    let _ = lifecycle::made_of(&mut assignment, &rerun.identity);
+    let _ = lifecycle::made_of(&mut assignment, &rerun.substance);
     let known = Known {
         hash: &silent.hash,
         assignment: Some(&assignment),
@@ -238,7 +238,7 @@ fn a_hash_that_names_something_else_by_now_is_not_used_again() {
     };
     assert_eq!(known_as(&rerun, &[known]), silent.hash);
     let left_out = cattle(SILENT, changed);
-    assert_eq!(left_out.identity.as_written, silent.hash);
+    assert_eq!(left_out.substance.as_written, silent.hash);
     assert_ne!(
         known_as(&left_out, &[known]),
         silent.hash,
@@ -333,14 +333,14 @@ fn an_old_run_says_what_of_it_was_written() {
         shutdown: Some(true),
         ..SILENT
     };
-    let identity = Identity::of_run(&run_of(&cattle(says, AROUND))).unwrap();
-    assert_eq!(identity.written.model, None);
-    assert_eq!(identity.defaults.model.as_deref(), Some(MODELS[0]));
-    assert_eq!(identity.written.auto_shutdown, Some(true));
-    assert_eq!(identity.defaults.auto_shutdown, None, "nobody knows");
+    let substance = Substance::of_run(&run_of(&cattle(says, AROUND))).unwrap();
+    assert_eq!(substance.written.model, None);
+    assert_eq!(substance.defaults.model.as_deref(), Some(MODELS[0]));
+    assert_eq!(substance.written.auto_shutdown, Some(true));
+    assert_eq!(substance.defaults.auto_shutdown, None, "nobody knows");
     let mut strange = run_of(&cattle(says, AROUND));
     strange.hash = "000000000000".parse().unwrap();
-    assert_eq!(Identity::of_run(&strange), None);
+    assert_eq!(Substance::of_run(&strange), None);
 }
 
 fn says() -> impl Strategy<Value = Says> {
