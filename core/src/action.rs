@@ -15,6 +15,7 @@ use crate::{
     account::Token,
     candidates::ColdPairs,
     catalogue::Catalogue,
+    clock::Clocks,
     cost::{Amount, day},
     desired::{Cattle, Origin, Placement, Requester},
     names::{CattleName, RunId, ServerId, SpecHash},
@@ -244,8 +245,11 @@ pub struct Limits {
     /// servers.
     pub in_flight: std::collections::BTreeSet<RunId>,
     /// Since when this process has been able to hear its guests without a break (guest API bound,
-    /// tailnet up); `None` while it cannot. Their silence before then proves nothing.
+    /// tailnet up, passes in time, the ledger writable: [`crate::hearing`]); `None` while it cannot.
+    /// Their silence before then proves nothing.
     pub guests_heard_since: Option<Timestamp>,
+    /// What is known of the clocks: nothing is called over while they do not tell the time.
+    pub clocks: Clocks,
     /// What Hetzner offers, as far as it is known.
     pub catalogue: Arc<Catalogue>,
     /// Where creates were refused a short while ago. The one truth about it: no run has a wait of its

@@ -15,6 +15,7 @@ use cattle_schemas::{Timestamp, status::PendingReason};
 
 use crate::{
     catalogue::{Architecture, Catalogue, Image, ImageAnswer, ImageKind, Offer, ServerType},
+    clock::Wait,
     cost::ServerPrice,
     desired::Placement,
     image_ref, retired,
@@ -74,8 +75,8 @@ pub struct Cold {
     pub location: String,
     /// What was said when it was last refused.
     pub why: String,
-    /// When it is tried again, by one create at a time until one succeeds.
-    pub until: Timestamp,
+    /// Until it is tried again, by one create at a time until one succeeds.
+    pub wait: Wait,
 }
 
 impl fmt::Display for Cold {
@@ -86,7 +87,7 @@ impl fmt::Display for Cold {
             self.server_type,
             self.location,
             self.why,
-            self.until.format("%H:%M:%S UTC")
+            self.wait.until.format("%H:%M:%S UTC")
         )
     }
 }

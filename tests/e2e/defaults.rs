@@ -158,13 +158,15 @@ fn servers_of(project: &Project, sim: &Sim) -> BTreeMap<String, String> {
                     let dates = [&mut run.created_at, &mut run.posted_at, &mut run.expires_at];
                     dates.into_iter().for_each(|date| *date += by);
                     for date in [
-                        &mut run.retry_at,
                         &mut run.booted_at,
                         &mut run.env_at,
                         &mut run.started_at,
                         &mut run.called_at,
                     ] {
                         *date = date.map(|date| date + by);
+                    }
+                    if let Some(wait) = &mut run.retry_at {
+                        wait.until += by;
                     }
                     run.last_seen_at = None;
                     if let Some(server) = &mut run.server {

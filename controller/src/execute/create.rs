@@ -251,7 +251,7 @@ impl Tries {
     /// What the run waits for, in words, and for how long; not by itself where only pairs were refused:
     /// when they are tried again is the same for all.
     fn told(self, now: Timestamp) -> (PendingReason, String, Option<Duration>) {
-        let thaws = self.cold.iter().map(|cold| cold.until).min();
+        let thaws = self.cold.iter().map(|cold| cold.wait.until).min();
         let mut told = Vec::new();
         if !self.cold.is_empty() {
             told.push(candidates::told(&self.cold));

@@ -7,7 +7,10 @@
 
 use std::time::Duration;
 
-use cattle_core::candidates::{Cold, ColdPairs};
+use cattle_core::{
+    candidates::{Cold, ColdPairs},
+    clock::Wait,
+};
 use cattle_schemas::Timestamp;
 
 /// Pairs that are remembered at once; specs choose them, so their number needs a bound. The ones
@@ -34,7 +37,7 @@ impl CoolDowns {
     ) -> &Cold {
         let pair = (server_type.to_owned(), location.to_owned());
         if self.pairs.len() >= MAX_PAIRS && !self.pairs.contains_key(&pair) {
-            let first = self.pairs.iter().min_by_key(|(_, cold)| cold.until);
+            let first = self.pairs.iter().min_by_key(|(_, cold)| cold.wait.until);
             if let Some(first) = first.map(|(pair, _)| pair.clone()) {
                 self.pairs.remove(&first);
             }
@@ -43,7 +46,7 @@ impl CoolDowns {
             server_type: pair.0.clone(),
             location: pair.1.clone(),
             why,
-            until: now + how_long,
+            wait: Wait::new(now, how_long),
         };
         self.pairs.entry(pair).insert_entry(cold).into_mut()
     }
@@ -73,7 +76,9 @@ impl CoolDowns {
     pub fn try_again(&mut self, server_type: &str, location: &str, now: Timestamp) {
         let pair = (server_type.to_owned(), location.to_owned());
         if let Some(cold) = self.pairs.get_mut(&pair) {
-            cold.until = cold.until.min(now);
+            if cold.wait.ends(now) > now {
+                cold.wait = Wait::new(now, Duration::ZERO);
+            }
         }
     }
 
@@ -95,9 +100,9 @@ impl CoolDowns {
     ) -> Result<(), Cold> {
         let pair = (server_type.to_owned(), location.to_owned());
         match self.pairs.get_mut(&pair) {
-            Some(cold) if cold.until > now => Err(cold.clone()),
+            Some(cold) if cold.wait.ends(now) > now => Err(cold.clone()),
             Some(cold) => {
-                cold.until = now + TRIAL;
+                cold.wait = Wait::new(now, TRIAL);
                 Ok(())
             }
             None => Ok(()),

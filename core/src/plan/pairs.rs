@@ -67,7 +67,7 @@ impl<'a> Pairs<'a> {
             let pair = pair(candidate);
             match self.cold.get(&pair) {
                 None => true,
-                Some(cold) if cold.until > pass.now => {
+                Some(cold) if cold.wait.ends(pass.now) > pass.now => {
                     closed.push(cold.to_string());
                     false
                 }
@@ -83,7 +83,7 @@ impl<'a> Pairs<'a> {
         }
         for (server_type, location) in placement.candidates() {
             let pair = (server_type.to_owned(), location.to_owned());
-            if let Some(until) = self.cold.get(&pair).map(|cold| cold.until) {
+            if let Some(until) = self.cold.get(&pair).map(|cold| cold.wait.ends(pass.now)) {
                 // Over already: whoever tries it rings.
                 let _ = until > pass.now && pass.due(until);
             }

@@ -156,8 +156,8 @@ async fn retries_one_after_the_other_are_some_seconds_apart() {
         .post("/v1/cattle/fix/retry", json!({}))
         .await
         .ok();
-    let at = controller.run(run).await.retry_at;
-    assert_eq!(at, Some(controller.now() + Duration::from_secs(5)));
+    let wait = controller.run(run).await.retry_at.unwrap();
+    assert_eq!(wait.until, controller.now() + Duration::from_secs(5));
 }
 
 #[tokio::test]

@@ -9,4 +9,5 @@ mod ends;
 mod orphans;
 mod queue;
 mod spec;
+mod time;
 mod waiting;

@@ -7,6 +7,7 @@ use cattle_core::{
     action::Action,
     candidates::Cold,
     catalogue::ImageAnswer,
+    clock::Wait,
     desired::Placement,
     lifecycle,
     plan::images,
@@ -28,7 +29,7 @@ fn cool(world: &mut World, server_type: &str, location: &str, until: Timestamp) 
         server_type: server_type.to_owned(),
         location: location.to_owned(),
         why: "error during placement (resource_unavailable)".to_owned(),
-        until,
+        wait: Wait::until(until, at(0)),
     };
     let pair = (server_type.to_owned(), location.to_owned());
     Arc::make_mut(&mut world.limits.cold).insert(pair, cold);
@@ -143,7 +144,7 @@ fn a_start_that_has_a_free_pair_leaves_the_refused_one_to_others() {
 #[test]
 fn a_wait_that_an_older_version_wrote_for_a_pair_is_none() {
     let mut world = refused(PendingReason::OutOfStock);
-    world.rex().retry_at = Some(at(700));
+    world.rex().retry_at = Some(Wait::until(at(700), at(100)));
     assert_eq!(world.verbs(), ["retry"]);
 }
 
@@ -187,7 +188,7 @@ fn a_refusal_of_the_token_ends_with_it() {
 fn somebody_may_ask_for_a_look_at_once_but_not_again_and_again() {
     let mut world = refused(PendingReason::Config);
     assert!(lifecycle::look_again(world.rex(), at(102)).applied);
-    assert_eq!(world.rex().retry_at, Some(at(105)));
+    assert_eq!(world.rex().retry_at.unwrap().until, at(105));
     assert!(lifecycle::look_again(world.rex(), at(110)).applied);
     assert_eq!(world.verbs(), ["retry"]);
     let mut running = World::running();
