@@ -14,6 +14,7 @@ use cattle_core::{
     guard::{self, guard},
     identity::{self, Grounds, Own, Project},
     ledger::Ledger,
+    lifecycle,
     names::{CattleName, SpecHash},
     observed::Observed,
     plan::{self, plan},
@@ -27,6 +28,7 @@ use tokio::sync::watch;
 
 use crate::{
     clock::Clock,
+    edit,
     execute::Executor,
     fleet_file::FleetFile,
     intake::Scanner,
@@ -163,6 +165,10 @@ impl Reconciler {
         });
         let desired = Arc::new(scan.desired);
         let (mut seen, mut plan) = self.decide(&fleet, &desired).await?;
+        // A file that was just being written has been found as well.
+        if scan.rescan_in.is_none() && self.pause(&seen).await? {
+            (seen, plan) = self.decide(&fleet, &desired).await?;
+        }
         for _ in 0..MAX_ROUNDS {
             if plan.actions.is_empty() || !self.act(&seen, &plan).await? {
                 break;
@@ -182,6 +188,29 @@ impl Reconciler {
             .await?;
         self.publish(fleet, seen, plan);
         Ok(wake)
+    }
+
+    /// Begins the pauses that whoever keeps the fleet brings about, or brings them up to date.
+    async fn pause(&self, seen: &Seen) -> Result<bool, StoreError> {
+        let Some(own) = &seen.limits.own else {
+            return Ok(false);
+        };
+        let pauses = identity::pauses(
+            own,
+            &seen.observed,
+            &seen.desired,
+            &seen.ledger,
+            &seen.limits.fleet,
+            seen.now,
+        );
+        if pauses.is_empty() {
+            return Ok(false);
+        }
+        let edits = pauses.into_iter().map(|fresh| {
+            edit::of_pause(fresh.reason, "", move |held| lifecycle::pause(held, &fresh))
+        });
+        let applied = self.store.commit(edits.collect(), seen.now).await?;
+        Ok(applied.contains(&true))
     }
 
     /// Says it once when the project is not ours, and once when it is again.

@@ -41,6 +41,7 @@ use crate::{
     logs::Logs,
     persona_archive::PersonaArchives,
     secrets::Secrets,
+    sessions::Sessions,
     settings::PeerCheck,
     store::{Edit, Store},
     world::Bell,
@@ -73,6 +74,10 @@ pub struct GuestApi {
     pub peer_check: PeerCheck,
     /// Whether the Hetzner endpoint is on loopback: without it [`PeerCheck::Off`] lets nobody in.
     pub hetzner_is_loopback: bool,
+    /// Session tokens until they are handed out.
+    pub sessions: Sessions,
+    /// Whether it is known which runs there are: a ledger that was lost learns it from the first list.
+    pub knows_its_runs: Arc<dyn Fn() -> bool + Send + Sync>,
 }
 
 /// What every call works with.
@@ -87,6 +92,8 @@ struct Desk {
     peers: Peers,
     rates: Rates,
     pulse: Pulse,
+    sessions: Sessions,
+    knows_its_runs: Arc<dyn Fn() -> bool + Send + Sync>,
 }
 
 /// The accepted socket's other end.
@@ -117,6 +124,8 @@ pub async fn serve(
         },
         rates: Rates::default(),
         pulse: Pulse::default(),
+        sessions: api.sessions,
+        knows_its_runs: api.knows_its_runs,
     });
     let writer = tokio::spawn(pulse::write(desk.clone()));
     let served = listen::accept(listener, router(desk.clone()), shutdown).await;
