@@ -507,4 +507,6 @@ pub struct Grounds {
     pub project: Project,
     /// Since when guests could be heard without a break; `None` while they cannot.
     pub heard_since: Option<Timestamp>,
+    /// Whether anything may be called over by the time that is carried.
+    pub judges: bool,
 }

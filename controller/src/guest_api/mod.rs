@@ -34,7 +34,8 @@ use cattle_schemas::{
 };
 use tokio::{net::TcpListener, sync::watch};
 
-use self::{auth::Peers, problem::Refusal, pulse::Pulse, rate::Rates};
+pub use self::pulse::Pulse;
+use self::{auth::Peers, problem::Refusal, rate::Rates};
 use crate::{
     clock::Clock,
     edit,
@@ -66,6 +67,8 @@ pub struct GuestApi {
     pub bell: Bell,
     /// Now.
     pub clock: Clock,
+    /// What was heard, for the loop too.
+    pub pulse: Arc<Pulse>,
     /// The fleet's configuration, as it is.
     pub fleet: watch::Receiver<Arc<Fleet>>,
     /// The directory of personas.
@@ -91,7 +94,7 @@ struct Desk {
     archives: PersonaArchives,
     peers: Peers,
     rates: Rates,
-    pulse: Pulse,
+    pulse: Arc<Pulse>,
     sessions: Sessions,
     knows_its_runs: Arc<dyn Fn() -> bool + Send + Sync>,
 }
@@ -123,7 +126,7 @@ pub async fn serve(
             hetzner_is_loopback: api.hetzner_is_loopback,
         },
         rates: Rates::default(),
-        pulse: Pulse::default(),
+        pulse: api.pulse,
         sessions: api.sessions,
         knows_its_runs: api.knows_its_runs,
     });

@@ -168,7 +168,7 @@ pub(super) async fn live(
             .look(&world, &account)
             .or_else(|| held_until(&world))
         {
-            stage.turn_clock_to(at);
+            stage.turn_clock_to(at).await;
         }
         if Instant::now() > deadline {
             return Err(format!(
