@@ -36,7 +36,7 @@ use tokio::sync::watch;
 use crate::{
     clock::Clock,
     clock_alarm::ClockAlarm,
-    equipment,
+    edit, equipment,
     execute::Executor,
     fleet_file::FleetFile,
     guest_api::Pulse,
@@ -177,6 +177,10 @@ impl Reconciler {
         });
         let desired = Arc::new(scan.desired);
         let (mut seen, mut plan) = self.decide(&fleet, &desired).await?;
+        // A file that was just being written has been found as well.
+        if scan.rescan_in.is_none() && self.pause(&seen).await? {
+            (seen, plan) = self.decide(&fleet, &desired).await?;
+        }
         for _ in 0..MAX_ROUNDS {
             if plan.actions.is_empty() || !self.act(&seen, &plan).await? {
                 break;
@@ -199,6 +203,29 @@ impl Reconciler {
         self.publish(fleet, seen, plan);
         self.tell_of_clocks().await;
         Ok(wait.map_or(PASS_EVERY, |wait| wait.min(PASS_EVERY)))
+    }
+
+    /// Begins the pauses that whoever keeps the fleet brings about, or brings them up to date.
+    async fn pause(&self, seen: &Seen) -> Result<bool, StoreError> {
+        let Some(own) = &seen.limits.own else {
+            return Ok(false);
+        };
+        let pauses = identity::pauses(
+            own,
+            &seen.observed,
+            &seen.desired,
+            &seen.ledger,
+            &seen.limits.fleet,
+            seen.now,
+        );
+        if pauses.is_empty() {
+            return Ok(false);
+        }
+        let edits = pauses.into_iter().map(|fresh| {
+            edit::of_pause(fresh.reason, "", move |held| lifecycle::pause(held, &fresh))
+        });
+        let applied = self.store.commit(edits.collect(), seen.now).await?;
+        Ok(applied.contains(&true))
     }
 
     /// Says it once when the project is not ours, and once when it is again.
@@ -294,6 +321,7 @@ impl Reconciler {
         self.grounds.send_replace(Grounds {
             project,
             heard_since: self.guests_heard_since,
+            judges: self.clock.clocks().trust.judges(),
         });
         let limits = Limits {
             own: Some(own),

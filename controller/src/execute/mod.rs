@@ -42,6 +42,7 @@ use crate::{
     identity::BirthMarks,
     record::Effect,
     secrets::Secrets,
+    sessions::Sessions,
     settings::Settings,
     store::Store,
     survey::Doubt,
@@ -74,6 +75,8 @@ pub struct Needs {
     pub bell: Bell,
     /// The URL of the guest API as guests see it.
     pub guest_url: String,
+    /// Session tokens until they are handed out.
+    pub sessions: Sessions,
     /// What a 404 is judged by, as of the last pass.
     pub grounds: watch::Receiver<Grounds>,
     /// What a firewall is marked with that is made.
@@ -204,7 +207,12 @@ impl Executor {
                         .tasks
                         .spawn(async move { this.relabel(server, labels).await });
                 }
-                Effect::Create { run, token } => {
+                Effect::Create {
+                    run,
+                    token,
+                    session,
+                } => {
+                    self.0.needs.sessions.hold(run, session);
                     let unposted = self.unposted();
                     self.spawn(run, |this, guard| async move {
                         this.create(run, &token, unposted).await;
