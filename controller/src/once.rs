@@ -21,6 +21,7 @@ use crate::{
     intake::{Scanner, Settled},
     logs::Logs,
     parts::Ground,
+    sessions::Sessions,
     settings::Settings,
     store::{MemoryStore, SqliteStore, StateLock, Store},
     world::Bell,
@@ -52,6 +53,7 @@ pub async fn run(
     };
     let parts = Ground {
         settings: settings.clone(),
+        sessions: Sessions::default(),
         identity: Identity::open(store.clone(), !dry_run).await?,
         store,
         logs,

@@ -5,7 +5,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -20,10 +23,10 @@ use cattle_core::{
     identity::{self, Grounds, Own, Project},
     ledger::Ledger,
     lifecycle,
-    names::{CattleName, RunId, SpecHash},
+    names::RunId,
     observed::Observed,
     plan::{self, plan},
-    status,
+    status, substance,
 };
 use cattle_schemas::{
     Timestamp,
@@ -34,6 +37,7 @@ use tokio::sync::watch;
 use crate::{
     clock::Clock,
     clock_alarm::ClockAlarm,
+    edit, equipment,
     execute::Executor,
     fleet_file::FleetFile,
     guest_api::Pulse,
@@ -41,7 +45,8 @@ use crate::{
     logs::Logs,
     meter::Meter,
     record::record,
-    store::{Edit, Store, StoreError},
+    secrets::Secrets,
+    store::{Edit, Store, StoreError, Wanted},
     world::{Bell, World},
 };
 
@@ -103,6 +108,10 @@ pub struct Reconciler {
     pub meter: Meter,
     /// Who wants to know.
     pub worlds: watch::Sender<Arc<World>>,
+    /// Secrets, which what is to start must have.
+    pub secrets: Arc<Secrets>,
+    /// Whether the ledger has told where creates were refused before the start.
+    pub recalled: AtomicBool,
 }
 
 /// What a pass would do, and what names it.
@@ -172,6 +181,10 @@ impl Reconciler {
         });
         let desired = Arc::new(scan.desired);
         let (mut seen, mut plan) = self.decide(&fleet, &desired).await?;
+        // A file that was just being written has been found as well.
+        if scan.rescan_in.is_none() && self.pause(&seen).await? {
+            (seen, plan) = self.decide(&fleet, &desired).await?;
+        }
         for _ in 0..MAX_ROUNDS {
             if plan.actions.is_empty() || !self.act(&seen, &plan).await? {
                 break;
@@ -194,6 +207,29 @@ impl Reconciler {
         self.publish(fleet, seen, plan);
         self.tell_of_clocks().await;
         Ok(wait.map_or(PASS_EVERY, |wait| wait.min(PASS_EVERY)))
+    }
+
+    /// Begins the pauses that whoever keeps the fleet brings about, or brings them up to date.
+    async fn pause(&self, seen: &Seen) -> Result<bool, StoreError> {
+        let Some(own) = &seen.limits.own else {
+            return Ok(false);
+        };
+        let pauses = identity::pauses(
+            own,
+            &seen.observed,
+            &seen.desired,
+            &seen.ledger,
+            &seen.limits.fleet,
+            seen.now,
+        );
+        if pauses.is_empty() {
+            return Ok(false);
+        }
+        let edits = pauses.into_iter().map(|fresh| {
+            edit::of_pause(fresh.reason, "", move |held| lifecycle::pause(held, &fresh))
+        });
+        let applied = self.store.commit(edits.collect(), seen.now).await?;
+        Ok(applied.contains(&true))
     }
 
     /// Says it once when the project is not ours, and once when it is again.
@@ -238,7 +274,7 @@ impl Reconciler {
         let (seen, plan) = self.decide(&fleet, &desired).await?;
         Ok(Preview {
             plan,
-            desired,
+            desired: seen.desired,
             ledger: seen.ledger,
             catalogue: seen.limits.catalogue.clone(),
             now: seen.now,
@@ -281,16 +317,25 @@ impl Reconciler {
             }
         }
         ledger.logs = self.log_lengths(&ledger);
+        let desired = &substance::settle(desired, &ledger);
+        if !self.recalled.swap(true, Ordering::Relaxed) {
+            self.executor.recall(&ledger);
+        }
         let own = self.own.borrow().clone();
         let project = identity::project(&own, &observed, &ledger, &fleet.name);
         self.grounds.send_replace(Grounds {
             project,
             heard_since: self.guests_heard_since,
+            judges: self.clock.clocks().trust.judges(),
         });
         let limits = Limits {
             own: Some(own),
             project,
             in_flight,
+            cold: self.executor.cold(),
+            unequipped: tokio::task::block_in_place(|| {
+                equipment::lacking(fleet, &self.secrets, desired, &ledger)
+            }),
             guests_heard_since: self.guests_heard_since,
             clocks: self.clock.clocks(),
             catalogue: self.catalogue.borrow().clone(),
@@ -421,12 +466,12 @@ impl Reconciler {
     }
 }
 
-fn wanted(desired: &Desired) -> Vec<(CattleName, SpecHash)> {
+fn wanted(desired: &Desired) -> Vec<Wanted> {
     desired
         .specs
-        .iter()
-        .filter_map(|(name, entry)| match &entry.state {
-            SpecState::Valid(cattle) => Some((name.clone(), cattle.hash.clone())),
+        .values()
+        .filter_map(|entry| match &entry.state {
+            SpecState::Valid(cattle) => Some(Wanted::from(&**cattle)),
             SpecState::Broken(_) | SpecState::Absent { .. } => None,
         })
         .collect()

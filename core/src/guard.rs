@@ -4,30 +4,26 @@
 //! the planner believes. An offending action is taken out and reported as a violation, which is a
 //! defect of ours and never an operator's fault. Removing it is safe: the next pass plans anew.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+mod handover;
+mod time;
 
-use cattle_schemas::{Timestamp, guest::MAX_LOG_BYTES, status::EndReason};
-use chrono::TimeDelta;
+use std::collections::{BTreeMap, BTreeSet};
+
+use cattle_schemas::{Timestamp, status::EndReason};
 
 use crate::{
     action::{Action, Budget, Limits, Plan},
     charge,
     cost::Amount,
-    desired::{Desired, RootState, SpecState},
+    desired::{Desired, Placement, RootState, SpecState},
     labels,
     ledger::{Ledger, Run},
     lifecycle::deadlines,
     names::{CattleName, RunId, ServerId, SpecHash},
-    observed::{FirewallView, Observed, ObservedServer, ServerState},
+    observed::{FirewallView, Observed, ObservedServer},
     pause::Pause,
+    spec::hash,
 };
-
-/// No task is asked to stop sooner before its expiry than this: its hand-over takes a third of a
-/// minute, and an expiry that coincides with a full hour is kept clear of it by as much.
-const ENDS_BEFORE_EXPIRY: Duration = Duration::from_secs(45);
 
 /// What the plan was made from.
 #[derive(Clone, Copy, Debug)]
@@ -123,7 +119,11 @@ impl<'a> Tally<'a> {
                     "a cattle starts at most once in a plan",
                 )
             }
-            Action::Retry { run, hourly_limit } => self.may_retry(*run, *hourly_limit),
+            Action::Retry {
+                run,
+                placement,
+                hourly_limit,
+            } => self.may_retry(*run, placement, *hourly_limit),
             Action::AdoptUnknown {
                 cattle,
                 run,
@@ -148,7 +148,7 @@ impl<'a> Tally<'a> {
                 !self.is_foreign(*server),
                 "another tool's server is never touched",
             ),
-            Action::Adopt { server, .. } => self.is_ours(*server),
+            Action::Adopt { server, .. } | Action::Rejoin { server, .. } => self.is_ours(*server),
             Action::MarkGone { run } => self.may_mark_gone(*run),
             Action::HandedOver { run, stored } => self.may_close_handover(*run, *stored),
             Action::Release { run, .. } => self.may_release(*run),
@@ -290,7 +290,12 @@ impl<'a> Tally<'a> {
         )
     }
 
-    fn may_retry(&mut self, id: RunId, hourly_limit: Option<Amount>) -> Verdict {
+    fn may_retry(
+        &mut self,
+        id: RunId,
+        placement: &Placement,
+        hourly_limit: Option<Amount>,
+    ) -> Verdict {
         self.may_create()?;
         self.starts_allowed()?;
         let run = self.run(id)?;
@@ -303,6 +308,10 @@ impl<'a> Tally<'a> {
         );
         require(wanted, "only a valid spec is started, as it stands")?;
         if run.holds_slot() {
+            require(
+                run.spec.placement == *placement,
+                "what may exist already is not asked for elsewhere",
+            )?;
             require(
                 run.hourly_limit == hourly_limit,
                 "what is set aside for a server does not change while it may exist",
@@ -391,70 +400,6 @@ impl<'a> Tally<'a> {
         }
     }
 
-    fn time_is_known(&self) -> Verdict {
-        require(
-            self.inputs.limits.clocks.trust.judges(),
-            "nothing is over by a clock that does not tell the time",
-        )
-    }
-
-    fn is_past_its_time(&self, run: &Run) -> Verdict {
-        self.time_is_known()?;
-        require(
-            run.expires_at <= self.inputs.now + ENDS_BEFORE_EXPIRY,
-            "a run is not over before its time",
-        )
-    }
-
-    fn is_off(&self, run: &Run) -> bool {
-        let bound = run.server.as_ref().map(|server| server.id);
-        self.listed.values().any(|server| {
-            let its = bound.map_or(server.labels.run == Some(run.id), |bound| {
-                bound == server.id
-            });
-            its && server.status == ServerState::Off
-        })
-    }
-
-    fn may_close_handover(&self, id: RunId, stored: u64) -> Verdict {
-        let run = self.run(id)?;
-        let end = run
-            .ended
-            .as_ref()
-            .filter(|end| end.handover_until.is_some());
-        let end = end.ok_or("only a run that is over hands over")?;
-        let now = self.inputs.now;
-        // An end of the future is from before the clock went back.
-        let is_over = end.handover_until.is_some_and(|until| until <= now) || end.at > now;
-        let told = run.outcome.as_ref().map(|outcome| outcome.log_bytes);
-        let whole = told.is_some_and(|bytes| stored >= bytes.min(MAX_LOG_BYTES));
-        require(
-            is_over || whole || self.is_off(run),
-            "a hand-over ends before its time only when all is there or nobody is",
-        )
-    }
-
-    /// Its server was seen off, or nothing was heard of it for the whole wait while everything could
-    /// be.
-    fn is_silent(&self, run: &Run) -> Verdict {
-        if self.is_off(run) {
-            return Ok(());
-        }
-        self.time_is_known()?;
-        let Inputs { limits, now, .. } = self.inputs;
-        let long = |since: Timestamp| *now - since >= delta(deadlines::SILENCE);
-        require(
-            limits.guests_heard_since.is_some_and(long),
-            "no guest is lost before it could be heard for the whole wait",
-        )?;
-        // A sign of the future is from before the clock went back.
-        let of_late = |seen: Timestamp| seen <= *now && !long(seen);
-        require(
-            !run.last_seen_at.is_some_and(of_late),
-            "no guest is lost that was heard of late",
-        )
-    }
-
     fn may_release(&self, id: RunId) -> Verdict {
         let run = self.run(id)?;
         if self.is_off(run) {
@@ -504,6 +449,19 @@ impl<'a> Tally<'a> {
                 |entry| matches!(&entry.state, SpecState::Valid(cattle) if cattle.hash != run.hash),
             ),
             "only a valid spec with another hash replaces a run",
+        )?;
+        let entry = self.inputs.desired.specs.get(&run.cattle);
+        let Some(SpecState::Valid(cattle)) = entry.map(|entry| &entry.state) else {
+            return Ok(());
+        };
+        // Whatever the hashes say: what would be made in its place must differ from it.
+        let content = hash::content_hash(&run.spec.persona, &run.spec.task);
+        require(
+            cattle.substance.content != content
+                || cattle.model != run.spec.model
+                || cattle.with_github_token != run.spec.with_github_token
+                || cattle.auto_shutdown != run.spec.auto_shutdown,
+            "no run is replaced by another that is just like it",
         )
     }
 
@@ -523,10 +481,6 @@ impl<'a> Tally<'a> {
             "a run with a listed server is not gone",
         )
     }
-}
-
-fn delta(span: std::time::Duration) -> TimeDelta {
-    TimeDelta::from_std(span).unwrap_or(TimeDelta::MAX)
 }
 
 /// Whether a pause of everything holds.
