@@ -20,11 +20,11 @@ use crate::{
     execute::Executor,
     fleet_file::FleetFile,
     guest_api::{self, GuestApi},
-    hetzner::{Client, Endpoint},
+    hetzner::{Client, Endpoint, Search},
     intake::{Scanner, Settled, SocketSpecs, Watcher},
     logs::Logs,
     parts::{Ground, Parts},
-    secrets::Secrets,
+    secrets::{Secrets, keep_apart},
     settings::{PeerCheck, Settings},
     socket_api::{self, SocketApi, peer::Users},
     store::{SqliteStore, StateLock, Store},
@@ -119,7 +119,9 @@ pub async fn start(
     let settled = Settled::default();
     let fleet_file = FleetFile::open(settings.fleet_file())?;
     let secrets = Arc::new(secrets(&settings, endpoint)?);
-    let client = Arc::new(Client::patient(endpoint, settings.patience.answers)?);
+    keep_apart(&settings, &secrets)?;
+    let client = Client::patient(endpoint, settings.patience.answers)?;
+    let client = Arc::new(client.searching(search_for(&secrets)));
     let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&settings.ledger()).await?);
     let logs = Logs::open(&settings.logs())?;
     let clock = Clock::default();
@@ -294,6 +296,9 @@ impl Housekeeping {
 pub(crate) fn secrets(settings: &Settings, endpoint: &Endpoint) -> anyhow::Result<Secrets> {
     let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(std::path::PathBuf::from);
     let secrets = Secrets::open(credentials.as_deref(), settings.secrets_dir.as_deref())?;
+    if let Some(warning) = secrets.exposed() {
+        tracing::warn!("{warning}");
+    }
     Ok(secrets.knowing("hcloud_token", endpoint.token.clone()))
 }
 
@@ -314,6 +319,12 @@ pub(crate) fn refuse_strangers(settings: &Settings, endpoint: &Endpoint) -> anyh
             Ok(())
         }
     }
+}
+
+/// What everything that is sent to Hetzner is searched by.
+pub(crate) fn search_for(secrets: &Arc<Secrets>) -> Search {
+    let secrets = secrets.clone();
+    Arc::new(move |bytes| secrets.refuse_in(bytes))
 }
 
 pub(crate) fn private_dir(path: &Path) -> anyhow::Result<()> {

@@ -11,6 +11,8 @@ pub mod daemon;
 #[cfg(feature = "demo")]
 pub mod demo;
 mod edit;
+mod environment;
+mod escaped;
 pub mod execute;
 pub mod fleet_file;
 pub mod guest_api;

@@ -21,6 +21,7 @@ use hcloud::models::ReplaceServerRequest;
 use reqwest::Method;
 use serde_json::Value;
 use tokio::sync::{Mutex, watch};
+use zeroize::Zeroize as _;
 
 use super::{
     error::{ApiError, Kind},
@@ -28,7 +29,7 @@ use super::{
     servers::{Created, Deleted, Listed, NewServer, Scope, hash_map, request},
     ssh_keys,
     table::{Code, Operation},
-    transport::{Call, Endpoint, EndpointError, Reply, Transport},
+    transport::{Call, Endpoint, EndpointError, Reply, Search, Transport},
     wire::{self, ActionState, NextPage, Odd},
 };
 use crate::patience::Answers;
@@ -73,6 +74,15 @@ impl Client {
             transport: Transport::new(endpoint, answers)?,
             memory: Arc::default(),
         })
+    }
+
+    /// The same client, but nothing is sent that this finds a secret in.
+    #[must_use]
+    pub fn searching(self, search: Search) -> Self {
+        Self {
+            transport: self.transport.searching(search),
+            ..self
+        }
     }
 
     /// A client whose calls are as important as this class, whatever they are usually for. It
@@ -285,7 +295,10 @@ impl Client {
         lifetimes: Lifetimes,
     ) -> Result<Created, ApiError> {
         let (operation, subject) = (Operation::CreateServer, format!("server `{}`", new.name));
-        let call = Call::new(operation, &subject, Method::POST, "/servers").json(&request(new));
+        let mut body = request(new);
+        let call = Call::new(operation, &subject, Method::POST, "/servers").json(&body);
+        // The request models are others' and do not zero what they hold.
+        body.user_data.zeroize();
         let reply = match self.transport.send(call).await {
             Ok(reply) => reply,
             Err(error) => {

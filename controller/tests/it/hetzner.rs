@@ -84,7 +84,7 @@ impl Account {
             location: "nbg1".to_owned(),
             image: "ubuntu-24.04".to_owned(),
             labels,
-            user_data: "#cloud-config\n".to_owned(),
+            user_data: "#cloud-config\n".to_owned().into(),
             ssh_keys: self
                 .client
                 .ensure_ssh_keys(&self.fleet, &[KEY.to_owned()])
