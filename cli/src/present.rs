@@ -89,11 +89,13 @@ pub(crate) fn is_fine(condition: &Condition) -> bool {
         | ConditionType::ServersReadable
         | ConditionType::HetznerReachable
         | ConditionType::TokenAccepted
+        | ConditionType::ProjectIsOurs
         | ConditionType::FleetConfigValid
         | ConditionType::SpecsReadable => condition.status,
         ConditionType::Drifted
         | ConditionType::Kept
         | ConditionType::Orphan
+        | ConditionType::ClockSkew
         | ConditionType::StartsPaused
         | ConditionType::EndsPaused => !condition.status,
     }

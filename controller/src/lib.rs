@@ -7,6 +7,7 @@ pub mod account;
 mod adapters;
 pub mod args;
 pub mod clock;
+mod clock_alarm;
 pub mod daemon;
 #[cfg(feature = "demo")]
 pub mod demo;
@@ -17,6 +18,7 @@ pub mod execute;
 pub mod fleet_file;
 pub mod guest_api;
 pub mod hetzner;
+pub mod identity;
 pub mod intake;
 pub mod lister;
 pub mod logs;

@@ -1,7 +1,8 @@
 //! One list of servers for everybody, as seldom as it can be.
 //!
 //! Every 30 s, every 5 s while something waits for what only Hetzner can say, never more than a
-//! quarter of what the rate limit refills. One list of each idle interval may use the last call that
+//! quarter of what the rate limit refills. With each goes a look at the fleet's firewall, which says
+//! whose fleet this is. One list of each idle interval may use the last call that
 //! Hetzner allows; those in between wait behind creates, and give way to the next such one. A failed
 //! list keeps what was seen and says why.
 
@@ -9,17 +10,18 @@ use std::{sync::Arc, time::Duration};
 
 use cattle_core::{
     fleet::Fleet,
-    observed::Observed,
+    names::FleetName,
+    observed::{FirewallView, Observed},
     rate::{Class, PER_PAGE, list_interval},
 };
 use cattle_schemas::Timestamp;
-use chrono::Utc;
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    clock::{ALARMING, Clock},
+    clock::Clock,
     hetzner::{ApiError, Client, Kind, Listed, Odd},
+    identity::Identity,
     world::Bell,
 };
 
@@ -67,6 +69,8 @@ pub struct Lister {
     pub pace: Pace,
     /// When the latest list began that could use the last call.
     pub certain: Option<Instant>,
+    /// Who we are to the fleet's firewall.
+    pub identity: Identity,
 }
 
 impl Lister {
@@ -117,35 +121,28 @@ impl Lister {
     }
 
     async fn list_as(&mut self, class: Class) -> Result<(), ApiError> {
-        let asked_at = Utc::now();
+        let asked = self.clock.reading();
         let fleet = self.fleet.borrow().clone();
         let listed = self
             .client
             .as_class(class)
             .list_servers(&fleet.name, fleet.lifetimes())
             .await;
-        if let Some(offset) = self.client.clock_offset() {
-            self.clock.learn(offset);
-            if offset.abs() > ALARMING {
-                tracing::warn!(
-                    seconds = offset.num_seconds(),
-                    "Hetzner's clock and ours differ; Hetzner's is used"
-                );
-            }
-        }
         match listed {
             Ok(listed) => {
                 // By the clock as it is known now: this reply may be the first to tell it, and a
                 // list dated an hour ahead would pass for newer than all that happens until then.
-                let asked_at = asked_at + self.clock.offset();
-                let seen = Arc::new(seen(asked_at, listed));
+                let asked_at = self.clock.at(asked);
+                let mut seen = seen(asked_at, listed);
+                let read = self.firewall(class, &fleet.name, &mut seen).await;
+                let seen = Arc::new(seen);
                 let before = self.observed.send_replace(seen.clone());
                 let (before, unread) = (before.unread(), seen.unread());
                 // Said when it changes: the status says it all the time.
                 for cause in unread.iter().filter(|cause| !before.contains(cause)) {
                     tracing::warn!(%cause, "not everything that is listed can be read");
                 }
-                Ok(())
+                read
             }
             // Not asked: that says nothing about Hetzner.
             Err(error) if matches!(error.kind, Kind::NoRoom(_)) => {
@@ -161,6 +158,45 @@ impl Lister {
                 Err(error)
             }
         }
+    }
+
+    /// Reads the fleet's firewall beside a list, and marks it. What could not be read is as it was
+    /// before.
+    ///
+    /// # Errors
+    /// It was never read, and could not be now: nothing starts until it was.
+    async fn firewall(
+        &mut self,
+        class: Class,
+        fleet: &FleetName,
+        seen: &mut Observed,
+    ) -> Result<(), ApiError> {
+        let client = self.client.as_class(class);
+        let firewall = match client.look_at_firewall(fleet).await {
+            Ok(firewall) => firewall,
+            Err(error) => {
+                seen.firewall = match self.observed.borrow().firewall.clone() {
+                    FirewallView::Unread(_) => FirewallView::Unread(Some(error.to_string())),
+                    known => known,
+                };
+                return match seen.firewall {
+                    FirewallView::Unread(_) => Err(error),
+                    _ => {
+                        tracing::warn!(%error, "the fleet's firewall could not be read");
+                        Ok(())
+                    }
+                };
+            }
+        };
+        seen.firewall = match &firewall {
+            Some(firewall) => FirewallView::Seen(firewall.marks()),
+            None => FirewallView::Absent,
+        };
+        let now = self.clock.now();
+        self.identity
+            .settle(&client, fleet, seen, firewall.as_ref(), now)
+            .await;
+        Ok(())
     }
 
     fn interval(&self, failures: u32) -> Duration {
@@ -195,6 +231,7 @@ fn seen(asked_at: Timestamp, listed: Listed) -> Observed {
         listed_at: Some(asked_at),
         unreachable: None,
         odd: listed.odd.iter().map(Odd::sentence).collect(),
+        firewall: FirewallView::default(),
         servers: listed.servers,
     }
 }

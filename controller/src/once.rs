@@ -18,6 +18,7 @@ use crate::{
     escaped::write_line,
     fleet_file::FleetFile,
     hetzner::{Client, Endpoint},
+    identity::Identity,
     intake::{Scanner, Settled},
     parts::Ground,
     secrets::keep_apart,
@@ -44,15 +45,18 @@ pub async fn run(
     let settled = Settled::default();
     let secrets = Arc::new(secrets(&settings, endpoint)?);
     keep_apart(&settings, &secrets)?;
-    let client = Client::patient(endpoint, settings.patience.answers)?;
+    let clock = Clock::start(settings.time.clone());
+    let client = Client::patient(endpoint, settings.patience.answers, clock.clone())?;
     let client = Arc::new(client.searching(search_for(&secrets)));
     let parts = Ground {
         settings: settings.clone(),
+        identity: Identity::open(store.clone(), !dry_run).await?,
         store,
         client: client.clone(),
-        clock: Clock::default(),
+        clock,
         secrets,
         bell: Bell::default(),
+        pulse: Arc::default(),
         scanner: Scanner::new(&settings, settled),
         fleet_file: FleetFile::open(settings.fleet_file())?,
         guest_url: settings

@@ -3,16 +3,25 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use cattle_core::{
-    action::Plan, catalogue::Catalogue, desired::Desired, fleet::Fleet, ledger::Ledger,
+    action::Plan,
+    catalogue::Catalogue,
+    desired::Desired,
+    fleet::Fleet,
+    hearing::Hearing,
+    identity::{Grounds, Project},
+    ledger::Ledger,
     observed::Observed,
 };
 use tokio::sync::watch;
 
 use crate::{
     clock::Clock,
+    clock_alarm::ClockAlarm,
     execute::{Executor, Follower, Needs},
     fleet_file::FleetFile,
+    guest_api::Pulse,
     hetzner::Client,
+    identity::Identity,
     intake::Scanner,
     lister::{Lister, Pace},
     meter::Meter,
@@ -56,6 +65,8 @@ pub struct Ground {
     pub secrets: Arc<Secrets>,
     /// The bell that everybody rings.
     pub bell: Bell,
+    /// What guests were heard of.
+    pub pulse: Arc<Pulse>,
     /// The spec directories.
     pub scanner: Scanner,
     /// The fleet's configuration.
@@ -64,6 +75,8 @@ pub struct Ground {
     pub guest_url: String,
     /// Whether guests are listened to.
     pub serves_guests: bool,
+    /// Who this controller is.
+    pub identity: Identity,
     /// How far lists are apart.
     pub pace: Pace,
 }
@@ -79,6 +92,8 @@ impl Ground {
         let (catalogue_sender, catalogue) = watch::channel(Arc::new(Catalogue::default()));
         let (images, wanted) = watch::channel(BTreeSet::new());
         let (doubt, doubts) = Doubt::channel();
+        let (grounds_sender, grounds) = watch::channel(Grounds::default());
+        let own = self.identity.own();
         let again = self.settings.patience.again.survey;
         let limits = fleet.limits();
         let (worlds, seen) = watch::channel(Arc::new(World {
@@ -104,6 +119,8 @@ impl Ground {
             doubt,
             bell: self.bell.clone(),
             guest_url: self.guest_url,
+            grounds,
+            birth_marks: self.identity.birth_marks(),
         });
         let survey = Survey {
             client: self.client.clone(),
@@ -125,6 +142,7 @@ impl Ground {
             bell: self.bell.clone(),
             pace: self.pace,
             certain: None,
+            identity: self.identity,
         };
         let handle = Handle::new(seen, self.bell.clone());
         let reconciler = Reconciler {
@@ -139,8 +157,14 @@ impl Ground {
             images,
             executor: executor.clone(),
             clock: self.clock,
+            own,
+            grounds: grounds_sender,
+            project_told: Project::Unknown,
             serves_guests: self.serves_guests,
+            hearing: Hearing::default(),
             guests_heard_since: None,
+            pulse: self.pulse,
+            alarm: ClockAlarm::default(),
             bell: self.bell,
             meter: Meter::default(),
             worlds,

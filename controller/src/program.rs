@@ -17,12 +17,13 @@ use tracing_subscriber::{EnvFilter, fmt::writer::BoxMakeWriter};
 
 use crate::{
     args::{Cli, Command, HetznerArgs, LogFormat, PeerCheckArg, ReapArgs, RunArgs},
+    clock::TimeSource,
     daemon, environment,
     escaped::{EscapedLog, write_line},
     hetzner::{Client, Endpoint, Scope},
     once,
     patience::Patience,
-    reap,
+    reap::{self, Asking},
     secrets::Secrets,
     settings::{PeerCheck, Settings, SpecDir},
 };
@@ -152,7 +153,14 @@ async fn reap(args: ReapArgs) -> anyhow::Result<ExitCode> {
         Some(fleet) => Scope::Fleet(fleet.clone()),
         None => Scope::AllFleets,
     };
-    let reply = reap::reap(&client, &scope, args.lifetimes(), args.dry_run).await?;
+    let reply = reap::reap(
+        &client,
+        &scope,
+        args.lifetimes(),
+        args.dry_run,
+        Asking::PATIENT,
+    )
+    .await?;
     if args.json {
         print_json(&serde_json::to_value(&reply)?)?;
     } else {
@@ -217,6 +225,7 @@ fn understand(args: RunArgs) -> anyhow::Result<(Settings, Endpoint)> {
             PeerCheckArg::Off => PeerCheck::Off,
         },
         patience: Patience::default(),
+        time: TimeSource::default(),
     };
     Ok((settings, endpoint))
 }

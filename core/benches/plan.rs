@@ -11,6 +11,7 @@ use std::{
 use cattle_core::{
     action::{Budget, Calls, Limits},
     catalogue::{Catalogue, ImageAnswer},
+    clock::{Clocks, Trust},
     desired::{
         Authority, Cattle, Desired, Origin, Placement, Requester, RootState, SpecEntry, SpecState,
     },
@@ -71,8 +72,14 @@ fn world(running: u64) -> (Desired, Observed, Ledger, Limits) {
         creates_per_hour: 1000,
         max_ttl: Duration::from_secs(86_400),
         default_ttl: Duration::from_secs(7200),
+        own: None,
+        project: cattle_core::identity::Project::Ours,
         in_flight: BTreeSet::new(),
         guests_heard_since: Some(now()),
+        clocks: Clocks {
+            trust: Trust::Agreed,
+            ..Clocks::default()
+        },
         catalogue: Arc::new(Catalogue {
             images: [("123456".to_owned(), unread)].into(),
             ..Catalogue::default()

@@ -14,6 +14,7 @@ use cattle_schemas::{
 use crate::{
     account::Token,
     catalogue::Catalogue,
+    clock::Clocks,
     cost::{Amount, day},
     desired::{Cattle, Origin, Requester},
     names::{CattleName, RunId, ServerId, SpecHash},
@@ -228,12 +229,20 @@ pub struct Limits {
     pub max_ttl: Duration,
     /// The life of a server whose expiry label is missing or malformed.
     pub default_ttl: Duration,
+    /// What this controller knows of itself, by which the fleet and the project are told to be its
+    /// own; `None` where nobody asks.
+    pub own: Option<Arc<crate::identity::Own>>,
+    /// Whether the token opens the fleet's project.
+    pub project: crate::identity::Project,
     /// What is already being done by this process: no second action is planned for these runs'
     /// servers.
     pub in_flight: std::collections::BTreeSet<RunId>,
     /// Since when this process has been able to hear its guests without a break (guest API bound,
-    /// tailnet up); `None` while it cannot. Their silence before then proves nothing.
+    /// tailnet up, passes in time, the ledger writable: [`crate::hearing`]); `None` while it cannot.
+    /// Their silence before then proves nothing.
     pub guests_heard_since: Option<Timestamp>,
+    /// What is known of the clocks: nothing is called over while they do not tell the time.
+    pub clocks: Clocks,
     /// What Hetzner offers, as far as it is known.
     pub catalogue: Arc<Catalogue>,
     /// What may be spent.

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cattle_schemas::{Timestamp, status::EndReason};
+use chrono::TimeDelta;
 
 use crate::{
     action::{Action, Budget, Limits, Plan},
@@ -17,7 +18,7 @@ use crate::{
     ledger::{Ledger, Run},
     lifecycle::deadlines,
     names::{CattleName, RunId, ServerId, SpecHash},
-    observed::{Observed, ObservedServer, ServerState},
+    observed::{FirewallView, Observed, ObservedServer, ServerState},
     pause::Pause,
 };
 
@@ -105,6 +106,7 @@ impl<'a> Tally<'a> {
                 hourly_limit,
                 ..
             } => {
+                self.may_create()?;
                 self.starts_allowed()?;
                 self.may_start(&cattle.name, &cattle.hash)?;
                 self.takes_slot()?;
@@ -135,6 +137,7 @@ impl<'a> Tally<'a> {
             Action::Delete { run, server } => self.may_delete(*run, *server),
             Action::ReapOrphan { server, .. } => self.may_reap(*server),
             Action::End { run, reason, .. } => self.may_end(*run, *reason),
+            Action::Stop { run, reason, .. } => self.may_stop(*run, *reason),
             Action::Relabel { server, .. } | Action::PowerOn { server, .. } => require(
                 !self.is_foreign(*server),
                 "another tool's server is never touched",
@@ -146,7 +149,6 @@ impl<'a> Tally<'a> {
             | Action::Close { .. }
             | Action::MarkBooted { .. }
             | Action::Update { .. }
-            | Action::Stop { .. }
             | Action::ConfirmGone { .. }
             | Action::FollowCreate { .. }
             | Action::Lookup { .. } => Ok(()),
@@ -236,7 +238,53 @@ impl<'a> Tally<'a> {
         require(!spent, "an ended (name, hash) starts only by `rerun`")
     }
 
+    /// Whose fleet and whose project this is, by what was read itself.
+    fn may_create(&self) -> Verdict {
+        let Inputs {
+            observed,
+            ledger,
+            limits,
+            ..
+        } = self.inputs;
+        let Some(own) = &limits.own else {
+            return Ok(());
+        };
+        require(
+            own.rival.is_none(),
+            "nothing is created beside a second controller",
+        )?;
+        let mark = match &observed.firewall {
+            FirewallView::Unread(_) => {
+                return Err("nothing is created before the fleet's firewall was read");
+            }
+            FirewallView::Absent => None,
+            FirewallView::Seen(marks) => marks.ledger.as_ref(),
+        };
+        let ours = mark.is_some_and(|mark| own.ledger.as_ref() == Some(&mark.id));
+        require(
+            mark.is_none_or(|mark| ours && mark.count <= own.runs),
+            "nothing is created by a ledger that does not know what the fleet has done",
+        )?;
+        // Without the firewall, a server that a run was bound to before the list must be in it.
+        let bound: Vec<&Run> = ledger
+            .runs
+            .values()
+            .filter(|run| run.gone_at.is_none() && run.server.is_some())
+            .collect();
+        let due = |run: &&Run| run.called_at.max(Some(run.posted_at)) < observed.listed_at;
+        let seen = |run: &&Run| {
+            run.server
+                .as_ref()
+                .is_some_and(|server| self.listed.contains_key(&server.id))
+        };
+        require(
+            ours || bound.iter().any(|run| seen(run)) || !bound.iter().any(|run| due(run)),
+            "nothing is created in a project in which nothing of the fleet is found",
+        )
+    }
+
     fn may_retry(&mut self, id: RunId, hourly_limit: Option<Amount>) -> Verdict {
+        self.may_create()?;
         self.starts_allowed()?;
         let run = self.run(id)?;
         require(
@@ -285,6 +333,7 @@ impl<'a> Tally<'a> {
     }
 
     fn may_reap(&self, server: ServerId) -> Verdict {
+        self.time_is_known()?;
         self.is_ours(server)?;
         require(
             !self.live_run_of(server),
@@ -313,23 +362,74 @@ impl<'a> Tally<'a> {
                 self.ends_allowed()?;
                 self.is_changed(run)
             }
-            EndReason::BootTimeout => require(
-                run.started_at.is_none(),
-                "a run that has started does not time out at boot",
-            ),
+            EndReason::BootTimeout => {
+                self.time_is_known()?;
+                require(
+                    run.started_at.is_none(),
+                    "a run that has started does not time out at boot",
+                )
+            }
+            EndReason::GuestLost => self.is_silent(run),
             EndReason::CreateFailed => require(
                 run.env_at.is_none() || run.server.is_none(),
                 "a server whose guest has called was made",
             ),
-            EndReason::TtlExpired => require(
-                run.expires_at <= self.inputs.now,
-                "a run is not over before its time",
-            ),
+            EndReason::TtlExpired => self.is_past_its_time(run),
             EndReason::Completed | EndReason::TaskFailed => {
                 require(run.outcome.is_some(), "only a result says how a task ended")
             }
             _ => Ok(()),
         }
+    }
+
+    fn may_stop(&self, id: RunId, reason: EndReason) -> Verdict {
+        match reason {
+            EndReason::TtlExpired => self.is_past_its_time(self.run(id)?),
+            _ => Ok(()),
+        }
+    }
+
+    fn time_is_known(&self) -> Verdict {
+        require(
+            self.inputs.limits.clocks.trust.judges(),
+            "nothing is over by a clock that does not tell the time",
+        )
+    }
+
+    fn is_past_its_time(&self, run: &Run) -> Verdict {
+        self.time_is_known()?;
+        require(
+            run.expires_at <= self.inputs.now,
+            "a run is not over before its time",
+        )
+    }
+
+    /// Its server was seen off, or nothing was heard of it for the whole wait while everything could
+    /// be.
+    fn is_silent(&self, run: &Run) -> Verdict {
+        let bound = run.server.as_ref().map(|server| server.id);
+        let off = self.listed.values().any(|server| {
+            let its = bound.map_or(server.labels.run == Some(run.id), |bound| {
+                bound == server.id
+            });
+            its && server.status == ServerState::Off
+        });
+        if off {
+            return Ok(());
+        }
+        self.time_is_known()?;
+        let Inputs { limits, now, .. } = self.inputs;
+        let long = |since: Timestamp| *now - since >= delta(deadlines::SILENCE);
+        require(
+            limits.guests_heard_since.is_some_and(long),
+            "no guest is lost before it could be heard for the whole wait",
+        )?;
+        // A sign of the future is from before the clock went back.
+        let of_late = |seen: Timestamp| seen <= *now && !long(seen);
+        require(
+            !run.last_seen_at.is_some_and(of_late),
+            "no guest is lost that was heard of late",
+        )
     }
 
     fn may_release(&self, id: RunId) -> Verdict {
@@ -405,6 +505,10 @@ impl<'a> Tally<'a> {
             "a run with a listed server is not gone",
         )
     }
+}
+
+fn delta(span: std::time::Duration) -> TimeDelta {
+    TimeDelta::from_std(span).unwrap_or(TimeDelta::MAX)
 }
 
 /// Whether a pause of everything holds.

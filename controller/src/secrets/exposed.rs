@@ -186,6 +186,7 @@ mod tests {
                 retention: Duration::from_secs(1),
                 peer_check: PeerCheck::Off,
                 patience: Patience::default(),
+                time: Default::default(),
             };
             let secrets = Secrets::open(None, Some(&at(secrets))).unwrap();
             keep_apart(&settings, &secrets).err().map(|error| {

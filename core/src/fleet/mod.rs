@@ -24,6 +24,7 @@ use shared::{decode_host, decode_shared};
 
 use crate::{
     action::{self, Budget},
+    clock::Clocks,
     desired::Placement,
     expiry::Lifetimes,
     names::FleetName,
@@ -122,8 +123,11 @@ impl Fleet {
             creates_per_hour: self.limits.creates_per_hour,
             max_ttl: self.limits.max_ttl,
             default_ttl: self.default_ttl,
+            own: None,
+            project: crate::identity::Project::Ours,
             in_flight: BTreeSet::new(),
             guests_heard_since: None,
+            clocks: Clocks::default(),
             catalogue: Arc::default(),
             budget: self.budget,
             token: crate::account::Token::default(),

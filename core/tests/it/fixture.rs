@@ -6,6 +6,7 @@ use cattle_core::{
     account::{Heard, Refusal, Token},
     action::{Budget, Calls, Limits, Plan},
     catalogue::{Architecture, Catalogue, Image, ImageAnswer, ImageKind},
+    clock::{Clocks, Trust},
     cost::{Price, ServerPrice},
     desired::{
         Authority, Cattle, Desired, Origin, Placement, Requester, RootState, SpecEntry, SpecState,
@@ -15,7 +16,7 @@ use cattle_core::{
     ledger::{Assignment, Ledger, Run, RunServer},
     lifecycle,
     names::{CattleName, RunId, ServerId, SpecHash},
-    observed::{ActionState, ActionStatus, Observed, ObservedServer, ServerState},
+    observed::{ActionState, ActionStatus, FirewallView, Observed, ObservedServer, ServerState},
     pause::Pause,
     plan,
 };
@@ -171,6 +172,7 @@ impl World {
                 unreachable: None,
                 servers: Vec::new(),
                 odd: Vec::new(),
+                firewall: FirewallView::Absent,
             },
             ledger: Ledger::default(),
             limits: Limits {
@@ -180,8 +182,14 @@ impl World {
                 creates_per_hour: 60,
                 max_ttl: secs(86_400),
                 default_ttl: secs(7200),
+                own: None,
+                project: cattle_core::identity::Project::Ours,
                 in_flight: std::collections::BTreeSet::new(),
                 guests_heard_since: Some(at(0)),
+                clocks: Clocks {
+                    trust: Trust::Agreed,
+                    ..Clocks::default()
+                },
                 catalogue: Arc::new(catalogue()),
                 budget: Budget::default(),
                 calls: Calls::default(),

@@ -9,3 +9,4 @@ mod ends;
 mod orphans;
 mod queue;
 mod spec;
+mod time;
