@@ -22,6 +22,7 @@ use crate::{
     intake::{Scanner, Settled},
     parts::Ground,
     secrets::keep_apart,
+    sessions::Sessions,
     settings::Settings,
     store::{MemoryStore, SqliteStore, StateLock, Store},
     world::Bell,
@@ -50,6 +51,7 @@ pub async fn run(
     let client = Arc::new(client.searching(search_for(&secrets)));
     let parts = Ground {
         settings: settings.clone(),
+        sessions: Sessions::default(),
         identity: Identity::open(store.clone(), !dry_run).await?,
         store,
         client: client.clone(),
