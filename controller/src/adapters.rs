@@ -15,6 +15,7 @@ use crate::{
     logs::Logs,
     reap,
     socket_api::ports::{Personas, PortFuture, Reaper, RunLogs, SpecDir},
+    world::Handle,
 };
 
 impl SpecDir for SocketSpecs {
@@ -62,6 +63,8 @@ impl RunLogs for Logs {
 pub(crate) struct FleetReaper {
     /// Hetzner.
     pub(crate) client: Arc<Client>,
+    /// What is known of its runs.
+    pub(crate) handle: Handle,
     /// Which fleet.
     pub(crate) fleet: watch::Receiver<Arc<Fleet>>,
 }
@@ -74,7 +77,8 @@ impl Reaper for FleetReaper {
         Box::pin(async move {
             let fleet = self.fleet.borrow().clone();
             let scope = Scope::Fleet(fleet.name.clone());
-            reap::reap(&self.client, &scope, fleet.lifetimes(), dry_run)
+            let ledger = self.handle.world().ledger.clone();
+            reap::reap(&self.client, &scope, fleet.lifetimes(), &ledger, dry_run)
                 .await
                 .map_err(|error| crate::report(&error))
         })

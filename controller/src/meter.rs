@@ -6,10 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cattle_core::{
     action::Plan,
-    ledger::Ledger,
+    ledger::{Ledger, Run},
     lifecycle::phase_of,
     names::{RunId, ServerId},
     observed::{Observed, ObservedServer},
+    ownership,
 };
 use cattle_schemas::status::{EndReason, PendingReason, Phase};
 
@@ -45,6 +46,14 @@ impl Meter {
         }
         let listed = u32::try_from(observed.servers.len()).unwrap_or(u32::MAX);
         metrics::gauge!("cattle_servers").set(f64::from(listed));
+        let duplicates = ownership::duplicates(observed, ledger);
+        let duplicates = duplicates.values().map(Vec::len).sum::<usize>();
+        let duplicates = u32::try_from(duplicates).unwrap_or(u32::MAX);
+        metrics::gauge!("cattle_servers_duplicate").set(f64::from(duplicates));
+        let waits = |run: &&Run| run.taken.is_some() && run.gone_at.is_none();
+        let taken = ledger.runs.values().filter(waits).count();
+        let taken = u32::try_from(taken).unwrap_or(u32::MAX);
+        metrics::gauge!("cattle_servers_taken_over").set(f64::from(taken));
         metrics::counter!("cattle_passes_total").increment(1);
         self.count_ends(ledger);
     }

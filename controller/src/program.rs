@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::Context;
-use cattle_core::desired::Authority;
+use cattle_core::{desired::Authority, ledger::Ledger};
 use clap::{CommandFactory, Parser};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use secrecy::SecretString;
@@ -142,7 +142,14 @@ async fn reap(args: ReapArgs) -> anyhow::Result<ExitCode> {
         Some(fleet) => Scope::Fleet(fleet.clone()),
         None => Scope::AllFleets,
     };
-    let reply = reap::reap(&client, &scope, args.lifetimes(), args.dry_run).await?;
+    let reply = reap::reap(
+        &client,
+        &scope,
+        args.lifetimes(),
+        &Ledger::default(),
+        args.dry_run,
+    )
+    .await?;
     if args.json {
         print_json(&serde_json::to_value(&reply)?)?;
     } else {

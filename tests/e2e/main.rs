@@ -18,6 +18,7 @@ mod jobs;
 mod kept;
 mod life;
 mod odd_creates;
+mod ownership;
 mod persona;
 mod secrets;
 mod shutdown;

@@ -6,7 +6,7 @@ use super::{Pass, Wish, bring_up, calls, describe::span};
 use crate::{
     action::Action,
     expiry, labels,
-    ledger::{CreateState, Run},
+    ledger::Run,
     lifecycle::{deadlines, ended_in_words, unstarted_reason},
     observed::{ObservedServer, ServerState},
 };
@@ -115,7 +115,8 @@ fn by_spec(pass: &mut Pass<'_>, run: &Run) -> Option<Action> {
 /// answered `now` is only ours, which may be hours ahead of it.
 fn by_clock(pass: &mut Pass<'_>, run: &Run) -> Option<Action> {
     pass.observed.listed_at?;
-    if run.server.is_none() && !pass.in_flight(run) {
+    // Whatever became of the reply: a run whose guest has called has a server.
+    if run.server.is_none() && run.env_at.is_none() && !pass.in_flight(run) {
         if let Some(at) = start_by(pass, run)
             && pass.due(at)
         {
@@ -206,7 +207,7 @@ fn keep(pass: &mut Pass<'_>, run: &Run) {
                 server: server.id,
             });
         }
-    } else {
+    } else if run.taken.is_none() {
         bring_up::server(pass, run, server);
     }
     if server.status == ServerState::Running && run.booted_at.is_none() {
@@ -258,11 +259,16 @@ pub(super) fn relabel(pass: &mut Pass<'_>, run: &Run, server: &ObservedServer) {
     if stale || pass.in_flight(run) || server.status == ServerState::Deleting {
         return;
     }
+    if run.taken.is_some() {
+        // Only what carries our labels and nobody else's is listed as ours.
+        pass.sections.ledger.push(Action::Regain { run: run.id });
+        return;
+    }
     let limits = pass.limits;
     let repaired = labels::repair(run, &server.labels.raw, &limits.fleet, &limits.fleet_labels);
     if let Some(labels) = repaired {
         pass.sections.servers.push(Action::Relabel {
-            run: Some(run.id),
+            run: run.id,
             server: server.id,
             labels,
         });
@@ -290,8 +296,15 @@ fn unseen(pass: &mut Pass<'_>, run: &Run) {
         }
         return;
     }
-    if run.create != CreateState::Intended {
-        // Refused: its next attempt waits in the queue like a start.
+    if run.is_refused() {
+        // Its next attempt waits in the queue like a start.
+        return;
+    }
+    if run.env_at.is_some() {
+        // It is somewhere, and its guest at work: once for each list is enough.
+        if pass.listed_after(run.called_at) {
+            look_up(pass, run);
+        }
         return;
     }
     pass.list_soon = true;

@@ -18,14 +18,28 @@ pub(super) fn servers(pass: &mut Pass<'_>) {
         }
         match extra {
             Extra::Returned(run) => {
-                if !pass.in_flight(run) {
+                // What kept it from being deleted the last time may last.
+                let waits = run.retry_at.is_some_and(|at| !pass.due(at));
+                let news = pass.listed_after(run.gone_at);
+                if news && !waits && !pass.in_flight(run) {
                     pass.sections.deletes.push(Action::Delete {
                         run: run.id,
                         server: server.id,
                     });
                 }
             }
-            Extra::Second => reap(pass, server),
+            // Which of the two is its own is not settled.
+            Extra::Second(run) if run.server.is_none() => {}
+            Extra::Second(run) => {
+                if !run.duplicates.contains(&server.id) {
+                    pass.sections.ledger.push(Action::NoteDuplicate {
+                        run: run.id,
+                        server: server.id,
+                        name: server.name.clone(),
+                    });
+                }
+                reap(pass, server);
+            }
             Extra::Unknown => match adoption(pass, server) {
                 Some((action, name)) if adopted.insert(name.clone()) => {
                     pass.sections.servers.push(action);
