@@ -12,7 +12,7 @@ use cattle_core::{
     observed::{Observed, ObservedServer},
     ownership,
 };
-use cattle_schemas::status::{EndReason, PendingReason, Phase};
+use cattle_schemas::status::{EndReason, PauseReason, PendingReason, Phase};
 
 /// Counts across passes.
 #[derive(Debug, Default)]
@@ -54,6 +54,17 @@ impl Meter {
         let taken = ledger.runs.values().filter(waits).count();
         let taken = u32::try_from(taken).unwrap_or(u32::MAX);
         metrics::gauge!("cattle_servers_taken_over").set(f64::from(taken));
+        for reason in PauseReason::ALL {
+            let held = || ledger.holding().filter(|pause| pause.reason == *reason);
+            for (holds, count) in [
+                ("starts", held().filter(|pause| pause.starts).count()),
+                ("ends", held().filter(|pause| pause.ends).count()),
+            ] {
+                let count = u32::try_from(count).unwrap_or(u32::MAX);
+                metrics::gauge!("cattle_paused", "reason" => reason.as_str(), "holds" => holds)
+                    .set(f64::from(count));
+            }
+        }
         metrics::counter!("cattle_passes_total").increment(1);
         self.count_ends(ledger);
     }

@@ -81,6 +81,10 @@ pub enum EventReason {
     Rerun,
     /// The TTL was extended.
     Extended,
+    /// Starts or ends are paused; the message says why, and the way out.
+    Paused,
+    /// A pause is over.
+    Resumed,
 }
 
 impl EventReason {
@@ -114,6 +118,8 @@ impl EventReason {
             Self::Alert => "alert",
             Self::Rerun => "rerun",
             Self::Extended => "extended",
+            Self::Paused => "paused",
+            Self::Resumed => "resumed",
         }
     }
 

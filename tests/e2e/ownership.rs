@@ -131,8 +131,9 @@ fn what_another_owner_takes_over_is_never_deleted_and_the_run_says_so() {
         let there = there.iter().find(|server| server["id"] == *id);
         assert_eq!(there.unwrap()["labels"], *labels, "nothing was written");
     }
-    let (status, text) = project.get("/metrics").unwrap_or_default();
-    assert!(status == 200 || status == 0, "{text}");
+    let (_, metrics) = project.get("/metrics").unwrap();
+    let metrics = metrics.as_str().unwrap();
+    assert!(metrics.contains("cattle_servers_taken_over 3"), "{metrics}");
 
     // The first gets its own labels back, and goes.
     let (name, id, ours, _) = &servers[0];
@@ -192,6 +193,9 @@ fn a_second_server_with_a_runs_labels_is_shown_and_goes_with_the_run() {
     let table = project.clawdlets(&["cattle", "list"]).ok();
     assert!(table.stdout.contains("duplicate"), "{table:?}");
     assert!(events(&project, "worker").contains("duplicate-found"));
+    let (_, metrics) = project.get("/metrics").unwrap();
+    let metrics = metrics.as_str().unwrap();
+    assert!(metrics.contains("cattle_servers_duplicate 1"), "{metrics}");
 
     std::fs::write(project.ran().join("go"), "").unwrap();
     project.wait_for("worker", "/phase", &json!("Succeeded"));

@@ -122,8 +122,6 @@ impl Fleet {
             creates_per_hour: self.limits.creates_per_hour,
             max_ttl: self.limits.max_ttl,
             default_ttl: self.default_ttl,
-            starts_paused: None,
-            ends_paused: None,
             in_flight: BTreeSet::new(),
             guests_heard_since: None,
             catalogue: Arc::default(),

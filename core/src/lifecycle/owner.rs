@@ -15,7 +15,7 @@ use crate::{
 
 /// Duplicates that one run remembers: far more than anybody makes by mistake, and a bound on its
 /// record. Of more, the first ones are told of.
-const MAX_DUPLICATES: usize = 32;
+pub(crate) const MAX_DUPLICATES: usize = 32;
 
 /// The run's server carries another owner's label. It is looked at again; of a run that is over, not
 /// before `wait` is over, and less and less often.

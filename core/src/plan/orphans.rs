@@ -6,6 +6,7 @@ use super::{Pass, view::Extra};
 use crate::{
     action::Action,
     desired::{SpecEntry, SpecState},
+    lifecycle::MAX_DUPLICATES,
     names::{CattleName, RunId},
     observed::{ObservedServer, ServerState},
 };
@@ -31,7 +32,8 @@ pub(super) fn servers(pass: &mut Pass<'_>) {
             // Which of the two is its own is not settled.
             Extra::Second(run) if run.server.is_none() => {}
             Extra::Second(run) => {
-                if !run.duplicates.contains(&server.id) {
+                let told = run.duplicates.contains(&server.id);
+                if !told && run.duplicates.len() < MAX_DUPLICATES {
                     pass.sections.ledger.push(Action::NoteDuplicate {
                         run: run.id,
                         server: server.id,

@@ -155,10 +155,16 @@ fn happen(model: &mut Model, event: &Event) {
             model.world.desired.roots.insert(ROOT.to_owned(), state);
         }
         Event::PauseStarts(paused) => {
-            model.world.limits.starts_paused = paused.then(|| "paused".to_owned());
+            model.world.ledger.pauses.retain(|pause| !pause.starts);
+            if *paused {
+                model.world.pause(true, false);
+            }
         }
         Event::PauseEnds(paused) => {
-            model.world.limits.ends_paused = paused.then(|| "paused".to_owned());
+            model.world.ledger.pauses.retain(|pause| !pause.ends);
+            if *paused {
+                model.world.pause(false, true);
+            }
         }
     }
 }
@@ -191,8 +197,7 @@ fn calm_down(model: &mut Model) {
         model.give_back(n);
     }
     happen(model, &Event::Root(true));
-    model.world.limits.starts_paused = None;
-    model.world.limits.ends_paused = None;
+    model.world.ledger.pauses.clear();
     for text in NAMES {
         let name = name(text);
         let broken = model.world.desired.specs.get(&name);

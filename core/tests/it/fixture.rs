@@ -16,10 +16,12 @@ use cattle_core::{
     lifecycle,
     names::{CattleName, RunId, ServerId, SpecHash},
     observed::{ActionState, ActionStatus, Observed, ObservedServer, ServerState},
+    pause::Pause,
     plan,
 };
 use cattle_schemas::{
-    Timestamp, guest::Outcome, problem::Diagnostic, spec_file::OnFailure, task::Task,
+    Timestamp, guest::Outcome, problem::Diagnostic, spec_file::OnFailure, status::PauseReason,
+    task::Task,
 };
 
 /// The specs' directory.
@@ -178,8 +180,6 @@ impl World {
                 creates_per_hour: 60,
                 max_ttl: secs(86_400),
                 default_ttl: secs(7200),
-                starts_paused: None,
-                ends_paused: None,
                 in_flight: std::collections::BTreeSet::new(),
                 guests_heard_since: Some(at(0)),
                 catalogue: Arc::new(catalogue()),
@@ -200,6 +200,16 @@ impl World {
             .limits
             .token
             .after(Heard::Refused(why, message), self.now);
+    }
+
+    /// An operator pauses starts, ends or both.
+    pub(crate) fn pause(&mut self, starts: bool, ends: bool) {
+        self.ledger.pauses.push(Pause {
+            by: "operator (uid 0)".to_owned(),
+            starts,
+            ends,
+            ..Pause::by_controller(PauseReason::Paused, "a look at it", self.now)
+        });
     }
 
     /// One spec, `rex`, just dropped.

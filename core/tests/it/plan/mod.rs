@@ -7,5 +7,6 @@ mod choice;
 mod create;
 mod ends;
 mod orphans;
+mod owner;
 mod queue;
 mod spec;
