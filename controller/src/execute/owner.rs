@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use cattle_core::{
+    identity::Project,
     labels,
     ledger::Run,
     lifecycle,
@@ -63,7 +64,7 @@ impl Executor {
         let found = match (&looked, listed) {
             (Ok(Some(found)), _) => found,
             (Ok(None), _) => {
-                self.proved_gone(run).await;
+                self.not_found(run).await;
                 return false;
             }
             (Err(error), Some(listed)) if is_about_the_look(error) => {
@@ -144,6 +145,10 @@ impl Executor {
         let asked_at = needs.clock.now();
         let found = match needs.client.find_server(name, self.lifetimes()).await {
             Ok(Some(found)) => found,
+            // Nothing is concluded from what a project that is not ours does not have.
+            Ok(None) if needs.grounds.borrow().project != Project::Ours => {
+                return self.called(run).await;
+            }
             Ok(None) => {
                 let now = needs.clock.now();
                 self.tell(run, move |run, _| {

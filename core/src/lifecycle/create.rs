@@ -69,6 +69,7 @@ pub fn begin(
         followed_at: None,
         taken: None,
         duplicates: Vec::new(),
+        missing_since: None,
         gone_at: None,
     };
     let told = Transition::told(
