@@ -99,6 +99,7 @@ pub(crate) fn is_fine(condition: &Condition) -> bool {
         | ConditionType::Orphan
         | ConditionType::Duplicate
         | ConditionType::TakenOver
+        | ConditionType::ClockSkew
         | ConditionType::StartsPaused
         | ConditionType::EndsPaused => !condition.status,
     }

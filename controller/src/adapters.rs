@@ -13,7 +13,7 @@ use crate::{
     hetzner::{Client, Scope},
     intake::{SocketSpecs, project},
     logs::Logs,
-    reap,
+    reap::{self, Asking},
     socket_api::ports::{Personas, PortFuture, Reaper, RunLogs, SpecDir},
     world::Handle,
 };
@@ -78,9 +78,16 @@ impl Reaper for FleetReaper {
             let fleet = self.fleet.borrow().clone();
             let scope = Scope::Fleet(fleet.name.clone());
             let ledger = self.handle.world().ledger.clone();
-            reap::reap(&self.client, &scope, fleet.lifetimes(), &ledger, dry_run)
-                .await
-                .map_err(|error| crate::report(&error))
+            reap::reap(
+                &self.client,
+                &scope,
+                fleet.lifetimes(),
+                &ledger,
+                dry_run,
+                Asking::ONCE,
+            )
+            .await
+            .map_err(|error| crate::report(&error))
         })
     }
 }

@@ -18,11 +18,12 @@ use tracing_subscriber::{EnvFilter, fmt::writer::BoxMakeWriter};
 
 use crate::{
     args::{Cli, Command, HetznerArgs, LogFormat, PeerCheckArg, ReapArgs, RunArgs},
+    clock::TimeSource,
     daemon,
     hetzner::{Client, Endpoint, Scope},
     once,
     patience::Patience,
-    reap,
+    reap::{self, Asking},
     secrets::Secrets,
     settings::{PeerCheck, Settings, SpecDir},
 };
@@ -148,6 +149,7 @@ async fn reap(args: ReapArgs) -> anyhow::Result<ExitCode> {
         args.lifetimes(),
         &Ledger::default(),
         args.dry_run,
+        Asking::PATIENT,
     )
     .await?;
     if args.json {
@@ -217,6 +219,7 @@ fn understand(args: RunArgs) -> anyhow::Result<(Settings, Endpoint)> {
             PeerCheckArg::Off => PeerCheck::Off,
         },
         patience: Patience::default(),
+        time: TimeSource::default(),
     };
     Ok((settings, endpoint))
 }

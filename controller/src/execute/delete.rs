@@ -172,7 +172,7 @@ impl Executor {
         };
         let purpose = Purpose::Expired {
             run: run.as_ref(),
-            by: needs.clock.now(),
+            by: needs.clock.judged(),
         };
         if let Err(spared) = ownership::may_delete(&found, Some(&fleet.name), purpose) {
             tracing::warn!(%server, name, %spared, "an orphan is left alone");

@@ -6,6 +6,7 @@ use cattle_schemas::{Timestamp, event::EventReason, status::EndReason};
 
 use super::{Transition, assignment, deadlines};
 use crate::{
+    clock::Wait,
     identity::{Grounds, Project},
     ledger::{Assignment, Run, RunEnd, StopRequest},
 };
@@ -99,22 +100,22 @@ pub fn release(run: &mut Run, message: &str) -> Transition {
 }
 
 /// When a delete that came to nothing is tried again, at the earliest.
-pub(super) fn delete_again(run: &Run, wait: Duration, now: Timestamp) -> Option<Timestamp> {
+pub(super) fn delete_again(run: &Run, wait: Duration, now: Timestamp) -> Option<Wait> {
     let end = run.ended.as_ref()?;
     let since = run.gone_at.or(run.kept_until()).unwrap_or(end.at);
     let so_far = (now - since).to_std().unwrap_or_default();
     let longer = (so_far / 4).min(deadlines::MAX_DELETE_AGAIN);
-    Some(now + wait.max(longer))
+    Some(Wait::new(now, wait.max(longer)))
 }
 
 /// A delete failed: not again before `wait` is over. The longer it goes on, the longer the wait: it
 /// grows with the time since the end, or since its server was kept, which is in the record, so no
 /// count of failures need be. Also of a server that returned after it was proved gone.
 pub fn delete_failed(run: &mut Run, message: &str, wait: Duration, now: Timestamp) -> Transition {
-    let Some(at) = delete_again(run, wait, now) else {
+    let Some(again) = delete_again(run, wait, now) else {
         return Transition::refused();
     };
-    run.retry_at = Some(at);
+    run.retry_at = Some(again);
     if run.delete_message.as_deref() == Some(message) {
         // Said once; it may go on for hours.
         return Transition::silent();

@@ -21,8 +21,8 @@ pub(crate) const MAX_DUPLICATES: usize = 32;
 /// before `wait` is over, and less and less often.
 pub fn taken_over(run: &mut Run, label: &str, wait: Duration, now: Timestamp) -> Transition {
     run.called_at = Some(now);
-    if let Some(at) = delete_again(run, wait, now) {
-        run.retry_at = Some(at);
+    if let Some(again) = delete_again(run, wait, now) {
+        run.retry_at = Some(again);
     }
     if run.gone_at.is_some() {
         // It returned after it was proved gone, and is none of ours any more.

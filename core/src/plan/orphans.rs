@@ -20,7 +20,7 @@ pub(super) fn servers(pass: &mut Pass<'_>) {
         match extra {
             Extra::Returned(run) => {
                 // What kept it from being deleted the last time may last.
-                let waits = run.retry_at.is_some_and(|at| !pass.due(at));
+                let waits = run.retry_at.is_some_and(|wait| !pass.over(wait));
                 let news = pass.listed_after(run.gone_at);
                 if news && !waits && !pass.in_flight(run) {
                     pass.sections.deletes.push(Action::Delete {
@@ -55,7 +55,7 @@ pub(super) fn servers(pass: &mut Pass<'_>) {
 /// Left to its expiry.
 fn reap(pass: &mut Pass<'_>, server: &ObservedServer) {
     if let Some(expired_at) = server.labels.expires_at
-        && pass.due(expired_at)
+        && pass.expired(expired_at)
     {
         // Only a list says that it is gone, and a cattle of its name may be waiting for that.
         pass.list_soon = true;

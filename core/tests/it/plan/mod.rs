@@ -10,3 +10,4 @@ mod orphans;
 mod owner;
 mod queue;
 mod spec;
+mod time;
