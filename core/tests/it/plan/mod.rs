@@ -11,3 +11,4 @@ mod owner;
 mod queue;
 mod spec;
 mod time;
+mod waiting;
