@@ -25,6 +25,7 @@ mod ownership;
 mod persona;
 mod secrets;
 mod shutdown;
+mod time;
 mod token;
 mod trouble;
 mod waiting;
