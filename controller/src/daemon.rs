@@ -178,6 +178,7 @@ pub async fn start(
         logs: Arc::new(logs.clone()),
         reaper: Arc::new(FleetReaper {
             client: client.clone(),
+            handle: parts.handle.clone(),
             fleet: parts.fleet.clone(),
         }),
         looks: Arc::new(parts.executor.clone()),

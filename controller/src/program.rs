@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::Context;
-use cattle_core::{desired::Authority, untrusted::escape_json};
+use cattle_core::{desired::Authority, ledger::Ledger, untrusted::escape_json};
 use clap::{CommandFactory, Parser};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use tokio::signal::unix::{SignalKind, signal};
@@ -157,6 +157,7 @@ async fn reap(args: ReapArgs) -> anyhow::Result<ExitCode> {
         &client,
         &scope,
         args.lifetimes(),
+        &Ledger::default(),
         args.dry_run,
         Asking::PATIENT,
     )

@@ -2,7 +2,7 @@
 //!
 //! Every call is one attempt: when to try again is the plan's decision, with what
 //! [`ApiError::disposition`] says. Nothing here decides that a server is ours to delete: who deletes
-//! re-reads it first and looks at its labels (core's guard, the reaper).
+//! reads it first and asks `cattle_core::ownership`.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -342,7 +342,7 @@ impl Client {
         *self.memory.ssh_keys.lock().await = None;
     }
 
-    /// Deletes a server. The caller has read its labels just before.
+    /// Deletes a server. The caller has read it just before, and asked `cattle_core::ownership`.
     ///
     /// # Errors
     /// Refused or lost; [`ApiError::disposition`] says what then.

@@ -27,6 +27,15 @@ impl Scope {
         }
     }
 
+    /// The fleet, where it is one.
+    #[must_use]
+    pub fn fleet(&self) -> Option<&FleetName> {
+        match self {
+            Self::Fleet(fleet) => Some(fleet),
+            Self::AllFleets => None,
+        }
+    }
+
     /// Whether a server with these labels is in it, and nobody else's.
     #[must_use]
     pub fn contains(&self, raw: &BTreeMap<String, String>) -> bool {
