@@ -15,6 +15,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 use tracing::warn;
+use zeroize::Zeroizing;
 
 use crate::backoff::Backoff;
 use crate::clock::Moment;
@@ -161,7 +162,10 @@ impl Client {
     }
 
     /// One attempt at the persona archive.
-    pub(crate) async fn persona(&self, session: &SecretString) -> Result<Vec<u8>, CallError> {
+    pub(crate) async fn persona(
+        &self,
+        session: &SecretString,
+    ) -> Result<Zeroizing<Vec<u8>>, CallError> {
         let request = self
             .request(Method::GET, "/v1/cattle/persona", session)
             .timeout(PERSONA_TIMEOUT);
@@ -223,12 +227,13 @@ where
     }
 }
 
-/// Sends a request; the body of a 2xx answer, of at most `limit` bytes.
+/// Sends a request; the body of a 2xx answer, of at most `limit` bytes. It may be an env, and is zeroed
+/// when it is dropped.
 pub(crate) async fn send(
     call: &'static str,
     request: RequestBuilder,
     limit: u64,
-) -> Result<Vec<u8>, CallError> {
+) -> Result<Zeroizing<Vec<u8>>, CallError> {
     // The request's own timeout is short.
     receive(call, request, limit, PERSONA_TIMEOUT).await
 }
@@ -239,7 +244,7 @@ async fn receive(
     request: RequestBuilder,
     limit: u64,
     quiet: Duration,
-) -> Result<Vec<u8>, CallError> {
+) -> Result<Zeroizing<Vec<u8>>, CallError> {
     let unanswered = |source: reqwest::Error| CallError::Unanswered {
         call,
         source: source.without_url(),
@@ -249,7 +254,10 @@ async fn receive(
     let mut response = sent.map_err(unanswered)?;
     let status = response.status();
     let retry_after = retry_after(response.headers());
-    let mut body = Vec::new();
+    // As long as it says that it is, where it does: growing would leave copies behind.
+    let announced = response.content_length().unwrap_or_default().min(limit);
+    let room = usize::try_from(announced).unwrap_or_default();
+    let mut body = Zeroizing::new(Vec::with_capacity(room));
     while let Some(chunk) = timeout(quiet, response.chunk())
         .await
         .map_err(lost)?

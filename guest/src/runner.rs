@@ -14,7 +14,7 @@ use std::process::{Child, Command, Stdio};
 
 use cattle_schemas::guest::{FailureCause, paths};
 use cattle_schemas::runners::{Runner, RunnersFile};
-use secrecy::{ExposeSecret, SecretString};
+use zeroize::Zeroizing;
 
 use crate::accounts::{self, Account};
 use crate::layout::{Layout, create_private_dir, remove_if_there};
@@ -103,13 +103,16 @@ fn is_loopback(url: &reqwest::Url) -> bool {
 
 /// What the controller gave for the runner.
 pub(crate) struct RunnerEnv {
-    env: BTreeMap<String, SecretString>,
+    env: BTreeMap<String, Zeroizing<String>>,
     model: String,
 }
 
 impl RunnerEnv {
     /// Refuses names and values that the kernel would cut or mistake.
-    pub(crate) fn new(env: BTreeMap<String, String>, model: String) -> Result<Self, RunnerError> {
+    pub(crate) fn new(
+        env: BTreeMap<String, Zeroizing<String>>,
+        model: String,
+    ) -> Result<Self, RunnerError> {
         for (name, value) in &env {
             if name.is_empty() || name.contains(['=', '\0']) {
                 return Err(RunnerError::BadEnvName(name.clone()));
@@ -118,10 +121,6 @@ impl RunnerEnv {
                 return Err(RunnerError::BadEnvValue(name.clone()));
             }
         }
-        let env = env
-            .into_iter()
-            .map(|(name, value)| (name, value.into()))
-            .collect();
         Ok(Self { env, model })
     }
 }
@@ -164,7 +163,7 @@ pub(crate) fn start(
     let mut command = Command::new(&program);
     command.args(&runner.command[1..]).env_clear();
     for (name, value) in &env.env {
-        command.env(name, value.expose_secret());
+        command.env(name, value.as_str());
     }
     // Ours last: the env cannot move them.
     command

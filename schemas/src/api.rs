@@ -187,6 +187,9 @@ pub struct DestroyReply {
     /// deleted after that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hand_over_until: Option<Timestamp>,
+    /// That run was over before; its server, which another owner has marked, is given up.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub given_up: bool,
     /// Whether anything was left to do.
     pub changed: bool,
     /// Whether the spec file was removed (only those the socket wrote are).

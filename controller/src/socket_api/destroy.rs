@@ -57,6 +57,7 @@ pub(super) async fn destroy(
     let hurried = run
         .as_ref()
         .filter(|run| run.handover_until().is_some_and(|until| until > now + wait));
+    let given_up = run.as_ref().filter(|run| is_anothers(run, now));
     let whole = target.run.is_none() || live.is_some();
     // A run may be the caller's although its name's spec is somebody else's by now.
     let owned = |requester: &str| whole && peer.owns(requester);
@@ -121,8 +122,13 @@ pub(super) async fn destroy(
     let remains = entry.filter(|entry| !entry.origin.from_socket);
     Ok(DestroyReply {
         name: name.to_string(),
-        run: live.or(kept).or(hurried).map(|run| run.id.to_string()),
+        run: live
+            .or(kept)
+            .or(given_up)
+            .or(hurried)
+            .map(|run| run.id.to_string()),
         released: kept.or(hurried).is_some(),
+        given_up: given_up.is_some(),
         hand_over_until,
         changed,
         spec_removed: written,
@@ -130,7 +136,13 @@ pub(super) async fn destroy(
     })
 }
 
-/// The end of a run; or of the time for which its server is kept, and of its hand-over after so long.
+/// Whether all that keeps a run from being gone is that another owner has marked its server.
+fn is_anothers(run: &Run, now: Timestamp) -> bool {
+    !run.is_live() && !run.is_kept(now) && run.taken.is_some() && run.gone_at.is_none()
+}
+
+/// The end of a run; or of the time for which its server is kept, and of its hand-over after so long;
+/// or of the wait for what another owner has marked.
 fn end(run: &Run, peer: &Peer, wait: Duration, now: Timestamp) -> Vec<Edit> {
     if run.is_live() {
         let mut ending = Ending::new(EndReason::Destroyed, format!("by {peer}"));
@@ -149,6 +161,12 @@ fn end(run: &Run, peer: &Peer, wait: Duration, now: Timestamp) -> Vec<Edit> {
     if run.handover_until().is_some() {
         edits.push(edit::of_run(run.id, move |run, _| {
             lifecycle::hurry(run, wait, now)
+        }));
+    }
+    if is_anothers(run, now) {
+        let message = format!("destroyed by {peer}");
+        edits.push(edit::of_run(run.id, move |run, _| {
+            lifecycle::give_up(run, &message, now)
         }));
     }
     edits

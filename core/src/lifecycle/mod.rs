@@ -15,6 +15,7 @@ pub mod deadlines;
 mod end;
 mod guest;
 mod outcome;
+mod owner;
 mod pause;
 mod server;
 
@@ -32,6 +33,7 @@ pub use self::{
         mark_gone, not_found, release,
     },
     guest::{env_handed_out, heartbeat, outcome, ready},
+    owner::{another_s, duplicate_found, give_up, name_taken, regained, taken_over},
     pause::{pause, resume},
     server::{
         called, followed, mark_booted, not_followed, power_on_failed, powered_on, powering_on,
@@ -40,6 +42,7 @@ pub use self::{
 pub(crate) use self::{
     create::unstarted_reason,
     outcome::{ended_in_words, reason_of},
+    owner::MAX_DUPLICATES,
 };
 use crate::{
     ledger::Run,

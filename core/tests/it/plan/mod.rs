@@ -8,6 +8,7 @@ mod create;
 mod ends;
 mod handover;
 mod orphans;
+mod owner;
 mod queue;
 mod spec;
 mod time;
