@@ -50,7 +50,7 @@ fn ages_and_expiries_are_by_the_controllers_clock_not_by_this_machines() {
     let day = 86_400;
     let mut rex = running("rex");
     rex["run"]["createdAt"] = json!(crate::fake::ago(750 - day));
-    rex["run"]["expiresAt"] = json!(crate::fake::ago(-6_480 - day));
+    rex["run"]["expiresAt"] = json!(crate::fake::ago(-6_450 - day));
     let dated = Reply::Dated(day, Box::new(list(&[rex]).into()));
     let told = Fake::start().on("GET /v1/cattle", dated);
     assert_snapshot!(told.clawdlets(&["cattle", "list"]).stdout, @r"
