@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::Context;
 use cattle_core::desired::Authority;
-use clap::{CommandFactory, Parser};
+use clap::{CommandFactory, Parser, error::ErrorKind};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use secrecy::SecretString;
 use tokio::signal::unix::{SignalKind, signal};
@@ -17,7 +17,9 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::{EnvFilter, fmt::writer::BoxMakeWriter};
 
 use crate::{
-    args::{Cli, Command, HetznerArgs, LogFormat, PeerCheckArg, ReapArgs, RunArgs},
+    args::{
+        Cli, Command, HetznerArgs, LogFormat, PeerCheckArg, ReapArgs, RunArgs, StopArgs, StopOutput,
+    },
     daemon,
     hetzner::{Client, Endpoint, Scope},
     once,
@@ -25,6 +27,7 @@ use crate::{
     reap,
     secrets::Secrets,
     settings::{PeerCheck, Settings, SpecDir},
+    stop,
 };
 
 /// Blocking calls get this long when everything else is over.
@@ -81,6 +84,15 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Reap(args) => {
             log_to(cli.log_format, BoxMakeWriter::new(std::io::stderr));
             block_on(reap(args))
+        }
+        Command::Stop(args) => {
+            if let Some(usage) = args.unconfirmed() {
+                Cli::command()
+                    .error(ErrorKind::ValueValidation, usage)
+                    .exit();
+            }
+            log_to(cli.log_format, BoxMakeWriter::new(std::io::stderr));
+            block_on(stop(args))
         }
     }
 }
@@ -172,6 +184,57 @@ async fn reap(args: ReapArgs) -> anyhow::Result<ExitCode> {
     } else {
         ExitCode::SUCCESS
     })
+}
+
+/// A controller that runs undoes an emergency stop.
+const MAKES_AGAIN: &str = "a running controller makes servers again: stop it, or pause its starts first (`clawdlets cattle pause`)";
+
+async fn stop(args: StopArgs) -> anyhow::Result<ExitCode> {
+    let secrets = secrets(args.secrets_dir.as_deref())?;
+    let client = Client::new(&endpoint(&args.hetzner, &secrets)?)?;
+    let as_text = args.output == StopOutput::Text;
+    let tell = |line: &str| {
+        // Nowhere else to complain when nobody reads any more; the deletes go on.
+        let _ = if as_text {
+            writeln!(std::io::stdout(), "{line}")
+        } else {
+            writeln!(std::io::stderr(), "{line}")
+        };
+    };
+    let _ = writeln!(std::io::stderr(), "{MAKES_AGAIN}");
+    let patience = stop::Patience::default();
+    let done = stop::stop(&client, &args.fleet, args.dry_run, patience, tell).await?;
+    if as_text {
+        print_stopped(&done)?;
+    } else {
+        print_json(&serde_json::to_value(&done)?)?;
+    }
+    Ok(if done.is_done() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn print_stopped(done: &stop::Stopped) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    for server in done.servers.iter().filter(|server| !server.gone) {
+        let what = match &server.error {
+            Some(error) => format!("still there: {error}"),
+            None => "would be deleted".to_owned(),
+        };
+        writeln!(out, "{} {}: {what}", server.server, server.name)?;
+    }
+    for cause in &done.unreadable {
+        writeln!(out, "cannot be read, look in the Cloud Console: {cause}")?;
+    }
+    let (all, fleet) = (done.servers.len(), &done.fleet);
+    match done.remaining {
+        _ if all == 0 => writeln!(out, "no server of fleet {fleet} was found"),
+        _ if done.dry_run => writeln!(out, "{all} servers of fleet {fleet} would be deleted"),
+        0 => writeln!(out, "all {all} servers of fleet {fleet} are gone"),
+        left => writeln!(out, "{left} of {all} servers of fleet {fleet} remain"),
+    }
 }
 
 fn understand(args: RunArgs) -> anyhow::Result<(Settings, Endpoint)> {

@@ -1,7 +1,8 @@
 //! Turns a plan's actions into one commit, and what must follow it.
 //!
 //! Invariant: everything the ledger has to know before a call to Hetzner is in the same transaction
-//! that this module builds; an effect whose record did not apply is dropped. Ids and tokens are
+//! that this module builds; an effect whose record did not apply is dropped. (The one effect without a
+//! record before it, by design, is the delete of what is past its expiry.) Ids and tokens are
 //! drawn here, the only place in a pass that has randomness.
 
 use std::collections::BTreeMap;
@@ -36,6 +37,13 @@ pub enum Effect {
     },
     /// Delete a server of an ended run.
     Delete {
+        /// The run.
+        run: RunId,
+        /// Its server.
+        server: ServerId,
+    },
+    /// Delete the server of a live run that is past its expiry, after one more look at it.
+    DeleteExpired {
         /// The run.
         run: RunId,
         /// Its server.
@@ -140,6 +148,23 @@ pub fn run_server(server: &ObservedServer, catalogue: &Catalogue) -> RunServer {
         image: None,
         actions: Vec::new(),
     }
+}
+
+/// Whether an action has a record of its own; the others were recorded by what led to them, or need
+/// no record.
+#[must_use]
+pub fn is_recorded(action: &Action) -> bool {
+    !matches!(
+        action,
+        Action::Relabel { .. }
+            | Action::Delete { .. }
+            | Action::DeleteExpired { .. }
+            | Action::ConfirmGone { .. }
+            | Action::Lookup { .. }
+            | Action::FollowCreate { .. }
+            | Action::PowerOn { .. }
+            | Action::ReapOrphan { .. }
+    )
 }
 
 /// Builds the commit of a pass.
@@ -315,6 +340,9 @@ fn add(
             records.run(run, move |run, _| lifecycle::release(run, &message));
         }
         Action::Delete { run, server } => records.effect(Effect::Delete { run, server }),
+        Action::DeleteExpired { run, server } => {
+            records.effect(Effect::DeleteExpired { run, server });
+        }
         Action::ConfirmGone { run, server } => records.effect(Effect::ConfirmGone { run, server }),
         Action::MarkGone { run } => {
             records.run(run, move |run, _| lifecycle::mark_gone(run, now));

@@ -80,6 +80,7 @@ fn world(running: u64) -> (Desired, Observed, Ledger, Limits) {
         }),
         budget: Budget::default(),
         token: Default::default(),
+        ledger: Default::default(),
         calls: Calls::default(),
         fleet_labels: BTreeMap::new(),
         fleet: "bench".parse().expect("a valid name"),

@@ -17,6 +17,7 @@ use crate::{
     cost::{Amount, day},
     desired::{Cattle, Origin, Requester},
     names::{CattleName, RunId, ServerId, SpecHash},
+    writable::Writable,
 };
 
 /// One thing to do.
@@ -144,6 +145,14 @@ pub enum Action {
         /// The server.
         server: ServerId,
     },
+    /// `DELETE` the server of a live run that is past its expiry, after a look at its labels: only
+    /// while the ledger takes no end.
+    DeleteExpired {
+        /// The run.
+        run: RunId,
+        /// The server.
+        server: ServerId,
+    },
     /// `GET` by id: is it gone?
     ConfirmGone {
         /// The run.
@@ -246,6 +255,8 @@ pub struct Limits {
     pub calls: Calls,
     /// What is known of the API token.
     pub token: Token,
+    /// Whether the ledger can be written: nothing starts that could not be recorded.
+    pub ledger: Writable,
     /// The fleet's own labels, for relabelling.
     pub fleet_labels: BTreeMap<String, String>,
     /// The label `fleet`: what is not of it is never touched.

@@ -18,6 +18,7 @@ use crate::{
     lifecycle::deadlines,
     names::{CattleName, RunId, ServerId, SpecHash},
     observed::{Observed, ObservedServer, ServerState},
+    writable::Writable,
 };
 
 /// What the plan was made from.
@@ -131,6 +132,7 @@ impl<'a> Tally<'a> {
                 )
             }
             Action::Delete { run, server } => self.may_delete(*run, *server),
+            Action::DeleteExpired { run, server } => self.may_delete_expired(*run, *server),
             Action::ReapOrphan { server, .. } => self.may_reap(*server),
             Action::End { run, reason, .. } => self.may_end(*run, *reason),
             Action::Relabel { server, .. } | Action::PowerOn { server, .. } => require(
@@ -213,10 +215,18 @@ impl<'a> Tally<'a> {
         Ok(())
     }
 
+    fn is_recorded(&self) -> Verdict {
+        require(
+            self.inputs.limits.ledger == Writable::Yes,
+            "nothing starts that could not be recorded",
+        )
+    }
+
     fn may_start(&self, name: &CattleName, hash: &SpecHash) -> Verdict {
         let Inputs {
             desired, ledger, ..
         } = self.inputs;
+        self.is_recorded()?;
         let wanted = desired.specs.get(name).is_some_and(
             |entry| matches!(&entry.state, SpecState::Valid(cattle) if cattle.hash == *hash),
         );
@@ -236,6 +246,7 @@ impl<'a> Tally<'a> {
 
     fn may_retry(&mut self, id: RunId, hourly_limit: Option<Amount>) -> Verdict {
         let run = self.run(id)?;
+        self.is_recorded()?;
         require(
             run.is_live() && run.server.is_none() && run.env_at.is_none(),
             "only a live run without a server is attempted again",
@@ -271,6 +282,27 @@ impl<'a> Tally<'a> {
             "another tool's server is never touched",
         )?;
         // The reply to our own create is proof enough, whatever became of the labels.
+        if run.server.as_ref().is_some_and(|bound| bound.id == server) {
+            return Ok(());
+        }
+        self.is_ours(server)?;
+        require(
+            self.listed(server).and_then(|server| server.labels.run) == Some(id),
+            "a server is deleted for the run that its label names",
+        )
+    }
+
+    /// The one delete that no record goes before: of a live run, so only past its expiry.
+    fn may_delete_expired(&self, id: RunId, server: ServerId) -> Verdict {
+        let run = self.run(id)?;
+        require(
+            run.expires_at <= self.inputs.now,
+            "a live run's server is deleted unrecorded only past its expiry",
+        )?;
+        require(
+            !self.is_foreign(server),
+            "another tool's server is never touched",
+        )?;
         if run.server.as_ref().is_some_and(|bound| bound.id == server) {
             return Ok(());
         }

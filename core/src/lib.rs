@@ -29,3 +29,4 @@ pub mod spec;
 pub mod status;
 pub mod untrusted;
 pub mod user_data;
+pub mod writable;

@@ -168,6 +168,8 @@ words!(
         HetznerReachable = "HetznerReachable",
         /// Controller: the token may read and write.
         TokenAccepted = "TokenAccepted",
+        /// Controller: its ledger can be written; nothing new is taken or started while not.
+        LedgerWritable = "LedgerWritable",
         /// Controller: the fleet's configuration was read.
         FleetConfigValid = "FleetConfigValid",
         /// Controller: a spec directory can be read.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use cattle_core::{
     candidates::{self, Candidate, choose, obstacle},
     charge,
-    ledger::{Run, RunServer},
+    ledger::{Assignment, Run, RunServer},
     lifecycle,
     names::RunId,
 };
@@ -151,10 +151,13 @@ impl Executor {
     /// The reply is newer than any list that was asked for before it came.
     async fn accepted(&self, run: RunId, server: RunServer) {
         let now = self.0.needs.clock.now();
-        self.tell(run, move |run, _| {
-            let told = lifecycle::accept_create(run, server);
-            let _ = lifecycle::called(run, now);
-            told
+        self.tell_for_sure(run, || {
+            let server = server.clone();
+            move |run: &mut Run, _: Option<&mut Assignment>| {
+                let told = lifecycle::accept_create(run, server);
+                let _ = lifecycle::called(run, now);
+                told
+            }
         })
         .await;
     }

@@ -3,7 +3,9 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use cattle_core::{
-    labels, lifecycle,
+    labels,
+    ledger::{Assignment, Run},
+    lifecycle,
     names::{RunId, ServerId},
     observed::ObservedServer,
     rate::Class,
@@ -65,10 +67,37 @@ impl Executor {
 
     pub(super) async fn proved_gone(&self, run: RunId) {
         let now = self.0.needs.clock.now();
-        self.tell(run, move |run, assignment| {
-            lifecycle::found_gone(run, assignment, now)
+        self.tell_for_sure(run, || {
+            move |run: &mut Run, assignment: Option<&mut Assignment>| {
+                lifecycle::found_gone(run, assignment, now)
+            }
         })
         .await;
+    }
+
+    /// Deletes the server of a live run that is past its expiry and whose end the ledger does not
+    /// take. Only one that says itself that it is this run's: labels are all that can be checked.
+    pub(super) async fn delete_expired(&self, run: RunId, server: ServerId, guard: Guard) {
+        let needs = &self.0.needs;
+        let fleet = needs.fleet.borrow().clone();
+        let client = needs.client.as_class(Class::Delete);
+        match client.get_server(server, fleet.default_ttl).await {
+            Ok(Some(found))
+                if labels::is_ours(&found.labels.raw, &fleet.name)
+                    && found.labels.run == Some(run) =>
+            {
+                return self.delete(run, server, guard).await;
+            }
+            Ok(Some(_)) => {
+                tracing::warn!(%run, %server, "its labels do not say that it is this run's: left alone until the ledger can be written");
+            }
+            Ok(None) => return self.proved_gone(run).await,
+            Err(error) => {
+                tracing::warn!(%run, %server, error = %crate::report(&error), "could not look at the server");
+            }
+        }
+        // Not with every pass: they fail every two seconds.
+        tokio::time::sleep(RETRY).await;
     }
 
     pub(super) async fn delete_failed(&self, run: RunId, message: String, wait: Duration) {

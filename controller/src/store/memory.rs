@@ -10,13 +10,14 @@ use cattle_core::{
     charge::Charge,
     ledger::{Assignment, Ledger, Run},
     names::{CattleName, RunId, SpecHash},
+    writable::Writable,
 };
 use cattle_schemas::{
     Timestamp,
     event::{Event, NewEvent},
     job::Job,
 };
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
 use super::{
     CREATES_KEPT, EVENT_BACKLOG, Edit, IdempotentReply, RunFilter, SocketSpec, Store, StoreFuture,
@@ -28,6 +29,7 @@ use super::{
 pub struct MemoryStore {
     state: Mutex<State>,
     events: broadcast::Sender<Event>,
+    writable: watch::Sender<Writable>,
 }
 
 /// Records are shared, so that a transaction can be dropped by keeping a cheap copy from before it.
@@ -52,6 +54,7 @@ impl Default for MemoryStore {
         Self {
             state: Mutex::default(),
             events: broadcast::Sender::new(EVENT_BACKLOG),
+            writable: watch::Sender::default(),
         }
     }
 }
@@ -447,6 +450,14 @@ impl Store for MemoryStore {
     fn put_meta(&self, name: String, value: String) -> StoreFuture<'_, ()> {
         self.state().meta.insert(name, value);
         ready(())
+    }
+
+    fn writable(&self) -> watch::Receiver<Writable> {
+        self.writable.subscribe()
+    }
+
+    fn look(&self) -> StoreFuture<'_, bool> {
+        ready(true)
     }
 
     fn forget_before(&self, before: Timestamp) -> StoreFuture<'_, Vec<RunId>> {

@@ -12,6 +12,7 @@ mod contract;
 pub(crate) mod fixture;
 mod lock;
 mod memory;
+mod room;
 mod sqlite;
 
 use std::{future::Future, ops::Range, path::Path, pin::Pin};
@@ -20,15 +21,16 @@ use cattle_core::{
     charge::Charge,
     ledger::{Assignment, Ledger, Run},
     names::{CattleName, RunId, SpecHash},
+    writable::Writable,
 };
 use cattle_schemas::{
     Timestamp,
     event::{Event, NewEvent},
     job::Job,
 };
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
-pub use self::{lock::StateLock, memory::MemoryStore, sqlite::SqliteStore};
+pub use self::{lock::StateLock, memory::MemoryStore, room::SMALLEST_STATE, sqlite::SqliteStore};
 
 /// Events that a slow subscriber may lag behind before it has to read them from the ledger.
 const EVENT_BACKLOG: usize = 1024;
@@ -225,6 +227,15 @@ pub trait Store: Send + Sync + 'static {
     /// Insert or replace such a value.
     fn put_meta(&self, name: String, value: String) -> StoreFuture<'_, ()>;
 
+    /// Whether it can be written, as far as is known. With no room, what must be recorded (ends,
+    /// deletes, signs of life) still may be; specs of the socket, jobs and remembered replies are
+    /// [`StoreError::Full`].
+    fn writable(&self) -> watch::Receiver<Writable>;
+
+    /// Looks whether it can be written, without writing, and gets ready for when it cannot.
+    /// Answers whether there is room for everything.
+    fn look(&self) -> StoreFuture<'_, bool>;
+
     /// Forget results, tokens, events, jobs and idempotency keys of what was over before this.
     /// Assignments, the fact of a run and what it cost stay for good. Answers with the runs whose logs may go;
     /// each is named once.
@@ -252,6 +263,12 @@ pub enum StoreError {
     /// The file system is full; what was there before still is.
     #[error("the ledger has no room to {operation}")]
     Full {
+        /// What was tried.
+        operation: &'static str,
+    },
+    /// Another process holds the ledger's lock.
+    #[error("the ledger is locked by another process; could not {operation}")]
+    Locked {
         /// What was tried.
         operation: &'static str,
     },

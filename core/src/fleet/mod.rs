@@ -119,6 +119,7 @@ impl Fleet {
             catalogue: Arc::default(),
             budget: self.budget,
             token: crate::account::Token::default(),
+            ledger: crate::writable::Writable::default(),
             calls: action::Calls::default(),
             fleet_labels: self.labels.clone(),
             fleet: self.name.clone(),

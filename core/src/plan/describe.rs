@@ -45,7 +45,7 @@ impl Action {
             Self::Stop { .. } => "stop",
             Self::End { .. } => "end",
             Self::Release { .. } => "release",
-            Self::Delete { .. } => "delete",
+            Self::Delete { .. } | Self::DeleteExpired { .. } => "delete",
             Self::ConfirmGone { .. } => "confirm-gone",
             Self::MarkGone { .. } => "mark-gone",
             Self::Lookup { .. } => "look-up",
@@ -83,6 +83,7 @@ impl Action {
             | Self::End { run, .. }
             | Self::Release { run, .. }
             | Self::Delete { run, .. }
+            | Self::DeleteExpired { run, .. }
             | Self::ConfirmGone { run, .. }
             | Self::MarkGone { run }
             | Self::Lookup { run, .. }
@@ -99,6 +100,7 @@ impl Action {
             | Self::AdoptUnknown { server, .. }
             | Self::Relabel { server, .. }
             | Self::Delete { server, .. }
+            | Self::DeleteExpired { server, .. }
             | Self::ConfirmGone { server, .. }
             | Self::PowerOn { server, .. }
             | Self::ReapOrphan { server, .. } => Some(*server),
@@ -152,6 +154,9 @@ impl Action {
             },
             Self::Release { message, .. } => format!("let its kept server go: {message}"),
             Self::Delete { server, .. } => format!("delete server {server}"),
+            Self::DeleteExpired { server, .. } => format!(
+                "delete server {server}, which is past its expiry, although its end cannot be recorded"
+            ),
             Self::ConfirmGone { server, .. } => format!("ask whether server {server} is gone"),
             Self::MarkGone { .. } => "note that it has no server".to_owned(),
             Self::Lookup { name, .. } => format!("look for server {name}"),

@@ -9,6 +9,7 @@ use crate::{
     ledger::{CreateState, Run},
     lifecycle::{deadlines, ended_in_words, unstarted_reason},
     observed::{ObservedServer, ServerState},
+    writable::Writable,
 };
 
 pub(super) fn runs<'a>(pass: &mut Pass<'a>) {
@@ -339,4 +340,5 @@ fn may_retry(pass: &Pass<'_>, run: &Run) -> bool {
         && pass.listed_lately()
         && pass.limits.enabled
         && pass.limits.starts_paused.is_none()
+        && pass.limits.ledger == Writable::Yes
 }

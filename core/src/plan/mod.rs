@@ -17,6 +17,7 @@
 //! queue  what may start now, and why the rest waits
 //! choice  is its image known, and is a pair left to make it?
 //! calls  what the rate limit has room for
+//! expired  what goes although nothing can be recorded
 //! ```
 
 mod account;
@@ -26,6 +27,7 @@ mod calls;
 mod choice;
 mod describe;
 mod ended;
+mod expired;
 mod live;
 mod orphans;
 mod queue;
@@ -39,6 +41,7 @@ use self::view::View;
 pub use self::{
     choice::images,
     describe::{cattle_of, to_api},
+    expired::expired,
 };
 use crate::{
     action::{Action, Limits, Plan, Waiting},

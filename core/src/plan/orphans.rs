@@ -8,6 +8,7 @@ use crate::{
     desired::{SpecEntry, SpecState},
     names::{CattleName, RunId},
     observed::{ObservedServer, ServerState},
+    writable::Writable,
 };
 
 pub(super) fn servers(pass: &mut Pass<'_>) {
@@ -75,6 +76,7 @@ fn adoption<'a>(pass: &Pass<'a>, server: &'a ObservedServer) -> Option<(Action, 
         .is_some_and(|assignment| assignment.ended.is_some());
     let possible = cattle.hash == *hash
         && !spent
+        && pass.limits.ledger == Writable::Yes
         && expires_at > pass.now
         && server.status != ServerState::Off
         && named_so(server, name, run)

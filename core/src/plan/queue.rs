@@ -18,6 +18,7 @@ use crate::{
     ledger::{Assignment, Run},
     lifecycle::deadlines,
     names::CattleName,
+    writable::Writable,
 };
 
 /// The window of `createsPerHour`.
@@ -204,6 +205,10 @@ fn reopens(assignment: &Assignment) -> bool {
 }
 
 fn enqueue(pass: &mut Pass<'_>, origin: &Origin, cattle: &Cattle) {
+    if pass.limits.ledger != Writable::Yes {
+        // Its place in the queue can wait; what little can be written is for ends.
+        return;
+    }
     pass.sections.ledger.push(Action::Enqueue {
         cattle: cattle.name.clone(),
         hash: cattle.hash.clone(),
@@ -430,6 +435,9 @@ fn closed_gate(pass: &mut Pass<'_>) -> Option<(PendingReason, String)> {
     }
     if let Some(why) = &limits.starts_paused {
         return Some((PendingReason::StartsPaused, why.clone()));
+    }
+    if let Some(why) = limits.ledger.complaint() {
+        return Some((PendingReason::StartsPaused, why));
     }
     if let Some(refused) = account::refused(pass) {
         return Some(refused);

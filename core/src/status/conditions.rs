@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// One condition.
-pub(super) fn condition(
+pub(crate) fn condition(
     kind: ConditionType,
     status: bool,
     reason: &str,

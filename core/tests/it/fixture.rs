@@ -16,6 +16,7 @@ use cattle_core::{
     names::{CattleName, RunId, ServerId, SpecHash},
     observed::{ActionState, ActionStatus, Observed, ObservedServer, ServerState},
     plan,
+    writable::Writable,
 };
 use cattle_schemas::{
     Timestamp, guest::Outcome, problem::Diagnostic, spec_file::OnFailure, task::Task,
@@ -177,6 +178,7 @@ impl World {
                 budget: Budget::default(),
                 calls: Calls::default(),
                 token: Token::default(),
+                ledger: Writable::Yes,
                 fleet_labels: BTreeMap::new(),
                 fleet: "test".parse().unwrap(),
             },

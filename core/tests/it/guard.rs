@@ -9,6 +9,7 @@ use cattle_core::{
     ledger::AssignmentEnd,
     lifecycle,
     names::ServerId,
+    writable::Writable,
 };
 use cattle_schemas::status::EndReason;
 
@@ -336,4 +337,35 @@ fn never_another_sum_for_a_server_that_may_exist() {
     };
     assert_eq!(broken_by(&world, retry("0.0096")), [""; 0]);
     assert_eq!(broken_by(&world, retry("0.0320")).len(), 1);
+}
+
+#[test]
+fn a_live_runs_server_is_deleted_unrecorded_only_past_its_expiry() {
+    let mut world = World::running();
+    let server = world.rex().server.as_ref().unwrap().id;
+    let delete = |server| Action::DeleteExpired {
+        run: run_id(1),
+        server,
+    };
+    assert_eq!(
+        broken_by(&world, [delete(server)]),
+        ["a live run's server is deleted unrecorded only past its expiry"]
+    );
+    world.now = world.rex().expires_at;
+    assert_eq!(broken_by(&world, [delete(server)]), [""; 0]);
+    assert_eq!(
+        broken_by(&world, [delete(ServerId(99))]),
+        ["only a listed server of this fleet is ours"]
+    );
+}
+
+#[test]
+fn nothing_starts_while_the_ledger_cannot_be_written() {
+    let mut world = World::dropped();
+    let start = start(&world, "rex");
+    world.limits.ledger = Writable::NoRoom;
+    assert_eq!(
+        broken_by(&world, [start]),
+        ["nothing starts that could not be recorded"]
+    );
 }

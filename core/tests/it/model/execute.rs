@@ -144,7 +144,9 @@ impl Model {
             Action::Release { run, message } => {
                 let _ = lifecycle::release(ledger.runs.get_mut(run).unwrap(), message);
             }
-            Action::Delete { run, server } => self.delete(*run, *server, fate),
+            Action::Delete { run, server } | Action::DeleteExpired { run, server } => {
+                self.delete(*run, *server, fate);
+            }
             Action::ConfirmGone { run, server } => self.confirm(*run, *server, fate),
             Action::MarkGone { run } => {
                 let _ = lifecycle::mark_gone(ledger.runs.get_mut(run).unwrap(), now);

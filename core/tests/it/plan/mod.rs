@@ -6,6 +6,7 @@ mod budget;
 mod choice;
 mod create;
 mod ends;
+mod expired;
 mod orphans;
 mod queue;
 mod spec;
