@@ -8,12 +8,14 @@ mod events;
 mod extend;
 mod list;
 pub(crate) mod logs;
+mod pause;
 mod persona;
 mod plan;
 mod prune;
 mod reap;
 mod rerun;
 pub(crate) mod result;
+mod resume;
 pub(crate) mod spawn;
 mod validate;
 mod wait_verb;
@@ -70,6 +72,12 @@ pub(crate) enum CattleCommand {
     /// Delete servers that are past their expiry
     #[command(after_help = reap::EXAMPLES)]
     Reap(reap::Reap),
+    /// Start nothing, or end nothing because of spec files, until `resume`
+    #[command(after_help = pause::EXAMPLES)]
+    Pause(pause::Pause),
+    /// Go on after a pause, or show what is paused
+    #[command(after_help = resume::EXAMPLES)]
+    Resume(resume::Resume),
     /// Check spec files without a controller
     #[command(after_help = validate::EXAMPLES)]
     Validate(validate::Validate),
@@ -96,6 +104,8 @@ impl CattleCommand {
             Self::Plan(args) => args.run(ctx).await,
             Self::Cost(args) => args.run(ctx).await,
             Self::Reap(args) => args.run(ctx).await,
+            Self::Pause(args) => args.run(ctx).await,
+            Self::Resume(args) => args.run(ctx).await,
             Self::Validate(args) => args.run(ctx),
             Self::Persona(command) => command.run(ctx),
         }

@@ -74,7 +74,7 @@ impl Reaper for FleetReaper {
         Box::pin(async move {
             let fleet = self.fleet.borrow().clone();
             let scope = Scope::Fleet(fleet.name.clone());
-            reap::reap(&self.client, &scope, fleet.default_ttl, dry_run)
+            reap::reap(&self.client, &scope, fleet.lifetimes(), dry_run)
                 .await
                 .map_err(|error| crate::report(&error))
         })

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use cattle_core::desired::Authority;
+use cattle_core::{desired::Authority, expiry::Lifetimes};
 use cattle_schemas::duration::SpecDuration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -163,6 +163,11 @@ pub struct ReapArgs {
     /// The life of a server whose expiry label is missing.
     #[arg(long, value_name = "DURATION", default_value = "24h")]
     pub default_ttl: SpecDuration,
+    /// The longest life of a server, whatever its expiry label says: at least the `maxTtl` of the
+    /// fleets.
+    // Not the 24 h of a fleet that does not say: a fleet may allow more, and nothing here knows.
+    #[arg(long, value_name = "DURATION", default_value = "30d")]
+    pub max_ttl: SpecDuration,
     /// Only say what would be deleted.
     #[arg(long)]
     pub dry_run: bool,
@@ -175,6 +180,17 @@ pub struct ReapArgs {
     /// Hetzner.
     #[command(flatten)]
     pub hetzner: HetznerArgs,
+}
+
+impl ReapArgs {
+    /// How long servers live.
+    #[must_use]
+    pub fn lifetimes(&self) -> Lifetimes {
+        Lifetimes {
+            default_ttl: self.default_ttl.as_std(),
+            max_ttl: self.max_ttl.as_std(),
+        }
+    }
 }
 
 /// `stop`.

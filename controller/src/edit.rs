@@ -2,10 +2,11 @@
 
 use cattle_core::{
     ledger::{Assignment, Run},
-    lifecycle::Transition,
+    lifecycle::{Note, Transition},
     names::{CattleName, RunId, SpecHash},
+    pause::Pause,
 };
-use cattle_schemas::event::NewEvent;
+use cattle_schemas::{event::NewEvent, status::PauseReason};
 
 use crate::store::Edit;
 
@@ -37,6 +38,29 @@ pub(crate) fn of_assignment(
         edit: Box::new(move |assignment| {
             let told = transition(assignment)?;
             told.applied.then(|| events(&told, &name, None))
+        }),
+    }
+}
+
+/// An edit that applies a transition to the pause of a reason and subject that holds, if one does.
+pub(crate) fn of_pause(
+    reason: PauseReason,
+    subject: &str,
+    transition: impl FnOnce(&mut Option<Pause>) -> Transition + Send + 'static,
+) -> Edit {
+    Edit::Pause {
+        reason,
+        subject: subject.to_owned(),
+        edit: Box::new(move |pause| {
+            let told = transition(pause);
+            let event = |note: &Note| NewEvent {
+                cattle: None,
+                run: None,
+                reason: note.reason,
+                message: note.message.clone(),
+            };
+            told.applied
+                .then(|| told.events.iter().map(event).collect())
         }),
     }
 }

@@ -55,7 +55,7 @@ pub struct Lister {
     pub client: Arc<Client>,
     /// Its clock.
     pub clock: Clock,
-    /// Whose servers, and how long one without a readable expiry lives.
+    /// Whose servers, and how long those live of which only their labels say so.
     pub fleet: watch::Receiver<Arc<Fleet>>,
     /// What was seen.
     pub observed: watch::Sender<Arc<Observed>>,
@@ -122,7 +122,7 @@ impl Lister {
         let listed = self
             .client
             .as_class(class)
-            .list_servers(&fleet.name, fleet.default_ttl)
+            .list_servers(&fleet.name, fleet.lifetimes())
             .await;
         if let Some(offset) = self.client.clock_offset() {
             self.clock.learn(offset);

@@ -11,7 +11,7 @@ use cattle_core::{
     names::{RunId, ServerId},
     observed::{Observed, ObservedServer},
 };
-use cattle_schemas::status::{EndReason, PendingReason, Phase};
+use cattle_schemas::status::{EndReason, PauseReason, PendingReason, Phase};
 
 /// Counts across passes.
 #[derive(Debug, Default)]
@@ -45,6 +45,17 @@ impl Meter {
         }
         let listed = u32::try_from(observed.servers.len()).unwrap_or(u32::MAX);
         metrics::gauge!("cattle_servers").set(f64::from(listed));
+        for reason in PauseReason::ALL {
+            let held = || ledger.holding().filter(|pause| pause.reason == *reason);
+            for (holds, count) in [
+                ("starts", held().filter(|pause| pause.starts).count()),
+                ("ends", held().filter(|pause| pause.ends).count()),
+            ] {
+                let count = u32::try_from(count).unwrap_or(u32::MAX);
+                metrics::gauge!("cattle_paused", "reason" => reason.as_str(), "holds" => holds)
+                    .set(f64::from(count));
+            }
+        }
         metrics::counter!("cattle_passes_total").increment(1);
         self.count_ends(ledger);
     }

@@ -150,11 +150,11 @@ async fn daemon(args: RunArgs) -> anyhow::Result<ExitCode> {
 async fn reap(args: ReapArgs) -> anyhow::Result<ExitCode> {
     let secrets = secrets(args.secrets_dir.as_deref())?;
     let client = Client::new(&endpoint(&args.hetzner, &secrets)?)?;
-    let scope = match args.fleet {
-        Some(fleet) => Scope::Fleet(fleet),
+    let scope = match &args.fleet {
+        Some(fleet) => Scope::Fleet(fleet.clone()),
         None => Scope::AllFleets,
     };
-    let reply = reap::reap(&client, &scope, args.default_ttl.as_std(), args.dry_run).await?;
+    let reply = reap::reap(&client, &scope, args.lifetimes(), args.dry_run).await?;
     if args.json {
         print_json(&serde_json::to_value(&reply)?)?;
     } else {

@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 use cattle_core::{
+    expiry::Lifetimes,
     observed::{ObservedServer, ServerState},
     rate::Class,
 };
@@ -25,19 +26,19 @@ use crate::hetzner::{ApiError, Client, Deleted, Scope};
 pub const GRACE: Duration = Duration::from_secs(120);
 
 /// Deletes every server of `scope` that is [`GRACE`] past its expiry, or with `dry_run` only names
-/// them. `default_ttl` gives the expiry where a label does not.
+/// them. `lifetimes` give the expiry where a label does not, and bound it where it does.
 ///
 /// # Errors
 /// The list failed, or the token may not write. A server that could not be read or deleted is an entry with an `error`.
 pub async fn reap(
     client: &Client,
     scope: &Scope,
-    default_ttl: Duration,
+    lifetimes: Lifetimes,
     dry_run: bool,
 ) -> Result<ReapReply, ApiError> {
     // Nothing it does may wait for what others start.
     let client = &client.as_class(Class::Delete);
-    let listed = client.list_scope(scope, default_ttl).await?;
+    let listed = client.list_scope(scope, lifetimes).await?;
     let now = listed
         .asked_at_hetzner
         .unwrap_or_else(|| client.hetzner_now(Utc::now()));
@@ -55,7 +56,7 @@ pub async fn reap(
             error: None,
         };
         if !dry_run {
-            match reap_one(client, scope, listed, default_ttl, now).await {
+            match reap_one(client, scope, listed, lifetimes, now).await {
                 Ok(Verdict::Deleted) => reaped.deleted = true,
                 Ok(Verdict::Spared) => continue,
                 // No other server can be deleted either.
@@ -92,10 +93,10 @@ async fn reap_one(
     client: &Client,
     scope: &Scope,
     listed: &ObservedServer,
-    default_ttl: Duration,
+    lifetimes: Lifetimes,
     now: Timestamp,
 ) -> Result<Verdict, ApiError> {
-    let Some(server) = client.get_server(listed.id, default_ttl).await? else {
+    let Some(server) = client.get_server(listed.id, lifetimes).await? else {
         return Ok(Verdict::Spared);
     };
     if !scope.contains(&server.labels.raw)
@@ -136,6 +137,7 @@ mod tests {
         let mut server = server(id);
         let expiry = Utc::now() + TimeDelta::seconds(seconds);
         server["labels"]["expires-at"] = json!(expiry.timestamp().to_string());
+        server["created"] = json!((expiry.min(Utc::now()) - TTL.default_ttl).to_rfc3339());
         server
     }
 
@@ -233,9 +235,10 @@ mod tests {
     async fn without_a_label_the_default_counts_from_creation() {
         let mut old = server(1);
         old["labels"].as_object_mut().unwrap().remove("expires-at");
-        old["created"] = json!((Utc::now() - TTL - GRACE).to_rfc3339());
+        old["created"] = json!((Utc::now() - TTL.default_ttl - GRACE).to_rfc3339());
         let mut young = old.clone();
-        (young["id"], young["created"]) = (json!(2), json!((Utc::now() - TTL).to_rfc3339()));
+        (young["id"], young["created"]) =
+            (json!(2), json!((Utc::now() - TTL.default_ttl).to_rfc3339()));
         let list = Answer::Json(200, page("servers", vec![old, young], None));
         let (reply, _) = reaped(true, vec![list]).await;
         assert_eq!(
@@ -246,6 +249,34 @@ mod tests {
                 .collect::<Vec<_>>(),
             [1]
         );
+    }
+
+    #[tokio::test]
+    async fn no_label_lets_a_server_live_longer_than_the_longest_ttl() {
+        // Ten years, by a label of ours: written by hand, or by a clock that was wrong.
+        let far = |id, age: Duration| {
+            let mut server = expiring(id, 10 * 365 * 86_400);
+            server["created"] = json!((Utc::now() - age).to_rfc3339());
+            server
+        };
+        let (old, young) = (far(1, TTL.max_ttl + GRACE), far(2, TTL.max_ttl));
+        let list = Answer::Json(200, page("servers", vec![old.clone(), young], None));
+        let deleted = Answer::Json(200, json!({ "action": { "id": 9 } }));
+        let (reply, lines) = reaped(false, vec![list, got(&old), deleted]).await;
+        assert_eq!(lines, ["GET /servers/1", "DELETE /servers/1"]);
+        assert!(reply.servers[0].deleted);
+    }
+
+    #[tokio::test]
+    async fn a_label_of_a_server_of_unknown_age_is_believed() {
+        let mut server = expiring(1, 60);
+        for key in ["created-at", "run"] {
+            server["labels"].as_object_mut().unwrap().remove(key);
+        }
+        server.as_object_mut().unwrap().remove("created");
+        let list = Answer::Json(200, page("servers", vec![server], None));
+        let (reply, lines) = reaped(false, vec![list]).await;
+        assert!(reply.servers.is_empty() && lines.is_empty());
     }
 
     #[tokio::test]

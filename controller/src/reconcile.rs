@@ -365,6 +365,7 @@ impl Reconciler {
             &seen.limits,
             &seen.observed,
             &seen.desired,
+            &seen.ledger,
             self.fleet.broken(),
         );
         self.worlds.send_modify(|world| {

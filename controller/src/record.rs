@@ -235,6 +235,7 @@ fn add(
             let id = draw_run(now)?;
             let (mut run, told) = lifecycle::begin(id, &cattle, &origin, limits.max_ttl, now);
             run.hourly_limit = hourly_limit;
+            run.fleet = Some(limits.fleet.clone());
             let events = events(&told, cattle.name.as_str(), Some(id));
             let intent = records.edit(Edit::InsertRun {
                 run: Box::new(run),
@@ -269,7 +270,7 @@ fn add(
             expires_at,
         } => {
             if let Some(server) = servers.get(&server) {
-                let (run, told) = lifecycle::adopt_unknown(
+                let (mut run, told) = lifecycle::adopt_unknown(
                     run,
                     &cattle,
                     &origin,
@@ -278,6 +279,7 @@ fn add(
                     expires_at,
                     now,
                 );
+                run.fleet = Some(limits.fleet.clone());
                 let events = events(&told, cattle.name.as_str(), Some(run.id));
                 records.edit(Edit::InsertRun {
                     run: Box::new(run),

@@ -9,6 +9,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use cattle_core::{
+    expiry::Lifetimes,
     labels,
     names::{FleetName, ServerId},
     observed::ServerState,
@@ -24,8 +25,11 @@ use crate::hetzner::{ApiError, Client, Deleted, Disposition, Scope};
 /// must not keep the others, and a hundred at once would only wait for the rate limit.
 const SIDE_BY_SIDE: usize = 8;
 
-/// What no server of ours has, for servers without a readable expiry: it does not matter here.
-const ANY_TTL: Duration = Duration::from_secs(3_600);
+/// When they expire does not matter here.
+const ANY: Lifetimes = Lifetimes {
+    default_ttl: Duration::from_secs(3_600),
+    max_ttl: Duration::from_secs(3_600),
+};
 
 /// How long is waited.
 #[derive(Clone, Copy, Debug)]
@@ -128,7 +132,7 @@ pub async fn stop(
     let mut known: BTreeMap<ServerId, Known> = BTreeMap::new();
     let mut unreadable = Vec::new();
     loop {
-        let listed = match client.list_scope(&scope, ANY_TTL).await {
+        let listed = match client.list_scope(&scope, ANY).await {
             Ok(listed) => Some(listed),
             Err(error) if known.is_empty() || error.is_credentials() => return Err(error),
             Err(error) => {
@@ -217,7 +221,7 @@ impl Todo {
         fleet: &FleetName,
         id: ServerId,
     ) -> Result<Outcome, ApiError> {
-        let Some(server) = client.get_server(id, ANY_TTL).await? else {
+        let Some(server) = client.get_server(id, ANY).await? else {
             return Ok(Outcome::Gone);
         };
         if !labels::is_ours(&server.labels.raw, fleet) {

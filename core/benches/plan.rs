@@ -14,6 +14,7 @@ use cattle_core::{
     desired::{
         Authority, Cattle, Desired, Origin, Placement, Requester, RootState, SpecEntry, SpecState,
     },
+    expiry::Lifetimes,
     guard::{self, Inputs},
     labels,
     ledger::{Assignment, Ledger, RunServer},
@@ -70,8 +71,6 @@ fn world(running: u64) -> (Desired, Observed, Ledger, Limits) {
         creates_per_hour: 1000,
         max_ttl: Duration::from_secs(86_400),
         default_ttl: Duration::from_secs(7200),
-        starts_paused: None,
-        ends_paused: None,
         in_flight: BTreeSet::new(),
         guests_heard_since: Some(now()),
         catalogue: Arc::new(Catalogue {
@@ -102,6 +101,10 @@ fn world(running: u64) -> (Desired, Observed, Ledger, Limits) {
         ..Observed::default()
     };
     let mut ledger = Ledger::default();
+    let lifetimes = Lifetimes {
+        default_ttl: limits.default_ttl,
+        max_ttl: limits.max_ttl,
+    };
     for n in 0..CATTLE {
         let cattle = cattle(n);
         let assignment = Assignment {
@@ -134,7 +137,7 @@ fn world(running: u64) -> (Desired, Observed, Ledger, Limits) {
                 name: server.name.clone(),
                 status: ServerState::Running,
                 created: now(),
-                labels: labels::decode(&raw, now(), limits.default_ttl),
+                labels: labels::decode(&raw, now(), lifetimes),
                 ipv4: None,
                 server_type: None,
                 location: None,

@@ -237,10 +237,6 @@ pub struct Limits {
     pub max_ttl: Duration,
     /// The life of a server whose expiry label is missing or malformed.
     pub default_ttl: Duration,
-    /// Set while nothing may start (lost ledger, pause), with the sentence that says why.
-    pub starts_paused: Option<String>,
-    /// Set while nothing may end for `spec-removed` or `spec-changed`, likewise.
-    pub ends_paused: Option<String>,
     /// What is already being done by this process: no second action is planned for these runs'
     /// servers.
     pub in_flight: std::collections::BTreeSet<RunId>,

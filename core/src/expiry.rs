@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use cattle_schemas::Timestamp;
+use chrono::TimeDelta;
 
 /// A shortened TTL leaves a run at least this much from now, so that an edit can be taken back and
 /// the guest can hand over.
@@ -29,8 +30,40 @@ pub fn after_change(changed: Timestamp, current: Timestamp, now: Timestamp) -> T
     changed.max(current.min(now + MINIMUM_AFTER_CHANGE))
 }
 
-/// The expiry of a server whose label does not say.
+/// How long a server lives of which only its labels say so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lifetimes {
+    /// Where the label `expires-at` is missing or malformed.
+    pub default_ttl: Duration,
+    /// Whatever that label says.
+    pub max_ttl: Duration,
+}
+
+impl Lifetimes {
+    /// The same without a bound: for a server of which nobody knows when it was created.
+    #[must_use]
+    pub fn unbounded(self) -> Self {
+        Self {
+            max_ttl: Duration::MAX,
+            ..self
+        }
+    }
+}
+
+/// The expiry of a server by its label: believed, but never beyond creation + `max_ttl`. A label is
+/// what anybody can write who may write to the project, and what we wrote by a clock that was wrong;
+/// a server must not bill for a year because of it.
 #[must_use]
-pub fn fallback(created: Timestamp, default_ttl: Duration) -> Timestamp {
-    created + default_ttl
+pub fn believed(label: Option<Timestamp>, created: Timestamp, lifetimes: Lifetimes) -> Timestamp {
+    let latest = later(created, lifetimes.max_ttl);
+    let said = label.unwrap_or_else(|| later(created, lifetimes.default_ttl));
+    said.min(latest)
+}
+
+/// What is too far away to be counted is the end of time.
+fn later(from: Timestamp, by: Duration) -> Timestamp {
+    TimeDelta::from_std(by)
+        .ok()
+        .and_then(|by| from.checked_add_signed(by))
+        .unwrap_or(Timestamp::MAX_UTC)
 }

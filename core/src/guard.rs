@@ -18,6 +18,7 @@ use crate::{
     lifecycle::deadlines,
     names::{CattleName, RunId, ServerId, SpecHash},
     observed::{Observed, ObservedServer, ServerState},
+    pause::Pause,
     writable::Writable,
 };
 
@@ -105,6 +106,7 @@ impl<'a> Tally<'a> {
                 hourly_limit,
                 ..
             } => {
+                self.starts_allowed()?;
                 self.may_start(&cattle.name, &cattle.hash)?;
                 self.takes_slot()?;
                 self.takes_money(*hourly_limit)?;
@@ -245,6 +247,7 @@ impl<'a> Tally<'a> {
     }
 
     fn may_retry(&mut self, id: RunId, hourly_limit: Option<Amount>) -> Verdict {
+        self.starts_allowed()?;
         let run = self.run(id)?;
         self.is_recorded()?;
         require(
@@ -376,9 +379,16 @@ impl<'a> Tally<'a> {
         self.is_removed(run).or_else(|_| self.is_changed(run))
     }
 
+    fn starts_allowed(&self) -> Verdict {
+        require(
+            !paused(self.inputs, |pause| pause.starts),
+            "nothing starts while that is paused",
+        )
+    }
+
     fn ends_allowed(&self) -> Verdict {
         require(
-            self.inputs.limits.ends_paused.is_none(),
+            !paused(self.inputs, |pause| pause.ends),
             "nothing ends for its spec while that is paused",
         )
     }
@@ -427,6 +437,14 @@ impl<'a> Tally<'a> {
             "a run with a listed server is not gone",
         )
     }
+}
+
+/// Whether a pause of everything holds.
+fn paused(inputs: &Inputs<'_>, what: impl Fn(&Pause) -> bool) -> bool {
+    let pauses = &inputs.ledger.pauses;
+    pauses
+        .iter()
+        .any(|pause| pause.resumed.is_none() && pause.subject.is_empty() && what(pause))
 }
 
 /// Runs that hold a slot.

@@ -17,9 +17,10 @@ pub use self::check::{
     LabelError, check_count, check_fleet_label, check_key, check_spec_label, check_value,
 };
 use crate::{
-    expiry,
+    expiry::{self, Lifetimes},
     ledger::Run,
     names::{CattleName, FleetName, PersonaName, RunId, SpecHash},
+    ownership::{self, Owner},
 };
 
 /// Hetzner's limit on a label's value, and on the part of a key after its prefix.
@@ -38,6 +39,9 @@ const MAX_SPEC_KEY: usize = MAX_LABEL - SPEC_PREFIX.len();
 
 /// Latest instant read from a label, 9999-12-31: arithmetic on it must not overflow.
 const MAX_UNIX: i64 = 253_402_300_799;
+/// How far Hetzner's date of a creation may be from ours of its call without a word about it: an
+/// expiry of exactly maxTtl must not be called one that is too late.
+const CLOCKS_DIFFER: Duration = Duration::from_secs(60);
 /// Hex digits of the hash that a slugged value ends in: 32 bits, enough to tell task ids apart.
 const SLUG_HASH_BYTES: usize = 4;
 
@@ -79,8 +83,8 @@ pub struct ServerLabels {
     pub run: Option<RunId>,
     /// `spec-hash`.
     pub hash: Option<SpecHash>,
-    /// `expires-at`, unix seconds; created + default TTL when it is missing or malformed. `None`
-    /// only in values that were not decoded.
+    /// `expires-at`, unix seconds, at most created + maxTtl; created + default TTL when it is missing
+    /// or malformed. `None` only in values that were not decoded.
     pub expires_at: Option<Timestamp>,
     /// What could not be decoded, in words.
     pub problems: Vec<String>,
@@ -212,32 +216,36 @@ pub fn of_run(
     encode(&LabelSet::of_run(run, fleet, fleet_labels))
 }
 
-/// Reads a server's labels. `created` and `default_ttl` give the expiry where the label does not.
+/// Reads a server's labels. `created` and `lifetimes` give the expiry where the label does not, and
+/// bound it where it does.
 #[must_use]
 pub fn decode(
     raw: &BTreeMap<String, String>,
     created: Timestamp,
-    default_ttl: Duration,
+    lifetimes: Lifetimes,
 ) -> ServerLabels {
     let mut problems = Vec::new();
     let cattle = parsed(raw, key::CATTLE_NAME, &mut problems);
     let run = parsed(raw, key::RUN, &mut problems);
     let hash = parsed(raw, key::SPEC_HASH, &mut problems);
-    let expires_at = raw
-        .get(key::EXPIRES_AT)
-        .and_then(|text| unix_seconds(text))
-        .unwrap_or_else(|| {
-            let wrong = match raw.get(key::EXPIRES_AT) {
-                None => "missing".to_owned(),
-                Some(text) => format!("`{}`", text.escape_default()),
-            };
-            let fallback = expiry::fallback(created, default_ttl);
-            problems.push(format!(
-                "label `expires-at` is {wrong}: taken as {}, created + default TTL",
-                fallback.format("%Y-%m-%dT%H:%M:%SZ")
-            ));
-            fallback
-        });
+    let text = raw.get(key::EXPIRES_AT);
+    let label = text.and_then(|text| unix_seconds(text));
+    let expires_at = expiry::believed(label, created, lifetimes);
+    let taken = expires_at.format("%Y-%m-%dT%H:%M:%SZ");
+    match (label, text) {
+        (Some(label), _) if label > expires_at + CLOCKS_DIFFER => problems.push(format!(
+            "label `expires-at` is {}, further than maxTtl from its creation: without a run in the ledger it counts as {taken}",
+            label.format("%Y-%m-%dT%H:%M:%SZ")
+        )),
+        (Some(_), _) => {}
+        (None, None) => problems.push(format!(
+            "label `expires-at` is missing: taken as {taken}, created + default TTL"
+        )),
+        (None, Some(text)) => problems.push(format!(
+            "label `expires-at` is `{}`: taken as {taken}, created + default TTL",
+            text.escape_default()
+        )),
+    }
     ServerLabels {
         cattle,
         run,
@@ -326,6 +334,25 @@ pub fn is_foreign(raw: &BTreeMap<String, String>) -> bool {
     raw.contains_key(FOREIGN_MARK)
 }
 
+/// The label by which somebody else claims a server, for people; `None` where nobody does. Without a
+/// fleet, any fleet is ours.
+#[must_use]
+pub fn others_claim(raw: &BTreeMap<String, String>, fleet: Option<&FleetName>) -> Option<String> {
+    let ours = [
+        (key::MANAGED_BY, Some(MANAGED_BY)),
+        (key::CATTLE, Some("true")),
+        (key::FLEET, fleet.map(FleetName::as_str)),
+    ];
+    let other = ours.into_iter().find_map(|(name, ours)| {
+        let value = raw.get(name)?;
+        ours.is_some_and(|ours| value != ours)
+            .then_some((name, value))
+    });
+    let mark = raw.get(FOREIGN_MARK).map(|value| (FOREIGN_MARK, value));
+    mark.or(other)
+        .map(|(name, value)| format!("{name}={}", value.escape_default()))
+}
+
 /// What a server's labels should become: `wanted`, plus what somebody else has put there. `None`
 /// when there is nothing to change. `created-at` belongs to the attempt that made the server and
 /// is kept where it can be read.
@@ -352,7 +379,7 @@ pub fn correction(
 }
 
 /// What the labels of a run's server should become. `None` when they are right, and when they say
-/// that it is somebody else's by now: another tool's, or another fleet's.
+/// that it is somebody else's by now.
 #[must_use]
 pub fn repair(
     run: &Run,
@@ -360,12 +387,9 @@ pub fn repair(
     fleet: &FleetName,
     fleet_labels: &BTreeMap<String, String>,
 ) -> Option<BTreeMap<String, String>> {
-    let given_away = is_cattle(actual)
-        && actual
-            .get(key::FLEET)
-            .is_some_and(|name| name != fleet.as_str());
+    let given_away = matches!(ownership::owner_of(actual, run, fleet), Owner::Other(_));
     let wanted = LabelSet::of_run(run, fleet, fleet_labels);
-    if is_foreign(actual) || given_away || wanted.is_on(actual) {
+    if given_away || wanted.is_on(actual) {
         return None;
     }
     correction(actual, &encode(&wanted))

@@ -18,7 +18,8 @@ use crate::{
     charge::Charge,
     cost::{Amount, ServerPrice},
     desired::{Authority, Placement, Requester},
-    names::{CattleName, PersonaName, RunId, ServerId, SpecHash},
+    names::{CattleName, FleetName, PersonaName, RunId, ServerId, SpecHash},
+    pause::Pause,
 };
 
 /// The part of the ledger that one plan needs: every run that is not over and gone, the latest run
@@ -35,6 +36,28 @@ pub struct Ledger {
     /// With a `maxDaily`: what servers are billed for that were there on the present UTC day, those
     /// that are gone included. May repeat runs of above, which then are the truth.
     pub charges: Vec<Charge>,
+    /// Pauses that hold, and those that ended within the last hour; oldest first.
+    pub pauses: Vec<Pause>,
+}
+
+impl Ledger {
+    /// Pauses that hold.
+    pub fn holding(&self) -> impl Iterator<Item = &Pause> {
+        self.pauses.iter().filter(|pause| pause.holds())
+    }
+
+    /// Why nothing at all may start.
+    #[must_use]
+    pub fn starts_paused(&self) -> Option<&Pause> {
+        self.holding()
+            .find(|pause| pause.starts && pause.is_whole())
+    }
+
+    /// Why nothing at all may end for its spec.
+    #[must_use]
+    pub fn ends_paused(&self) -> Option<&Pause> {
+        self.holding().find(|pause| pause.ends && pause.is_whole())
+    }
 }
 
 /// One (name, spec hash) the ledger has seen: the thing that is done at most once.
@@ -87,6 +110,10 @@ pub struct Run {
     pub authority: Authority,
     /// The spec directory it came from.
     pub root: String,
+    /// The fleet that it was started in, which its servers were labelled with; `None` in records from
+    /// before this was kept.
+    #[serde(default)]
+    pub fleet: Option<FleetName>,
     /// When the intent was recorded.
     pub created_at: Timestamp,
     /// `POST /servers` calls made or about to be made, from 1.

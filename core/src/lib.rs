@@ -21,6 +21,8 @@ pub mod ledger;
 pub mod lifecycle;
 pub mod names;
 pub mod observed;
+pub mod ownership;
+pub mod pause;
 pub mod plan;
 pub mod provider_env;
 pub mod rate;

@@ -13,7 +13,7 @@
 //! | `POST /v1/cattle/{name}/rerun` | | [`RerunReply`] |
 //! | `POST /v1/cattle/{name}/extend` | [`ExtendRequest`] | [`ExtendReply`] |
 //! | `POST /v1/reap` | [`ReapRequest`] | [`ReapReply`] |
-//! | `POST /v1/resume` | [`ResumeRequest`] | [`ResumeReply`] |
+//! | `GET /v1/pauses`, `POST /v1/pause`, `POST /v1/resume` | [`crate::pause`] | |
 //! | `GET /v1/cost` | | [`CostReply`] |
 //! | `GET /v1/limits` | | [`Limits`] |
 //! | `GET /v1/cost` | [`CostQuery`] | [`CostReply`] |
@@ -468,25 +468,6 @@ pub struct ReapReply {
     /// its expiry like any other; what has no id cannot be, and bills.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unreadable: Vec<String>,
-}
-
-/// Body of `POST /v1/resume`. Operators only.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct ResumeRequest {
-    /// The digest of the list of ends that is confirmed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub confirm_deletes: Option<String>,
-    /// The cattle that start again after a lost ledger.
-    pub run: Vec<String>,
-}
-
-/// Reply of `POST /v1/resume`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct ResumeReply {
-    /// A sentence for people.
-    pub message: String,
 }
 
 /// One limit.

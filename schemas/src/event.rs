@@ -77,6 +77,10 @@ pub enum EventReason {
     Rerun,
     /// The TTL was extended.
     Extended,
+    /// Starts or ends are paused; the message says why, and the way out.
+    Paused,
+    /// A pause is over.
+    Resumed,
 }
 
 impl EventReason {
@@ -108,6 +112,8 @@ impl EventReason {
             Self::Alert => "alert",
             Self::Rerun => "rerun",
             Self::Extended => "extended",
+            Self::Paused => "paused",
+            Self::Resumed => "resumed",
         }
     }
 

@@ -12,6 +12,7 @@ pub mod event;
 pub mod fleet;
 pub mod guest;
 pub mod job;
+pub mod pause;
 pub mod persona;
 pub mod problem;
 pub mod runners;

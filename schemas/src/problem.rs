@@ -32,6 +32,8 @@ pub enum ErrorCode {
     IdempotencyConflict,
     /// 409: what was confirmed is not what would happen now.
     Changed,
+    /// 409: say which, or confirm what is shown.
+    ConfirmNeeded,
     /// 412: `If-Match` does not match.
     PreconditionFailed,
     /// 413: the body is larger than allowed.
@@ -115,6 +117,7 @@ impl ErrorCode {
             Self::WrongPhase => (409, "Not possible in this phase"),
             Self::IdempotencyConflict => (409, "The idempotency key was used for another request"),
             Self::Changed => (409, "The situation has changed"),
+            Self::ConfirmNeeded => (409, "A confirmation is needed"),
             Self::PreconditionFailed => (412, "The precondition does not hold"),
             Self::TooLarge => (413, "The body is too large"),
             Self::LimitReached => (409, "A limit is reached"),

@@ -130,7 +130,7 @@ words!(
         RateLimited = "rate-limited",
         /// Hetzner's account does not allow it: its token, its quota, a restriction.
         Account = "account",
-        /// Nothing is started until an operator says `resume`, or cattle are disabled.
+        /// Nothing is started until `resume`, or cattle are disabled; the message says which.
         StartsPaused = "starts-paused",
         /// Something in the configuration must be mended; the message says what.
         Config = "config",
@@ -142,6 +142,22 @@ words!(
         PreviousRun = "previous-run",
         /// Hetzner does not answer.
         HetznerUnreachable = "hetzner-unreachable",
+    }
+);
+
+words!(
+    /// Why a pause holds: what `resume --reason` names.
+    PauseReason {
+        /// An operator asked for it.
+        Paused = "paused",
+        /// The ledger is not the one that this fleet had.
+        Ledger = "ledger",
+        /// Another controller keeps the same fleet.
+        SecondController = "second-controller",
+        /// Servers of an image do not boot.
+        Breaker = "breaker",
+        /// Too many runs of one source would end at once because of their specs.
+        Deletes = "deletes",
     }
 );
 

@@ -9,6 +9,7 @@ use cattle_schemas::{
         ReapRequest, RerunReply, ResultReply, WaitFor, WaitQuery,
     },
     job::{Job, JobList, JobRequest},
+    pause::{PauseList, PauseRequest, PauseStatus, ResumeReply, ResumeRequest},
     status::CattleStatus,
 };
 use reqwest::{Method, Response, header};
@@ -175,6 +176,21 @@ impl Client {
     /// `POST /v1/reap`.
     pub(crate) async fn reap(&self, request: &ReapRequest) -> Result<ReapReply, Failure> {
         self.post(&["reap"], request, Some(REAP_TIMEOUT)).await
+    }
+
+    /// `GET /v1/pauses`.
+    pub(crate) async fn pauses(&self) -> Result<PauseList, Failure> {
+        self.json(self.call(Method::GET, &["pauses"])).await
+    }
+
+    /// `POST /v1/pause`.
+    pub(crate) async fn pause(&self, request: &PauseRequest) -> Result<PauseStatus, Failure> {
+        self.post(&["pause"], request, None).await
+    }
+
+    /// `POST /v1/resume`.
+    pub(crate) async fn resume(&self, request: &ResumeRequest) -> Result<ResumeReply, Failure> {
+        self.post(&["resume"], request, None).await
     }
 
     /// `POST /v1/jobs`.

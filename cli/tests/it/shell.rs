@@ -92,6 +92,9 @@ fn the_first_help_tells_where_to_start() {
               The controller's socket [default: $CLF_SOCKET_PATH, the project's,
               /run/clf/orchestrator.sock]
 
+          --project <DIR>
+              The project, whoever owns it [default: the nearest one of yours or root's, here or above]
+
       -o, --output <FORMAT>
               How the answer is printed
 
@@ -149,6 +152,8 @@ fn the_first_help_tells_where_to_start() {
       plan      Show what the controller would do next, and change nothing
       cost      Show what servers cost
       reap      Delete servers that are past their expiry
+      pause     Start nothing, or end nothing because of spec files, until `resume`
+      resume    Go on after a pause, or show what is paused
       validate  Check spec files without a controller
       persona   Personas of this project
       help      Print this message or the help of the given subcommand(s)
@@ -164,6 +169,9 @@ fn the_first_help_tells_where_to_start() {
           --socket <PATH>
               The controller's socket [default: $CLF_SOCKET_PATH, the project's,
               /run/clf/orchestrator.sock]
+
+          --project <DIR>
+              The project, whoever owns it [default: the nearest one of yours or root's, here or above]
 
       -o, --output <FORMAT>
               How the answer is printed

@@ -64,7 +64,7 @@ impl Executor {
         let needs = &self.0.needs;
         let run = recorded.id;
         let placement = &recorded.spec.placement;
-        let default_ttl = needs.fleet.borrow().default_ttl;
+        let lifetimes = needs.fleet.borrow().lifetimes();
         let catalogue = needs.catalogue.borrow().clone();
         let now = needs.clock.now();
         if let Some((reason, message)) = obstacle(placement, &catalogue, now) {
@@ -96,7 +96,7 @@ impl Executor {
                 image: candidate.image.clone(),
                 ..new.clone()
             };
-            let error = match needs.client.create_server(&new, default_ttl).await {
+            let error = match needs.client.create_server(&new, lifetimes).await {
                 Ok(created) => {
                     self.cool_downs().thaw(server_type, location);
                     let server = RunServer {

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use cattle_core::{
+    expiry::Lifetimes,
     labels,
     ledger::{Assignment, Run},
     lifecycle,
@@ -18,8 +19,8 @@ use crate::{hetzner::Deleted, record::run_server};
 pub(crate) const RETRY: Duration = Duration::from_secs(10);
 
 impl Executor {
-    fn default_ttl(&self) -> Duration {
-        self.0.needs.fleet.borrow().default_ttl
+    fn lifetimes(&self) -> Lifetimes {
+        self.0.needs.fleet.borrow().lifetimes()
     }
 
     /// Deletes the server of an ended run. The run stays in flight until its end is proved.
@@ -53,7 +54,7 @@ impl Executor {
     /// An accepted delete does not end: is the server there?
     pub(super) async fn delete_stuck(&self, run: RunId, server: ServerId) {
         let needs = &self.0.needs;
-        let state = match needs.client.get_server(server, self.default_ttl()).await {
+        let state = match needs.client.get_server(server, self.lifetimes()).await {
             Ok(None) => return self.proved_gone(run).await,
             Ok(Some(found)) => format!("it is {}", found.status.as_str()),
             Err(error) => error.to_string(),
@@ -81,7 +82,7 @@ impl Executor {
         let needs = &self.0.needs;
         let fleet = needs.fleet.borrow().clone();
         let client = needs.client.as_class(Class::Delete);
-        match client.get_server(server, fleet.default_ttl).await {
+        match client.get_server(server, self.lifetimes()).await {
             Ok(Some(found))
                 if labels::is_ours(&found.labels.raw, &fleet.name)
                     && found.labels.run == Some(run) =>
@@ -111,7 +112,7 @@ impl Executor {
     /// A list did not show the server any more: ask for it by id.
     pub(super) async fn confirm_gone(&self, run: RunId, server: ServerId) {
         let needs = &self.0.needs;
-        match needs.client.get_server(server, self.default_ttl()).await {
+        match needs.client.get_server(server, self.lifetimes()).await {
             Ok(None) => self.proved_gone(run).await,
             Ok(Some(found)) => {
                 tracing::debug!(%run, %server, status = found.status.as_str(), "it is still there");
@@ -153,7 +154,7 @@ impl Executor {
     pub(super) async fn lookup(&self, run: RunId, name: &str) {
         let needs = &self.0.needs;
         let asked_at = needs.clock.now();
-        match needs.client.find_server(name, self.default_ttl()).await {
+        match needs.client.find_server(name, self.lifetimes()).await {
             Ok(Some(found)) if found.labels.run == Some(run) => {
                 let server = run_server(&found, &needs.catalogue.borrow());
                 self.tell(run, move |run, _| lifecycle::adopt(run, server))
@@ -227,7 +228,7 @@ impl Executor {
         let fleet = needs.fleet.borrow().clone();
         // It bills for nothing: the look is as urgent as the delete.
         let client = needs.client.as_class(Class::Delete);
-        let found = match client.get_server(server, self.default_ttl()).await {
+        let found = match client.get_server(server, self.lifetimes()).await {
             Ok(Some(found)) => found,
             Ok(None) => return,
             Err(error) => {

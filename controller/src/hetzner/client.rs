@@ -4,11 +4,12 @@
 //! [`ApiError::disposition`] says. Nothing here decides that a server is ours to delete: who deletes
 //! re-reads it first and looks at its labels (core's guard, the reaper).
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc};
 
 use cattle_core::{
     account::Token,
     action::Calls,
+    expiry::Lifetimes,
     labels,
     names::{FleetName, ServerId},
     observed::ObservedServer,
@@ -129,16 +130,16 @@ impl Client {
         &self.memory
     }
 
-    /// All servers of a fleet. `default_ttl` gives the expiry of a server whose label does not.
+    /// All servers of a fleet. `lifetimes` give the expiry of a server whose label does not, and bound it.
     ///
     /// # Errors
     /// Any page failed: half a list is no list.
     pub async fn list_servers(
         &self,
         fleet: &FleetName,
-        default_ttl: Duration,
+        lifetimes: Lifetimes,
     ) -> Result<Listed, ApiError> {
-        self.list_scope(&Scope::Fleet(fleet.clone()), default_ttl)
+        self.list_scope(&Scope::Fleet(fleet.clone()), lifetimes)
             .await
     }
 
@@ -149,7 +150,7 @@ impl Client {
     pub async fn list_scope(
         &self,
         scope: &Scope,
-        default_ttl: Duration,
+        lifetimes: Lifetimes,
     ) -> Result<Listed, ApiError> {
         let call = || {
             Call::get(Operation::ListServers, "the servers", "/servers")
@@ -165,7 +166,7 @@ impl Client {
             if labels::is_foreign(&raw) {
                 continue;
             }
-            match wire::server(entry, default_ttl) {
+            match wire::server(entry, lifetimes) {
                 // A selector that the API misread must not put others' servers before us.
                 Ok(server) if !scope.contains(&server.labels.raw) => odd.push(Odd {
                     id: Some(server.id.0),
@@ -194,7 +195,7 @@ impl Client {
     pub async fn get_server(
         &self,
         id: ServerId,
-        default_ttl: Duration,
+        lifetimes: Lifetimes,
     ) -> Result<Option<ObservedServer>, ApiError> {
         let (operation, subject) = (Operation::GetServer, format!("server {id}"));
         let reply = match self
@@ -219,7 +220,7 @@ impl Client {
             .get("server")
             .filter(|server| server.is_object())
             .ok_or_else(|| unreadable("no server in it"))?;
-        let server = wire::server(entry, default_ttl).map_err(|odd| unreadable(&odd.why))?;
+        let server = wire::server(entry, lifetimes).map_err(|odd| unreadable(&odd.why))?;
         if server.id != id {
             return Err(unreadable("another server in it"));
         }
@@ -236,7 +237,7 @@ impl Client {
     pub async fn find_server(
         &self,
         name: &str,
-        default_ttl: Duration,
+        lifetimes: Lifetimes,
     ) -> Result<Option<ObservedServer>, ApiError> {
         assert!(
             !name.is_empty(),
@@ -269,7 +270,7 @@ impl Client {
                 false => Err(unreadable("a server without a name in it")),
             };
         };
-        wire::server(entry, default_ttl)
+        wire::server(entry, lifetimes)
             .map(Some)
             .map_err(|odd| unreadable(&odd.why))
     }
@@ -281,7 +282,7 @@ impl Client {
     pub async fn create_server(
         &self,
         new: &NewServer,
-        default_ttl: Duration,
+        lifetimes: Lifetimes,
     ) -> Result<Created, ApiError> {
         let (operation, subject) = (Operation::CreateServer, format!("server `{}`", new.name));
         let call = Call::new(operation, &subject, Method::POST, "/servers").json(&request(new));
@@ -302,7 +303,7 @@ impl Client {
         let server = reply
             .body
             .get("server")
-            .and_then(|entry| wire::created_server(entry, &new.name, &new.labels, now, default_ttl))
+            .and_then(|entry| wire::created_server(entry, &new.name, &new.labels, now, lifetimes))
             .ok_or_else(|| {
                 ApiError::about(
                     &reply,

@@ -6,10 +6,11 @@
 //! spoils nothing. A word that is not known is `Unknown`, never an error. Numbers are 64 bits: action
 //! ids have had 15 digits.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 pub use cattle_core::observed::{ActionState, ActionStatus};
 use cattle_core::{
+    expiry::Lifetimes,
     labels,
     names::ServerId,
     observed::{ObservedServer, ServerState},
@@ -56,7 +57,7 @@ fn shown(text: &str) -> String {
 }
 
 /// A server; an error only without an id, for without one nothing can be asked or done about it.
-pub(super) fn server(value: &Value, default_ttl: Duration) -> Result<ObservedServer, Odd> {
+pub(super) fn server(value: &Value, mut lifetimes: Lifetimes) -> Result<ObservedServer, Odd> {
     let name = string(value, &["name"]).filter(|name| !name.is_empty());
     let Some(id) = id(value) else {
         return Err(Odd {
@@ -79,6 +80,10 @@ pub(super) fn server(value: &Value, default_ttl: Duration) -> Result<ObservedSer
         odd.push(format!(
             "it does not say when it was created; taken from {from}"
         ));
+        if labels::created_at(&raw).is_none() {
+            // It may be younger than that, and a bound from there would cut its time short.
+            lifetimes = lifetimes.unbounded();
+        }
         guess
     });
     let status = match string(value, &["status"]) {
@@ -99,7 +104,7 @@ pub(super) fn server(value: &Value, default_ttl: Duration) -> Result<ObservedSer
         name,
         status,
         created,
-        labels: labels::decode(&raw, created, default_ttl),
+        labels: labels::decode(&raw, created, lifetimes),
         ipv4: string(value, &["public_net", "ipv4", "ip"]),
         server_type: string(value, &["server_type", "name"]),
         location: string(value, &["location", "name"]),
@@ -127,7 +132,7 @@ pub(super) fn created_server(
     name: &str,
     asked: &BTreeMap<String, String>,
     now: Timestamp,
-    default_ttl: Duration,
+    lifetimes: Lifetimes,
 ) -> Option<ObservedServer> {
     // What is no object has no id, and cannot be given a name either.
     let mut value = Value::Object(value.as_object()?.clone());
@@ -140,7 +145,7 @@ pub(super) fn created_server(
     if labels(&value).is_empty() {
         value["labels"] = json!(asked);
     }
-    server(&value, default_ttl).ok()
+    server(&value, lifetimes).ok()
 }
 
 /// An id wherever the API has one.

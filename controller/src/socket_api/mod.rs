@@ -26,6 +26,7 @@ pub mod listen;
 mod logs;
 mod openapi;
 mod overlay;
+mod pauses;
 pub mod peer;
 mod plan;
 mod poll;

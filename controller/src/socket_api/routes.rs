@@ -7,14 +7,15 @@ use axum::{
 use cattle_schemas::{
     api::{self as wire, MAX_SPEC_BYTES},
     job::{Job, JobList, JobRequest},
+    pause::{PauseList, PauseRequest, PauseStatus, ResumeReply, ResumeRequest},
     problem::ErrorCode,
     status::{CattleStatus, ControllerStatus},
 };
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use super::{
-    Api, ApiError, apply, cost, destroy, events, guard, health, jobs, limits, logs, openapi, plan,
-    read, reap, rerun, result,
+    Api, ApiError, apply, cost, destroy, events, guard, health, jobs, limits, logs, openapi,
+    pauses, plan, read, reap, rerun, result,
 };
 
 /// The longest JSON body: a job carries one spec, a plan several.
@@ -302,13 +303,33 @@ pub(super) const ROUTES: &[Route] = &[
     Route {
         path: "/v1/resume",
         id: "resume",
-        summary: "Go on after the controller paused itself",
+        summary: "End a pause; one that shows a list by that list's digest",
         access: Access::Operators,
-        takes: Takes::MaybeJson(of::<wire::ResumeRequest>),
-        gives: Gives::Json(of::<wire::ResumeReply>),
-        problems: &[ErrorCode::Changed],
-        handler: |m| on(m, reap::resume),
+        takes: Takes::MaybeJson(of::<ResumeRequest>),
+        gives: Gives::Json(of::<ResumeReply>),
+        problems: &[ErrorCode::Changed, ErrorCode::ConfirmNeeded],
+        handler: |m| on(m, pauses::resume),
         ..POST
+    },
+    Route {
+        path: "/v1/pause",
+        id: "pause",
+        summary: "Start nothing, or end nothing because of spec files, until `resume`",
+        access: Access::Operators,
+        takes: Takes::Json(of::<PauseRequest>),
+        gives: Gives::Json(of::<PauseStatus>),
+        problems: &[ErrorCode::Changed],
+        handler: |m| on(m, pauses::pause),
+        ..POST
+    },
+    Route {
+        path: "/v1/pauses",
+        id: "listPauses",
+        summary: "What is paused and why, with what is held back and the command that ends it",
+        access: Access::Operators,
+        gives: Gives::Json(of::<PauseList>),
+        handler: |m| on(m, pauses::list),
+        ..GET
     },
     Route {
         path: "/v1/cost",

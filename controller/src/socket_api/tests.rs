@@ -11,4 +11,5 @@ mod harness;
 mod http;
 mod jobs;
 mod looking;
+mod pauses;
 mod streams;

@@ -10,6 +10,7 @@ use cattle_core::{
     charge::Charge,
     ledger::{Assignment, Ledger, Run},
     names::{CattleName, RunId, SpecHash},
+    pause::Pause,
     writable::Writable,
 };
 use cattle_schemas::{
@@ -47,6 +48,8 @@ struct State {
     replies: BTreeMap<(String, String), (IdempotentReply, Timestamp)>,
     socket_specs: BTreeMap<CattleName, SocketSpec>,
     meta: BTreeMap<String, String>,
+    /// Oldest first.
+    pauses: Vec<Pause>,
 }
 
 impl Default for MemoryStore {
@@ -121,6 +124,25 @@ impl State {
                 };
                 if let Some(assignment) = assignment {
                     self.assignments.insert(key, assignment);
+                }
+                events
+            }
+            Edit::Pause {
+                reason,
+                subject,
+                edit,
+            } => {
+                let held = self.pauses.iter().position(|pause| {
+                    pause.holds() && pause.reason == reason && pause.subject == subject
+                });
+                let mut pause = held.map(|index| self.pauses[index].clone());
+                let Some(events) = edit(&mut pause) else {
+                    return false;
+                };
+                match (held, pause) {
+                    (Some(index), Some(pause)) => self.pauses[index] = pause,
+                    (None, Some(pause)) => self.pauses.push(pause),
+                    (_, None) => {}
                 }
                 events
             }
@@ -212,6 +234,11 @@ impl State {
             .filter(|at| *at >= creates_since)
             .collect();
         ledger.creates_last_hour.sort_unstable();
+        let recent = |pause: &&Pause| {
+            let resumed = pause.resumed.as_ref();
+            resumed.is_none_or(|resumed| resumed.at >= creates_since)
+        };
+        ledger.pauses = self.pauses.iter().filter(recent).cloned().collect();
         ledger
     }
 
@@ -267,6 +294,10 @@ impl State {
         self.jobs
             .retain(|_, job| job.finished_at.is_none_or(|at| at >= before));
         self.replies.retain(|_, (_, at)| *at >= before);
+        self.pauses.retain(|pause| {
+            let resumed = pause.resumed.as_ref();
+            resumed.is_none_or(|resumed| resumed.at >= before)
+        });
         fresh
     }
 }
@@ -325,6 +356,12 @@ impl Store for MemoryStore {
             charge.until.is_none_or(|until| until > window.start) && charge.created < window.end
         };
         ready(state.charges.values().filter(overlaps).cloned().collect())
+    }
+
+    fn pauses(&self) -> StoreFuture<'_, Vec<Pause>> {
+        let state = self.state();
+        let held = state.pauses.iter().filter(|pause| pause.holds());
+        ready(held.cloned().collect())
     }
 
     fn assignments(&self, cattle: CattleName) -> StoreFuture<'_, Vec<(SpecHash, Assignment)>> {

@@ -21,12 +21,14 @@ use cattle_core::{
     charge::Charge,
     ledger::{Assignment, Ledger, Run},
     names::{CattleName, RunId, SpecHash},
+    pause::Pause,
     writable::Writable,
 };
 use cattle_schemas::{
     Timestamp,
     event::{Event, NewEvent},
     job::Job,
+    status::PauseReason,
 };
 use tokio::sync::{broadcast, watch};
 
@@ -48,6 +50,9 @@ pub type RunEdit =
 
 /// A change to an assignment, which may not exist yet; likewise.
 pub type AssignmentEdit = Box<dyn FnOnce(&mut Option<Assignment>) -> Option<Vec<NewEvent>> + Send>;
+
+/// A change to the pause of a reason and subject that holds, if one does; likewise.
+pub type PauseEdit = Box<dyn FnOnce(&mut Option<Pause>) -> Option<Vec<NewEvent>> + Send>;
 
 /// One change within a commit.
 pub enum Edit {
@@ -74,6 +79,15 @@ pub enum Edit {
         hash: SpecHash,
         /// The change.
         edit: AssignmentEdit,
+    },
+    /// A change to a pause: at most one of a reason and subject holds at a time.
+    Pause {
+        /// Why.
+        reason: PauseReason,
+        /// What alone it is about; empty: everything.
+        subject: String,
+        /// The change.
+        edit: PauseEdit,
     },
     /// A token that a guest may present; not applied unless its run lives. The end of a run voids
     /// all of its tokens in the same transaction; where its server is kept, its release does.
@@ -146,8 +160,8 @@ pub struct SocketSpec {
 /// The ledger's keeper.
 pub trait Store: Send + Sync + 'static {
     /// What one plan needs (see [`Ledger`]): every run that is not both over and gone, the latest
-    /// run of each wanted name, the assignments of all of these and those not ended, and creates since
-    /// `creates_since`. (What servers' labels name besides, the caller reads with [`Store::run`].)
+    /// run of each wanted name, the assignments of all of these and those not ended, pauses that hold,
+    /// and since `creates_since` creates and pauses that ended. (What servers' labels name besides, the caller reads with [`Store::run`].)
     fn ledger(
         &self,
         wanted: Vec<(CattleName, SpecHash)>,
@@ -169,6 +183,9 @@ pub trait Store: Send + Sync + 'static {
     /// What servers are billed for that were there at some time within the window, as the runs of
     /// the ledger had them, oldest run first. Nothing of it is ever forgotten.
     fn charges(&self, window: Range<Timestamp>) -> StoreFuture<'_, Vec<Charge>>;
+
+    /// Pauses that hold, oldest first.
+    fn pauses(&self) -> StoreFuture<'_, Vec<Pause>>;
 
     /// All assignments of a name.
     fn assignments(&self, cattle: CattleName) -> StoreFuture<'_, Vec<(SpecHash, Assignment)>>;
@@ -236,7 +253,7 @@ pub trait Store: Send + Sync + 'static {
     /// Answers whether there is room for everything.
     fn look(&self) -> StoreFuture<'_, bool>;
 
-    /// Forget results, tokens, events, jobs and idempotency keys of what was over before this.
+    /// Forget results, tokens, events, jobs, pauses and idempotency keys of what was over before this.
     /// Assignments, the fact of a run and what it cost stay for good. Answers with the runs whose logs may go;
     /// each is named once.
     fn forget_before(&self, before: Timestamp) -> StoreFuture<'_, Vec<RunId>>;

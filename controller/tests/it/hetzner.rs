@@ -8,6 +8,7 @@ use cattle_controller::{
     reap::reap,
 };
 use cattle_core::{
+    expiry::Lifetimes,
     labels::{self, LabelSet},
     names::{CattleName, FleetName, RunId, ServerId, server_name},
     observed::ServerState,
@@ -17,7 +18,10 @@ use hetzner_sim::{Config, Request, Sim};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-const TTL: Duration = Duration::from_secs(7200);
+pub(crate) const TTL: Lifetimes = Lifetimes {
+    default_ttl: Duration::from_secs(7200),
+    max_ttl: Duration::from_secs(86_400),
+};
 const TOKEN: &str = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ01";
 const KEY: &str =
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ1wTmQp1ghjWqVBFxZ2k3Z8mY1lqkS7o0mNQ0K6yZ1v rex";

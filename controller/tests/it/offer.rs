@@ -196,7 +196,7 @@ async fn what_is_chosen_is_what_the_api_takes() {
         new.image = candidate.image;
         account
             .client
-            .create_server(&new, std::time::Duration::from_secs(7_200))
+            .create_server(&new, crate::hetzner::TTL)
             .await
             .unwrap();
     }

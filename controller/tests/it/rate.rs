@@ -17,8 +17,9 @@ use serde_json::json;
 use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use crate::hetzner::TTL;
+
 const TOKEN: &str = "rate-limited-project";
-const TTL: Duration = Duration::from_secs(7200);
 
 async fn project(config: Config) -> (Sim, Client) {
     let sim = Sim::start(config.token(TOKEN)).await.unwrap();

@@ -321,8 +321,10 @@ async fn whatever_is_sent_is_one_of_the_crates_models() {
         ssh_keys: vec!["rex".to_owned()],
         firewall: 1,
     };
-    let ttl = Duration::from_secs(60);
-    client.create_server(&new, ttl).await.unwrap();
+    client
+        .create_server(&new, crate::hetzner::TTL)
+        .await
+        .unwrap();
     client.relabel(ServerId(1), &labels).await.unwrap();
     client.power_on(ServerId(1)).await.unwrap();
 

@@ -25,6 +25,7 @@ use shared::{decode_host, decode_shared};
 use crate::{
     action::{self, Budget},
     desired::Placement,
+    expiry::Lifetimes,
     names::FleetName,
     provider_env,
     spec::{
@@ -101,6 +102,15 @@ impl Fleet {
         }
     }
 
+    /// How long a server lives of which only its labels say so.
+    #[must_use]
+    pub fn lifetimes(&self) -> Lifetimes {
+        Lifetimes {
+            default_ttl: self.default_ttl,
+            max_ttl: self.limits.max_ttl,
+        }
+    }
+
     /// What bounds a plan, as far as the configuration says: nothing paused, nothing in flight, no
     /// guest heard.
     #[must_use]
@@ -112,8 +122,6 @@ impl Fleet {
             creates_per_hour: self.limits.creates_per_hour,
             max_ttl: self.limits.max_ttl,
             default_ttl: self.default_ttl,
-            starts_paused: None,
-            ends_paused: None,
             in_flight: BTreeSet::new(),
             guests_heard_since: None,
             catalogue: Arc::default(),

@@ -42,6 +42,7 @@ pub fn begin(
         requester: origin.requester.clone(),
         authority: origin.authority,
         root: origin.root.clone(),
+        fleet: None,
         created_at: now,
         attempt: 1,
         posted_at: now,

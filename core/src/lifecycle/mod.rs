@@ -14,6 +14,7 @@ mod create;
 pub mod deadlines;
 mod end;
 mod guest;
+mod pause;
 mod server;
 
 use cattle_schemas::{event::EventReason, status::Phase};
@@ -27,6 +28,7 @@ pub use self::{
     },
     end::{Ending, delete_failed, end, found_gone, gone_reason, mark_gone, release, stop},
     guest::{env_handed_out, heartbeat, outcome, ready},
+    pause::{pause, resume},
     server::{
         called, followed, mark_booted, not_followed, power_on_failed, powered_on, powering_on,
     },

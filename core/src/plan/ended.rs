@@ -57,7 +57,7 @@ fn let_go(pass: &mut Pass<'_>, run: &Run) -> Option<String> {
         // It bills all the same.
         return Some("no longer kept: its server was found off".to_owned());
     }
-    if pass.limits.ends_paused.is_some() {
+    if pass.ledger.ends_paused().is_some() {
         return None;
     }
     match pass.wish(&run.cattle, Some(&run.root)) {

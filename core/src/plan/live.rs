@@ -106,7 +106,7 @@ fn by_spec(pass: &mut Pass<'_>, run: &Run) -> Option<Action> {
         ),
         Wish::Spec(..) => return None,
     };
-    if pass.limits.ends_paused.is_some() {
+    if pass.ledger.ends_paused().is_some() {
         return None;
     }
     ending(run, reason, message)
@@ -339,6 +339,6 @@ fn may_retry(pass: &Pass<'_>, run: &Run) -> bool {
         && run.stop.is_none()
         && pass.listed_lately()
         && pass.limits.enabled
-        && pass.limits.starts_paused.is_none()
+        && pass.ledger.starts_paused().is_none()
         && pass.limits.ledger == Writable::Yes
 }

@@ -99,7 +99,7 @@ fn close_the_undesired(pass: &mut Pass<'_>) {
             .live
             .get(name)
             .is_some_and(|run| run.hash == *hash);
-        if its_run_lives || pass.limits.ends_paused.is_some() {
+        if its_run_lives || pass.ledger.ends_paused().is_some() {
             continue;
         }
         let (reason, message) = match pass.wish(name, None) {
@@ -261,8 +261,11 @@ fn with_live_run<'a>(
     if run.hash != cattle.hash {
         let spent = assignment.is_some_and(|a| a.ended.is_some() && !reopens(a));
         if !spent {
-            let message = match &pass.limits.ends_paused {
-                Some(why) => format!("its previous run may not be ended now: {why}"),
+            let message = match pass.ledger.ends_paused() {
+                Some(pause) => format!(
+                    "its previous run may not be ended now: {}",
+                    pause.sentence()
+                ),
                 None => format!(
                     "waits for the end of run {}, whose spec has changed",
                     run.id
@@ -433,8 +436,8 @@ fn closed_gate(pass: &mut Pass<'_>) -> Option<(PendingReason, String)> {
             "cattle are disabled: set cattle.enabled to true in the fleet configuration".to_owned(),
         ));
     }
-    if let Some(why) = &limits.starts_paused {
-        return Some((PendingReason::StartsPaused, why.clone()));
+    if let Some(pause) = pass.ledger.starts_paused() {
+        return Some((PendingReason::StartsPaused, pause.sentence()));
     }
     if let Some(why) = limits.ledger.complaint() {
         return Some((PendingReason::StartsPaused, why));

@@ -7,7 +7,9 @@ use crate::{
     account::{Refusal, Token},
     action::Limits,
     desired::{Desired, RootState},
+    ledger::Ledger,
     observed::Observed,
+    pause::Pause,
 };
 
 /// Servers that are named in one sentence; of more it says how many there are.
@@ -20,13 +22,9 @@ pub fn controller_status(
     limits: &Limits,
     observed: &Observed,
     desired: &Desired,
+    ledger: &Ledger,
     config_error: Option<&str>,
 ) -> ControllerStatus {
-    let paused = |kind, why: Option<&str>| match why {
-        Some(why) => condition(kind, true, "paused", why, None),
-        None => condition(kind, false, "running", "", None),
-    };
-    let disabled = (!limits.enabled).then_some("cattle.enabled is false");
     let unread: Vec<String> = desired
         .roots
         .iter()
@@ -36,11 +34,8 @@ pub fn controller_status(
         })
         .collect();
     let mut conditions = vec![
-        paused(
-            ConditionType::StartsPaused,
-            limits.starts_paused.as_deref().or(disabled),
-        ),
-        paused(ConditionType::EndsPaused, limits.ends_paused.as_deref()),
+        paused(ConditionType::StartsPaused, limits, ledger, |it| it.starts),
+        paused(ConditionType::EndsPaused, limits, ledger, |it| it.ends),
         reachable(limits, observed),
     ];
     conditions.extend(token(&limits.token));
@@ -79,6 +74,30 @@ pub fn controller_status(
         listed_at: observed.listed_at,
         calls: None,
     }
+}
+
+/// What is paused, every reason a sentence; the condition's own reason is the first one's.
+fn paused(
+    kind: ConditionType,
+    limits: &Limits,
+    ledger: &Ledger,
+    is_held: impl Fn(&Pause) -> bool,
+) -> Condition {
+    let held: Vec<&Pause> = ledger.holding().filter(|pause| is_held(pause)).collect();
+    let disabled = kind == ConditionType::StartsPaused && !limits.enabled;
+    let mut sentences: Vec<String> = held.iter().map(|pause| pause.sentence()).collect();
+    if disabled {
+        sentences.push("cattle.enabled is false".to_owned());
+    }
+    let (Some(reason), since) = (
+        held.first()
+            .map(|pause| pause.reason.as_str())
+            .or(disabled.then_some("disabled")),
+        held.iter().map(|pause| pause.since).min(),
+    ) else {
+        return condition(kind, false, "running", "", None);
+    };
+    condition(kind, true, reason, sentences.join("; "), since)
 }
 
 /// Whether the API answers. One that refuses our token does.

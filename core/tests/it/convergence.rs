@@ -143,10 +143,16 @@ fn happen(model: &mut Model, event: &Event) {
             model.world.desired.roots.insert(ROOT.to_owned(), state);
         }
         Event::PauseStarts(paused) => {
-            model.world.limits.starts_paused = paused.then(|| "paused".to_owned());
+            model.world.ledger.pauses.retain(|pause| !pause.starts);
+            if *paused {
+                model.world.pause(true, false);
+            }
         }
         Event::PauseEnds(paused) => {
-            model.world.limits.ends_paused = paused.then(|| "paused".to_owned());
+            model.world.ledger.pauses.retain(|pause| !pause.ends);
+            if *paused {
+                model.world.pause(false, true);
+            }
         }
     }
 }
@@ -175,8 +181,7 @@ fn settle(model: &mut Model) {
 fn calm_down(model: &mut Model) {
     model.come_back();
     happen(model, &Event::Root(true));
-    model.world.limits.starts_paused = None;
-    model.world.limits.ends_paused = None;
+    model.world.ledger.pauses.clear();
     for text in NAMES {
         let name = name(text);
         let broken = model.world.desired.specs.get(&name);

@@ -10,16 +10,19 @@ use cattle_core::{
     desired::{
         Authority, Cattle, Desired, Origin, Placement, Requester, RootState, SpecEntry, SpecState,
     },
+    expiry::Lifetimes,
     guard, labels,
     ledger::{Assignment, Ledger, Run, RunServer},
     lifecycle,
     names::{CattleName, RunId, ServerId, SpecHash},
     observed::{ActionState, ActionStatus, Observed, ObservedServer, ServerState},
+    pause::Pause,
     plan,
     writable::Writable,
 };
 use cattle_schemas::{
-    Timestamp, guest::Outcome, problem::Diagnostic, spec_file::OnFailure, task::Task,
+    Timestamp, guest::Outcome, problem::Diagnostic, spec_file::OnFailure, status::PauseReason,
+    task::Task,
 };
 
 /// The specs' directory.
@@ -55,6 +58,14 @@ pub(crate) fn at(seconds: u64) -> Timestamp {
 
 pub(crate) fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
+}
+
+/// With so many seconds for servers that do not say, and a day for any.
+pub(crate) fn lifetimes(default_ttl: u64) -> Lifetimes {
+    Lifetimes {
+        default_ttl: secs(default_ttl),
+        max_ttl: secs(86_400),
+    }
 }
 
 pub(crate) fn name(text: &str) -> CattleName {
@@ -170,8 +181,6 @@ impl World {
                 creates_per_hour: 60,
                 max_ttl: secs(86_400),
                 default_ttl: secs(7200),
-                starts_paused: None,
-                ends_paused: None,
                 in_flight: std::collections::BTreeSet::new(),
                 guests_heard_since: Some(at(0)),
                 catalogue: Arc::new(catalogue()),
@@ -193,6 +202,16 @@ impl World {
             .limits
             .token
             .after(Heard::Refused(why, message), self.now);
+    }
+
+    /// An operator pauses starts, ends or both.
+    pub(crate) fn pause(&mut self, starts: bool, ends: bool) {
+        self.ledger.pauses.push(Pause {
+            by: "operator (uid 0)".to_owned(),
+            starts,
+            ends,
+            ..Pause::by_controller(PauseReason::Paused, "a look at it", self.now)
+        });
     }
 
     /// One spec, `rex`, just dropped.
@@ -332,7 +351,7 @@ impl World {
             name: run.server_name(),
             status: ServerState::Running,
             created: run.posted_at,
-            labels: labels::decode(&raw, run.posted_at, self.limits.default_ttl),
+            labels: labels::decode(&raw, run.posted_at, lifetimes(7200)),
             ipv4: Some("192.0.2.1".to_owned()),
             server_type: Some("cx23".to_owned()),
             location: Some("nbg1".to_owned()),

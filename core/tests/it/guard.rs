@@ -242,7 +242,7 @@ fn never_an_end_for_a_spec_while_that_is_paused_or_before_its_absence() {
     let rules = broken_by(&world, [end(EndReason::SpecRemoved)]);
     assert_eq!(rules, ["a spec counts as removed only after its absence"]);
     world.later(60);
-    world.limits.ends_paused = Some("brake".to_owned());
+    world.pause(false, true);
     let rules = broken_by(&world, [end(EndReason::SpecRemoved)]);
     assert_eq!(rules, ["nothing ends for its spec while that is paused"]);
 }

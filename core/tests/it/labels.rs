@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use cattle_core::labels::{self, LabelError};
+use cattle_core::{
+    expiry::Lifetimes,
+    labels::{self, LabelError},
+};
 use proptest::{collection::btree_map, prelude::*};
 
 use crate::fixture::*;
@@ -17,7 +20,7 @@ fn raw() -> BTreeMap<String, String> {
 }
 
 fn decoded(raw: &BTreeMap<String, String>) -> labels::ServerLabels {
-    labels::decode(raw, at(100), secs(7200))
+    labels::decode(raw, at(100), lifetimes(7200))
 }
 
 fn without(key: &str) -> BTreeMap<String, String> {
@@ -86,6 +89,31 @@ fn a_missing_or_malformed_expiry_falls_back_to_created_plus_default_ttl_and_is_r
             labels.problems
         );
     }
+}
+
+#[test]
+fn an_expiry_is_believed_up_to_created_plus_max_ttl() {
+    let unix = |seconds: u64| at(seconds).timestamp().to_string();
+    // Created at 100, and a day is the longest life.
+    let labels = decoded(&with("expires-at", &unix(86_500)));
+    assert_eq!(labels.expires_at, Some(at(86_500)));
+    assert_eq!(labels.problems, [""; 0]);
+    for far in ["253402300799", &unix(90_100)] {
+        let labels = decoded(&with("expires-at", far));
+        assert_eq!(labels.expires_at, Some(at(86_500)), "{far}");
+        assert!(labels.problems[0].contains("further than maxTtl"));
+    }
+    // A second that two clocks make is not worth a word.
+    let labels = decoded(&with("expires-at", &unix(86_501)));
+    assert_eq!(labels.expires_at, Some(at(86_500)));
+    assert_eq!(labels.problems, [""; 0]);
+    // Nor does a default reach further.
+    let short = Lifetimes {
+        max_ttl: secs(60),
+        ..lifetimes(7200)
+    };
+    let labels = labels::decode(&without("expires-at"), at(100), short);
+    assert_eq!(labels.expires_at, Some(at(160)));
 }
 
 #[test]
@@ -255,7 +283,7 @@ proptest! {
         spec_labels in label_map(),
         fleet_labels in label_map(),
         task_id in text(),
-        ttl in 1..1_000_000_u64,
+        ttl in 1..86_400_u64,
     ) {
         let mut world = World::booting();
         let run = world.rex();

@@ -13,6 +13,7 @@ mod images;
 mod labels;
 mod lifecycle;
 mod model;
+mod ownership;
 mod plan;
 mod rate;
 mod status;

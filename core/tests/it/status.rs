@@ -308,11 +308,18 @@ fn an_orphan_says_what_it_is_and_when_it_goes() {
 #[test]
 fn the_controller_says_what_is_wrong_with_it() {
     let holds = |world: &World, config: Option<&str>| -> Vec<(ConditionType, bool)> {
-        status::controller_status("1", &world.limits, &world.observed, &world.desired, config)
-            .conditions
-            .iter()
-            .map(|condition| (condition.kind, condition.status))
-            .collect()
+        status::controller_status(
+            "1",
+            &world.limits,
+            &world.observed,
+            &world.desired,
+            &world.ledger,
+            config,
+        )
+        .conditions
+        .iter()
+        .map(|condition| (condition.kind, condition.status))
+        .collect()
     };
     let mut world = World::empty();
     assert_eq!(
@@ -328,7 +335,7 @@ fn the_controller_says_what_is_wrong_with_it() {
         ]
     );
     world.limits.enabled = false;
-    world.limits.ends_paused = Some("brake".to_owned());
+    world.pause(false, true);
     world.observed.unreachable = Some("503".to_owned());
     world.observed.odd.push("an entry has no id".to_owned());
     world
@@ -392,18 +399,25 @@ fn the_fleets_image_is_told_with_its_last_day() {
 #[test]
 fn a_token_that_is_refused_is_said_once() {
     let conditions = |world: &World| {
-        status::controller_status("1", &world.limits, &world.observed, &world.desired, None)
-            .conditions
-            .into_iter()
-            .filter(|condition| {
-                [
-                    ConditionType::TokenAccepted,
-                    ConditionType::HetznerReachable,
-                ]
-                .contains(&condition.kind)
-            })
-            .map(|condition| (condition.kind, condition.status, condition.reason))
-            .collect::<Vec<_>>()
+        status::controller_status(
+            "1",
+            &world.limits,
+            &world.observed,
+            &world.desired,
+            &world.ledger,
+            None,
+        )
+        .conditions
+        .into_iter()
+        .filter(|condition| {
+            [
+                ConditionType::TokenAccepted,
+                ConditionType::HetznerReachable,
+            ]
+            .contains(&condition.kind)
+        })
+        .map(|condition| (condition.kind, condition.status, condition.reason))
+        .collect::<Vec<_>>()
     };
     let (token, reachable) = (
         ConditionType::TokenAccepted,
@@ -485,7 +499,14 @@ fn an_odd_server_is_named_on_the_controller_and_on_its_cattle() {
     assert!(orphan.message.unwrap().ends_with("; its name is missing"));
     let of_controller = |world: &World| {
         let limits = &world.limits;
-        let said = status::controller_status("1", limits, &world.observed, &world.desired, None);
+        let said = status::controller_status(
+            "1",
+            limits,
+            &world.observed,
+            &world.desired,
+            &world.ledger,
+            None,
+        );
         readable(&said.conditions)
     };
     assert_eq!(of_controller(&world), Some(said));

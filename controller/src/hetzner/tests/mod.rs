@@ -21,14 +21,17 @@ mod tolerant;
 
 use std::{collections::BTreeMap, time::Duration};
 
-use cattle_core::names::FleetName;
+use cattle_core::{expiry::Lifetimes, names::FleetName};
 use serde_json::{Value, json};
 
 use super::{Client, Endpoint};
 
 /// What a real token looks like.
 const TOKEN: &str = "jEheVytlAoFl7F8MqUQ7jAo2hOXASztX4jEheVytlAoFl7F8MqUQ7jAo2hOXASzt";
-pub(crate) const TTL: Duration = Duration::from_secs(7200);
+pub(crate) const TTL: Lifetimes = Lifetimes {
+    default_ttl: Duration::from_secs(7200),
+    max_ttl: Duration::from_secs(86_400),
+};
 
 pub(crate) fn fleet() -> FleetName {
     "prod".parse().unwrap()

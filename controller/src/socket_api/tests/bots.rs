@@ -151,12 +151,13 @@ async fn a_bot_gets_no_github_token_and_no_operators_calls() {
         problem["errors"][0]["message"],
         "`spec.withGithubToken` is for operators only"
     );
-    for path in ["/v1/reap", "/v1/resume"] {
+    for path in ["/v1/reap", "/v1/pause", "/v1/resume"] {
         controller
             .post(path, json!({}))
             .await
             .problem(403, "forbidden");
     }
+    controller.get("/v1/pauses").await.problem(403, "forbidden");
     let job = json!({ "kind": "cattle.reap" });
     controller
         .post("/v1/jobs", job)

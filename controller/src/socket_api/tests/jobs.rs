@@ -193,7 +193,7 @@ async fn a_reap_is_recorded_and_a_dry_one_deletes_nothing() {
     );
     let resumed = controller.post("/v1/resume", json!({})).await.ok();
     assert_eq!(resumed["message"], "nothing is paused");
-    let stale = json!({ "confirmDeletes": "abc" });
+    let stale = json!({ "digest": "abc" });
     controller
         .post("/v1/resume", stale)
         .await

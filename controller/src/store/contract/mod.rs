@@ -5,6 +5,7 @@
 mod answers;
 mod charges;
 mod edits;
+mod pauses;
 mod retention;
 
 use cattle_core::{

@@ -4,6 +4,7 @@ use cattle_core::{
     charge::Charge,
     ledger::{Assignment, Run},
     names::{CattleName, RunId, SpecHash},
+    pause::Pause,
 };
 use cattle_schemas::{
     Timestamp,
@@ -91,6 +92,19 @@ async fn apply(
                 return Ok(false);
             };
             put_assignment(on, &cattle, &hash, assignment).await?;
+            events
+        }
+        Edit::Pause {
+            reason,
+            subject,
+            edit,
+        } => {
+            let held = read::held_pause(on, reason, &subject).await?;
+            let (row, mut pause) = held.map_or((None, None), |(row, it)| (Some(row), Some(it)));
+            let Some(events) = edit(&mut pause) else {
+                return Ok(false);
+            };
+            put_pause(on, row, pause).await?;
             events
         }
         Edit::InsertToken(token) => return insert_token(on, token).await,
@@ -208,6 +222,29 @@ async fn put_assignment(
     .bind(hash.as_str())
     .bind(assignment.ended.is_none())
     .bind(encode(&assignment)?)
+    .execute(on)
+    .await
+    .map_err(database(OPERATION))?;
+    Ok(())
+}
+
+/// Like an assignment, a pause is never deleted by an edit: it ends.
+async fn put_pause(
+    on: &mut SqliteConnection,
+    row: Option<i64>,
+    pause: Option<Pause>,
+) -> Result<(), StoreError> {
+    let Some(pause) = pause else { return Ok(()) };
+    // Without a row of its own it gets the next one.
+    sqlx::query(
+        "INSERT OR REPLACE INTO pauses (id, reason, subject, resumed_at, record)
+         VALUES (?, ?, ?, ?, ?)",
+    )
+    .bind(row)
+    .bind(pause.reason.as_str())
+    .bind(&pause.subject)
+    .bind(pause.resumed.as_ref().map(|resumed| micros(resumed.at)))
+    .bind(encode(&pause)?)
     .execute(on)
     .await
     .map_err(database(OPERATION))?;

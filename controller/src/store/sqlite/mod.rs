@@ -21,6 +21,7 @@ use cattle_core::{
     charge::Charge,
     ledger::{Assignment, Ledger, Run},
     names::{CattleName, RunId, SpecHash},
+    pause::Pause,
     writable::Writable,
 };
 use cattle_schemas::{Timestamp, api::MAX_SPEC_BYTES, event::Event, job::Job};
@@ -315,6 +316,10 @@ impl Store for SqliteStore {
         self.read("read what was billed", move |on| {
             Box::pin(read::charges(on, window))
         })
+    }
+
+    fn pauses(&self) -> StoreFuture<'_, Vec<Pause>> {
+        self.read("read pauses", |on| Box::pin(read::pauses(on, None)))
     }
 
     fn assignments(&self, cattle: CattleName) -> StoreFuture<'_, Vec<(SpecHash, Assignment)>> {

@@ -39,6 +39,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "charges",
         include_str!("../../../migrations/0002_charges.sql"),
     ),
+    (
+        4,
+        "guards",
+        include_str!("../../../migrations/0004_guards.sql"),
+    ),
 ];
 
 pub(super) struct Opened {

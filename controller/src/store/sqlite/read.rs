@@ -7,8 +7,9 @@ use cattle_core::{
     desired::{Authority, Requester},
     ledger::{Assignment, Ledger, Run},
     names::{CattleName, RunId, SpecHash},
+    pause::Pause,
 };
-use cattle_schemas::{Timestamp, event::Event, job::Job};
+use cattle_schemas::{Timestamp, event::Event, job::Job, status::PauseReason};
 use serde::{Serialize, de::DeserializeOwned};
 use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
 
@@ -105,14 +106,56 @@ pub(super) async fn ledger(
 
     let creates: Vec<i64> = sqlx::query_scalar("SELECT at FROM creates WHERE at >= ? ORDER BY at")
         .bind(micros(creates_since))
-        .fetch_all(on)
+        .fetch_all(&mut *on)
         .await
         .map_err(database(OPERATION))?;
+    ledger.pauses = pauses(on, Some(creates_since)).await?;
     ledger.creates_last_hour = creates
         .into_iter()
         .filter_map(Timestamp::from_timestamp_micros)
         .collect();
     Ok(ledger)
+}
+
+/// Pauses that hold, and those that ended since.
+pub(super) const PAUSES: &str =
+    "SELECT id, record FROM pauses WHERE resumed_at IS NULL OR resumed_at >= ? ORDER BY id";
+
+pub(super) async fn pauses(
+    on: &mut SqliteConnection,
+    resumed_since: Option<Timestamp>,
+) -> Result<Vec<Pause>, StoreError> {
+    let rows = sqlx::query(PAUSES)
+        // Nothing compares with null: those that hold alone.
+        .bind(resumed_since.map(micros))
+        .fetch_all(on)
+        .await
+        .map_err(database("read pauses"))?;
+    rows.iter()
+        .map(|row| decode("pause", &column::<String>(row, 1)?))
+        .collect()
+}
+
+/// The pause of a reason and subject that holds, with the number of its row.
+pub(super) async fn held_pause(
+    on: &mut SqliteConnection,
+    reason: PauseReason,
+    subject: &str,
+) -> Result<Option<(i64, Pause)>, StoreError> {
+    let row = sqlx::query(
+        "SELECT id, record FROM pauses WHERE reason = ? AND subject = ? AND resumed_at IS NULL",
+    )
+    .bind(reason.as_str())
+    .bind(subject)
+    .fetch_optional(on)
+    .await
+    .map_err(database("read a pause"))?;
+    row.as_ref()
+        .map(|row| {
+            let pause = decode("pause", &column::<String>(row, 1)?)?;
+            Ok((column(row, 0)?, pause))
+        })
+        .transpose()
 }
 
 pub(super) async fn run(on: &mut SqliteConnection, id: RunId) -> Result<Option<Run>, StoreError> {

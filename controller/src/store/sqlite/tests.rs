@@ -92,7 +92,7 @@ async fn a_ledger_of_a_newer_version_is_refused_with_what_to_do() {
     .await;
     let refusal = home.open().await.err().unwrap().to_string();
     assert!(
-        refusal.contains("newer version (schema 7, this one knows 2)"),
+        refusal.contains("newer version (schema 7, this one knows 4)"),
         "{refusal}"
     );
 }

@@ -127,6 +127,7 @@ pub(super) async fn forget_before(
              WHERE ended_at IS NULL OR gone_at IS NULL OR ended_at >= ?1))",
         "DELETE FROM jobs WHERE finished_at < ?1",
         "DELETE FROM replies WHERE at < ?1",
+        "DELETE FROM pauses WHERE resumed_at < ?1",
     ] {
         sqlx::query(sql)
             .bind(before)

@@ -342,7 +342,7 @@ impl Model {
         if fate == Fate::Works
             && let Some(server) = self.servers.get_mut(&server)
         {
-            server.seen.labels = labels::decode(raw, server.seen.created, secs(7200));
+            server.seen.labels = labels::decode(raw, server.seen.created, lifetimes(7200));
         }
     }
 }

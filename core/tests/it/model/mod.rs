@@ -143,7 +143,7 @@ impl Model {
             let mut raw = seen.labels.raw.clone();
             raw.insert(key.to_owned(), value.to_owned());
             raw.insert("expires-at".to_owned(), "1".to_owned());
-            seen.labels = labels::decode(&raw, seen.created, secs(60));
+            seen.labels = labels::decode(&raw, seen.created, lifetimes(60));
             self.foreign.insert(seen.id);
             self.servers.insert(seen.id, Server::new(seen, Guest::Down));
         }
@@ -216,7 +216,7 @@ impl Model {
             let seen = &mut self.servers.get_mut(&id).unwrap().seen;
             let mut raw = seen.labels.raw.clone();
             raw.retain(|key, _| !all && key != "expires-at");
-            seen.labels = labels::decode(&raw, seen.created, secs(7200));
+            seen.labels = labels::decode(&raw, seen.created, lifetimes(7200));
         }
     }
 

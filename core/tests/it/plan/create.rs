@@ -34,7 +34,7 @@ fn its_server_is_adopted_where_the_list_shows_it() {
 #[test]
 fn a_lost_create_of_a_paused_fleet_is_looked_for_and_not_repeated() {
     let mut world = World::intended();
-    world.limits.starts_paused = Some("paused".to_owned());
+    world.pause(true, false);
     assert_eq!(world.verbs(), [""; 0]);
     world.later(15);
     assert_eq!(world.verbs(), ["look-up"]);

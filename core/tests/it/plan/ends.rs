@@ -75,7 +75,7 @@ fn a_kept_server_goes_at_its_time_or_when_its_spec_does() {
     assert_eq!(plan.next_wake, Some(at(1000)));
     world.set_spec(SpecState::Absent { since: at(80) }, &name("rex"));
     assert_eq!(world.verbs(), ["release"]);
-    world.limits.ends_paused = Some("paused".to_owned());
+    world.pause(false, true);
     assert_eq!(world.verbs(), [""; 0]);
     world.later(900);
     assert_eq!(world.verbs(), ["delete"]);
@@ -89,7 +89,7 @@ fn a_kept_server_that_was_turned_off_goes_at_once() {
     world.observed.listed_at = world.rex().ended.as_ref().map(|end| end.at);
     assert_eq!(world.verbs(), [""; 0], "the list is not newer than its end");
     world.later(2);
-    world.limits.ends_paused = Some("paused".to_owned());
+    world.pause(false, true);
     assert_eq!(world.verbs(), ["release"], "it bills all the same");
 }
 

@@ -59,7 +59,14 @@ fn nothing_starts_that_could_not_be_recorded_and_it_is_said_why() {
         assert_eq!(plan.actions, []);
         assert_eq!(plan.waiting[0].reason, PendingReason::StartsPaused);
         assert_eq!(Some(&plan.waiting[0].message), trouble.complaint().as_ref());
-        let status = controller_status("1", &world.limits, &world.observed, &world.desired, None);
+        let status = controller_status(
+            "1",
+            &world.limits,
+            &world.observed,
+            &world.desired,
+            &world.ledger,
+            None,
+        );
         let condition = status
             .conditions
             .iter()

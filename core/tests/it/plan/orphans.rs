@@ -1,6 +1,6 @@
 //! Servers that no run stands behind.
 
-use cattle_core::names::ServerId;
+use cattle_core::{labels, names::ServerId};
 use cattle_schemas::status::PendingReason;
 
 use crate::fixture::*;
@@ -28,6 +28,21 @@ fn one_that_is_not_desired_is_left_to_its_expiry() {
     world.later(7200);
     assert_eq!(world.verbs(), ["reap"]);
     assert!(world.plan().list_soon, "only a list says that it is gone");
+}
+
+#[test]
+fn one_whose_label_says_never_is_left_to_the_longest_ttl() {
+    let mut world = lost_ledger();
+    world.desired.specs.clear();
+    let server = world.listed();
+    server
+        .labels
+        .raw
+        .insert("expires-at".to_owned(), "253402300799".to_owned());
+    server.labels = labels::decode(&server.labels.raw, server.created, lifetimes(7200));
+    assert_eq!(world.plan().next_wake, Some(at(86_500)));
+    world.later(86_400);
+    assert_eq!(world.verbs(), ["reap"]);
 }
 
 #[test]

@@ -181,9 +181,9 @@ fn each_closed_gate_says_which_it_is() {
             "set cattle.enabled to true",
         ),
         (
-            |w| w.limits.starts_paused = Some("lost ledger: `resume`".to_owned()),
+            |w| w.pause(true, false),
             "starts-paused",
-            "`resume`",
+            "a look at it; `clawdlets cattle resume --reason paused` goes on",
         ),
         (
             |w| w.observed.listed_at = None,

@@ -109,7 +109,7 @@ fn nothing_is_absent_before_the_first_scan() {
 fn nothing_ends_for_its_spec_while_ends_are_paused() {
     let mut world = World::running();
     world.set_spec(SpecState::Absent { since: at(0) }, &name("rex"));
-    world.limits.ends_paused = Some("a directory lost all its specs".to_owned());
+    world.pause(false, true);
     assert_eq!(world.verbs(), [""; 0]);
 }
 
