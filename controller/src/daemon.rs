@@ -185,7 +185,7 @@ pub async fn start(
         bell: bell.clone(),
         clock: clock.clone(),
         fleet: parts.fleet.clone(),
-        personas: settings.personas(),
+        archives: parts.archives.clone(),
         peer_check: settings.peer_check,
         hetzner_is_loopback: endpoint.is_loopback(),
     };

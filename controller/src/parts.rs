@@ -16,6 +16,7 @@ use crate::{
     intake::Scanner,
     lister::{Lister, Pace},
     meter::Meter,
+    persona_archive::PersonaArchives,
     reconcile::Reconciler,
     secrets::Secrets,
     settings::Settings,
@@ -40,6 +41,8 @@ pub struct Parts {
     pub fleet: watch::Receiver<Arc<Fleet>>,
     /// Learns what Hetzner offers.
     pub survey: Survey,
+    /// The archives of personas.
+    pub archives: Arc<PersonaArchives>,
 }
 
 /// What the loop stands on.
@@ -80,6 +83,7 @@ impl Ground {
         let (images, wanted) = watch::channel(BTreeSet::new());
         let (doubt, doubts) = Doubt::channel();
         let again = self.settings.patience.again.survey;
+        let archives = Arc::new(PersonaArchives::new(self.settings.personas()));
         let limits = fleet.limits();
         let (worlds, seen) = watch::channel(Arc::new(World {
             pass: 0,
@@ -98,6 +102,7 @@ impl Ground {
             client: self.client.clone(),
             clock: self.clock.clone(),
             settings: self.settings,
+            archives: archives.clone(),
             secrets: self.secrets,
             fleet: fleet_receiver.clone(),
             catalogue: catalogue.clone(),
@@ -153,6 +158,7 @@ impl Ground {
             handle,
             fleet: fleet_receiver,
             survey,
+            archives,
         }
     }
 }

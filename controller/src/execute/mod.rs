@@ -33,6 +33,7 @@ use crate::{
     clock::Clock,
     edit,
     hetzner::{Client, CoolDowns},
+    persona_archive::PersonaArchives,
     record::Effect,
     secrets::Secrets,
     settings::Settings,
@@ -59,6 +60,8 @@ pub struct Needs {
     pub clock: Clock,
     /// Where everything is.
     pub settings: Arc<Settings>,
+    /// The archives of personas, which must be there before a server is made.
+    pub archives: Arc<PersonaArchives>,
     /// Secrets that must not leak into `user_data`.
     pub secrets: Arc<Secrets>,
     /// The fleet's configuration.

@@ -13,7 +13,6 @@ use crate::{
     guest_api::env::env,
     hetzner::{ApiError, NewServer},
     intake::project,
-    persona_archive,
 };
 
 /// Why a create cannot be posted.
@@ -60,8 +59,10 @@ fn user_data(needs: &Needs, run: &Run, token: &SecretString) -> Result<String, S
     // What the guest will ask for must be there: a server that waits for a key bills for it.
     env(&needs.fleet.borrow(), &needs.secrets, run)?;
     let personas = needs.settings.personas();
-    persona_archive::check(&personas, &run.spec.persona, &needs.secrets)
-        .map_err(|error| crate::report(&error))?;
+    needs
+        .archives
+        .check(&run.spec.persona, &needs.secrets)
+        .map_err(|error| crate::report(&*error))?;
     let persona = project::persona(&personas, &run.spec.persona)?;
     let bootstrap = Bootstrap {
         schema_version: 1,

@@ -18,6 +18,7 @@ use crate::{
     clock::Clock,
     guest_api::{GuestApi, serve},
     logs::Logs,
+    persona_archive::PersonaArchives,
     secrets::Secrets,
     settings::PeerCheck,
     store::{
@@ -92,7 +93,7 @@ impl Ranch {
             bell: bell.clone(),
             clock: clock.clone(),
             fleet,
-            personas: dir.path().join("personas"),
+            archives: Arc::new(PersonaArchives::new(dir.path().join("personas"))),
             peer_check: PeerCheck::Off,
             hetzner_is_loopback,
         };
