@@ -15,6 +15,7 @@ pub mod execute;
 pub mod fleet_file;
 pub mod guest_api;
 pub mod hetzner;
+pub mod identity;
 pub mod intake;
 mod ledger_watch;
 pub mod lister;

@@ -177,12 +177,7 @@ impl PersonaArchives {
     ///
     /// # Errors
     /// It cannot be built, or must not leave.
-    pub fn announce(
-        &self,
-        run: RunId,
-        persona: &PersonaName,
-        secrets: &Secrets,
-    ) -> Built {
+    pub fn announce(&self, run: RunId, persona: &PersonaName, secrets: &Secrets) -> Built {
         let built = self.shared(persona, secrets)?;
         let mut state = self.state();
         let Some(archive) = built else {
@@ -259,7 +254,9 @@ impl PersonaArchives {
             bytes: bytes.into(),
             digest,
         });
-        state.latest.insert(persona.clone(), Arc::downgrade(&archive));
+        state
+            .latest
+            .insert(persona.clone(), Arc::downgrade(&archive));
         Ok(Some(archive))
     }
 
@@ -267,12 +264,7 @@ impl PersonaArchives {
     ///
     /// # Errors
     /// As [`PersonaArchives::announce`].
-    pub fn of_run(
-        &self,
-        run: RunId,
-        persona: &PersonaName,
-        secrets: &Secrets,
-    ) -> Built {
+    pub fn of_run(&self, run: RunId, persona: &PersonaName, secrets: &Secrets) -> Built {
         let announced = self.state().announced.get(&run).cloned();
         match announced {
             Some(archive) => Ok(Some(archive)),

@@ -184,6 +184,8 @@ words!(
         HetznerReachable = "HetznerReachable",
         /// Controller: the token may read and write.
         TokenAccepted = "TokenAccepted",
+        /// Controller: the token opens the project in which the fleet lives.
+        ProjectIsOurs = "ProjectIsOurs",
         /// Controller: its ledger can be written; nothing new is taken or started while not.
         LedgerWritable = "LedgerWritable",
         /// Controller: the fleet's configuration was read.

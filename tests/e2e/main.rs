@@ -14,6 +14,7 @@ mod emergency_stop;
 mod fault_matrix;
 mod foreign;
 mod git_checkout;
+mod identity;
 mod images;
 mod jobs;
 mod kept;

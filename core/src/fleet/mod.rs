@@ -122,6 +122,8 @@ impl Fleet {
             creates_per_hour: self.limits.creates_per_hour,
             max_ttl: self.limits.max_ttl,
             default_ttl: self.default_ttl,
+            own: None,
+            project: crate::identity::Project::Ours,
             in_flight: BTreeSet::new(),
             guests_heard_since: None,
             catalogue: Arc::default(),
