@@ -15,8 +15,10 @@ use cattle_core::{
     desired::{Desired, SpecState},
     fleet::Fleet,
     guard::{self, guard},
+    hearing::{Hearing, PASS_EVERY},
     identity::{self, Grounds, Own, Project},
     ledger::Ledger,
+    lifecycle,
     names::{CattleName, SpecHash},
     observed::Observed,
     plan::{self, plan},
@@ -30,8 +32,10 @@ use tokio::sync::watch;
 
 use crate::{
     clock::Clock,
+    clock_alarm::ClockAlarm,
     execute::Executor,
     fleet_file::FleetFile,
+    guest_api::Pulse,
     intake::Scanner,
     meter::Meter,
     record::{is_recorded, record},
@@ -81,8 +85,14 @@ pub struct Reconciler {
     pub project_told: Project,
     /// Whether guests are listened to.
     pub serves_guests: bool,
-    /// Since when, by Hetzner's clock, which is known from the first list on.
+    /// Whether they could be heard from pass to pass.
+    pub hearing: Hearing,
+    /// Since when without a break, by Hetzner's clock, which is known from the first list on.
     pub guests_heard_since: Option<Timestamp>,
+    /// What they were heard of.
+    pub pulse: Arc<Pulse>,
+    /// Says when clocks part.
+    pub(crate) alarm: ClockAlarm,
     /// Who asks for passes.
     pub bell: Bell,
     /// What passes tell the metrics.
@@ -118,37 +128,29 @@ impl Reconciler {
     /// Passes until told to stop: when the bell rings, and when the last plan said so.
     pub async fn run(mut self, stop: tokio_util::sync::CancellationToken) {
         loop {
-            let wake = match self.pass().await {
-                Ok(wake) => wake,
+            let wait = match self.pass().await {
+                Ok(wait) => wait,
                 Err(error) => {
                     tracing::error!(error = %crate::report(&error), "the pass failed");
-                    Some(self.clock.now() + AFTER_FAILURE)
-                }
-            };
-            let until = async {
-                match wake {
-                    Some(at) => {
-                        let wait = (at - self.clock.now()).to_std().unwrap_or(Duration::ZERO);
-                        tokio::time::sleep(wait).await;
-                    }
-                    None => std::future::pending().await,
+                    self.hearing.broken();
+                    AFTER_FAILURE
                 }
             };
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = self.bell.rung() => {}
-                () = until => {}
+                () = tokio::time::sleep(wait) => {}
             }
         }
     }
 
-    /// One pass. Answers when the next is due without a ring.
+    /// One pass. Answers after how long the next is due without a ring.
     ///
     /// # Errors
     /// The ledger did not answer, or did not take what was to be recorded. What is past its expiry
     /// goes all the same.
     #[tracing::instrument(skip_all)]
-    pub async fn pass(&mut self) -> Result<Option<Timestamp>, StoreError> {
+    pub async fn pass(&mut self) -> Result<Duration, StoreError> {
         let done = self.look_and_act().await;
         if done.is_err() {
             self.delete_expired();
@@ -156,19 +158,19 @@ impl Reconciler {
         done
     }
 
-    async fn look_and_act(&mut self) -> Result<Option<Timestamp>, StoreError> {
+    async fn look_and_act(&mut self) -> Result<Duration, StoreError> {
         let fleet = tokio::task::block_in_place(|| self.fleet.current());
         self.fleet_seen.send_if_modified(|seen| {
             let changed = !Arc::ptr_eq(seen, &fleet);
             *seen = fleet.clone();
             changed
         });
-        if self.serves_guests
-            && self.guests_heard_since.is_none()
-            && self.observed.borrow().listed_at.is_some()
-        {
-            self.guests_heard_since = Some(self.clock.now());
-        }
+        let listed = self.observed.borrow().listed_at.is_some();
+        // Asked each time: what was missed before the first list is over with it.
+        let hears = self.pulse.took_all() && self.serves_guests && listed;
+        let moment = self.clock.moment();
+        self.scanner.clock_moved(self.hearing.moved(moment));
+        self.guests_heard_since = self.hearing.pass(moment, hears);
         let socket_specs = self.store.socket_specs().await?;
         let scan = tokio::task::block_in_place(|| {
             self.scanner.scan(&fleet, self.clock.now(), &socket_specs)
@@ -196,8 +198,10 @@ impl Reconciler {
         let images = plan::images(&plan, &seen.desired, &seen.ledger);
         self.images
             .send_if_modified(|wanted| std::mem::replace(wanted, images.clone()) != images);
-        let rescan = scan.rescan_in.map(|wait| seen.now + wait);
-        let wake = [plan.next_wake, rescan].into_iter().flatten().min();
+        let planned = plan
+            .next_wake
+            .map(|at| (at - seen.now).to_std().unwrap_or_default());
+        let wait = [planned, scan.rescan_in].into_iter().flatten().min();
         self.meter.read(&seen.ledger, &seen.observed, &plan);
         self.meter.read_project(seen.limits.project);
         if let Err(error) = self
@@ -207,7 +211,11 @@ impl Reconciler {
             failed.get_or_insert(error);
         }
         self.publish(fleet, seen, plan);
-        failed.map_or(Ok(wake), Err)
+        self.tell_of_clocks().await;
+        failed.map_or_else(
+            || Ok(wait.map_or(PASS_EVERY, |wait| wait.min(PASS_EVERY))),
+            Err,
+        )
     }
 
     /// By the ledger as it was last read.
@@ -220,6 +228,7 @@ impl Reconciler {
         let now = self.clock.now();
         let limits = Limits {
             in_flight: self.executor.in_flight(),
+            clocks: self.clock.clocks(),
             ..(*world.limits).clone()
         };
         let inputs = guard::Inputs {
@@ -302,7 +311,14 @@ impl Reconciler {
         let observed = self.observed.borrow().clone();
         let now = self.clock.now();
         let wanted = wanted(desired);
+        let heard = self.pulse.heard();
         let mut ledger = self.store.ledger(wanted, now - CREATES_WINDOW).await?;
+        for (run, at) in heard {
+            // It may not be written yet: a guest is not silent because our disk is full.
+            if let Some(run) = ledger.runs.get_mut(&run) {
+                let _ = lifecycle::heartbeat(run, at);
+            }
+        }
         if let Some(since) = fleet.budget.counts_since(now) {
             // After the runs: what went in between is in both, and counted once.
             ledger.charges = self.store.charges(since..Timestamp::MAX_UTC).await?;
@@ -329,6 +345,7 @@ impl Reconciler {
             project,
             in_flight,
             guests_heard_since: self.guests_heard_since,
+            clocks: self.clock.clocks(),
             catalogue: self.catalogue.borrow().clone(),
             token: self.token.borrow().clone(),
             ledger: self.store.writable().borrow().clone(),
@@ -400,6 +417,23 @@ impl Reconciler {
         let known = applied.as_deref().unwrap_or_default();
         self.executor.begin(records.effects(known));
         Ok(applied?.contains(&true))
+    }
+
+    /// An event when clocks part, and when they agree again.
+    async fn tell_of_clocks(&mut self) {
+        let told = self.alarm.look(self.clock.clocks(), self.clock.reading());
+        if let Some(message) = told {
+            let event = NewEvent {
+                cattle: None,
+                run: None,
+                reason: EventReason::Alert,
+                message,
+            };
+            let now = self.clock.now();
+            if let Err(error) = self.store.commit(vec![Edit::Event(event)], now).await {
+                tracing::error!(error = %crate::report(&error), "the ledger did not take an alert");
+            }
+        }
     }
 
     fn publish(&self, fleet: Arc<Fleet>, seen: Seen, plan: Plan) {

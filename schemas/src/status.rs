@@ -140,6 +140,8 @@ words!(
         Backoff = "backoff",
         /// The previous run's server is not gone yet.
         PreviousRun = "previous-run",
+        /// Hetzner's clock and this machine's do not agree, so nobody knows what time it is.
+        ClockSkew = "clock-skew",
         /// Hetzner does not answer.
         HetznerUnreachable = "hetzner-unreachable",
     }
@@ -182,6 +184,8 @@ words!(
         ServersReadable = "ServersReadable",
         /// Controller: the API answers.
         HetznerReachable = "HetznerReachable",
+        /// Controller: clocks do not agree; the reason is `hetzner`, `unsettled` or `own-clock`.
+        ClockSkew = "ClockSkew",
         /// Controller: the token may read and write.
         TokenAccepted = "TokenAccepted",
         /// Controller: the token opens the project in which the fleet lives.

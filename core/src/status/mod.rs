@@ -17,7 +17,7 @@ pub(crate) use self::conditions::condition;
 use self::conditions::conditions;
 pub use self::{
     conditions::image_resolved,
-    controller::controller_status,
+    controller::{clock_skew, controller_status},
     run::{run_cost, run_status},
 };
 use crate::{

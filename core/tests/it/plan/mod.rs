@@ -10,3 +10,4 @@ mod expired;
 mod orphans;
 mod queue;
 mod spec;
+mod time;
