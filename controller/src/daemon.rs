@@ -27,6 +27,7 @@ use crate::{
     logs::Logs,
     parts::{Ground, Parts},
     secrets::Secrets,
+    sessions::Sessions,
     settings::{PeerCheck, Settings},
     socket_api::{self, SocketApi, peer::Users},
     store::{SqliteStore, StateLock, Store},
@@ -129,6 +130,7 @@ pub async fn start(
     let client = Arc::new(Client::patient(endpoint, answers, clock.clone())?);
     let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&settings.ledger()).await?);
     let identity = Identity::open(store.clone(), true).await?;
+    let sessions = Sessions::default();
     let logs = Logs::open(&settings.logs())?;
     let pulse = Arc::<Pulse>::default();
     let bell = Bell::default();
@@ -161,6 +163,7 @@ pub async fn start(
         fleet_file,
         guest_url,
         serves_guests: true,
+        sessions: sessions.clone(),
         identity,
         pace: settings.patience.lists,
     }
@@ -195,6 +198,11 @@ pub async fn start(
         archives: parts.archives.clone(),
         peer_check: settings.peer_check,
         hetzner_is_loopback: endpoint.is_loopback(),
+        sessions,
+        knows_its_runs: {
+            let handle = parts.handle.clone();
+            Arc::new(move || handle.world().observed.listed_at.is_some())
+        },
     };
     let account = Account {
         token: client.token(),

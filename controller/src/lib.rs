@@ -32,6 +32,7 @@ pub mod reconcile;
 pub mod record;
 mod report;
 pub mod secrets;
+pub mod sessions;
 pub mod settings;
 pub mod socket_api;
 pub mod stop;

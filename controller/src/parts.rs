@@ -28,6 +28,7 @@ use crate::{
     persona_archive::PersonaArchives,
     reconcile::Reconciler,
     secrets::Secrets,
+    sessions::Sessions,
     settings::Settings,
     store::Store,
     survey::{Doubt, Survey},
@@ -78,6 +79,8 @@ pub struct Ground {
     pub guest_url: String,
     /// Whether guests are listened to.
     pub serves_guests: bool,
+    /// Session tokens until they are handed out.
+    pub sessions: Sessions,
     /// Who this controller is.
     pub identity: Identity,
     /// How far lists are apart.
@@ -124,6 +127,7 @@ impl Ground {
             doubt,
             bell: self.bell.clone(),
             guest_url: self.guest_url,
+            sessions: self.sessions,
             grounds,
             birth_marks: self.identity.birth_marks(),
         });

@@ -33,6 +33,7 @@ use tokio::sync::watch;
 use crate::{
     clock::Clock,
     clock_alarm::ClockAlarm,
+    edit,
     execute::Executor,
     fleet_file::FleetFile,
     guest_api::Pulse,
@@ -178,8 +179,17 @@ impl Reconciler {
         let desired = Arc::new(scan.desired);
         let (mut seen, mut plan) = self.decide(&fleet, &desired).await?;
         let mut failed = None;
+        // A file that was just being written has been found as well.
+        if scan.rescan_in.is_none() {
+            match self.pause(&seen).await {
+                Ok(true) => (seen, plan) = self.decide(&fleet, &desired).await?,
+                Ok(false) => {}
+                Err(error) => failed = Some(error),
+            }
+        }
         for _ in 0..MAX_ROUNDS {
-            if plan.actions.is_empty() {
+            // A pause that could not be recorded holds all the same.
+            if plan.actions.is_empty() || failed.is_some() {
                 break;
             }
             match self.act(&seen, &plan.actions).await {
@@ -248,6 +258,29 @@ impl Reconciler {
             Ok(records) => self.executor.begin(records.effects(&[])),
             Err(error) => tracing::error!(%error, "no randomness"),
         }
+    }
+
+    /// Begins the pauses that whoever keeps the fleet brings about, or brings them up to date.
+    async fn pause(&self, seen: &Seen) -> Result<bool, StoreError> {
+        let Some(own) = &seen.limits.own else {
+            return Ok(false);
+        };
+        let pauses = identity::pauses(
+            own,
+            &seen.observed,
+            &seen.desired,
+            &seen.ledger,
+            &seen.limits.fleet,
+            seen.now,
+        );
+        if pauses.is_empty() {
+            return Ok(false);
+        }
+        let edits = pauses.into_iter().map(|fresh| {
+            edit::of_pause(fresh.reason, "", move |held| lifecycle::pause(held, &fresh))
+        });
+        let applied = self.store.commit(edits.collect(), seen.now).await?;
+        Ok(applied.contains(&true))
     }
 
     /// Says it once when the project is not ours, and once when it is again.
@@ -339,6 +372,7 @@ impl Reconciler {
         self.grounds.send_replace(Grounds {
             project,
             heard_since: self.guests_heard_since,
+            judges: self.clock.clocks().trust.judges(),
         });
         let limits = Limits {
             own: Some(own),

@@ -83,6 +83,14 @@ pub enum Action {
         /// Its expiry.
         expires_at: Timestamp,
     },
+    /// Ledger: a live run of an older copy that was put back; its server may have done more than the
+    /// ledger knows.
+    Rejoin {
+        /// The run.
+        run: RunId,
+        /// Its server.
+        server: ServerId,
+    },
     /// Ledger: note that Hetzner runs the server.
     MarkBooted {
         /// The run.

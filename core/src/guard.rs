@@ -144,7 +144,7 @@ impl<'a> Tally<'a> {
                 !self.is_foreign(*server),
                 "another tool's server is never touched",
             ),
-            Action::Adopt { server, .. } => self.is_ours(*server),
+            Action::Adopt { server, .. } | Action::Rejoin { server, .. } => self.is_ours(*server),
             Action::MarkGone { run } => self.may_mark_gone(*run),
             Action::Release { run, .. } => self.may_release(*run),
             Action::Enqueue { .. }

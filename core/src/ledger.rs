@@ -175,6 +175,12 @@ pub struct Run {
     /// When Hetzner last answered, or failed to, how far the actions of its server are.
     #[serde(default)]
     pub followed_at: Option<Timestamp>,
+    /// The digest of its guest's session token, as its server's label has it.
+    #[serde(default)]
+    pub session: Option<String>,
+    /// The ledger was put back from an older copy while it lived: what it did since is not known.
+    #[serde(default)]
+    pub rejoined: bool,
     /// Since when Hetzner says that its server is not there, while its guest was heard.
     #[serde(default)]
     pub missing_since: Option<Timestamp>,

@@ -17,6 +17,7 @@ mod git_checkout;
 mod identity;
 mod images;
 mod jobs;
+mod keepers;
 mod kept;
 mod life;
 mod locked_ledger;

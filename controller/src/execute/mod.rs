@@ -38,6 +38,7 @@ use crate::{
     persona_archive::PersonaArchives,
     record::Effect,
     secrets::Secrets,
+    sessions::Sessions,
     settings::Settings,
     store::{Store, StoreError},
     survey::Doubt,
@@ -76,6 +77,8 @@ pub struct Needs {
     pub bell: Bell,
     /// The URL of the guest API as guests see it.
     pub guest_url: String,
+    /// Session tokens until they are handed out.
+    pub sessions: Sessions,
     /// What a 404 is judged by, as of the last pass.
     pub grounds: watch::Receiver<Grounds>,
     /// What a firewall is marked with that is made.
@@ -164,7 +167,12 @@ impl Executor {
                         .tasks
                         .spawn(async move { this.relabel(server, labels).await });
                 }
-                Effect::Create { run, token } => {
+                Effect::Create {
+                    run,
+                    token,
+                    session,
+                } => {
+                    self.0.needs.sessions.hold(run, session);
                     let unposted = self.unposted();
                     self.spawn(run, |this, guard| async move {
                         this.create(run, &token, unposted).await;

@@ -24,7 +24,7 @@ pub use self::{
     change::{ExtendError, extend, update},
     create::{
         accept_create, adopt, adopt_unknown, begin, lookup_missed, lost_reply, refuse_create,
-        refused_event, retry,
+        refused_event, rejoin, retry,
     },
     end::{
         Ending, delete_failed, end, found_again, found_gone, gone_reason, mark_gone, not_found,

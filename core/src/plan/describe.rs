@@ -51,6 +51,7 @@ impl Action {
             Self::Start { .. } => "start",
             Self::Retry { .. } => "retry",
             Self::Adopt { .. } | Self::AdoptUnknown { .. } => "adopt",
+            Self::Rejoin { .. } => "rejoin",
             Self::MarkBooted { .. } => "mark-booted",
             Self::Update { .. } => "update",
             Self::Relabel { .. } => "relabel",
@@ -89,6 +90,7 @@ impl Action {
             Self::Retry { run, .. }
             | Self::Adopt { run, .. }
             | Self::AdoptUnknown { run, .. }
+            | Self::Rejoin { run, .. }
             | Self::MarkBooted { run }
             | Self::Update { run, .. }
             | Self::Stop { run, .. }
@@ -109,6 +111,7 @@ impl Action {
     pub fn server(&self) -> Option<ServerId> {
         match self {
             Self::Adopt { server, .. }
+            | Self::Rejoin { server, .. }
             | Self::AdoptUnknown { server, .. }
             | Self::Relabel { server, .. }
             | Self::Delete { server, .. }
@@ -139,6 +142,9 @@ impl Action {
             Self::Adopt { server, .. } => format!("take server {server} for its own"),
             Self::AdoptUnknown { server, .. } => {
                 format!("take over server {server}, whose run is not in the ledger")
+            }
+            Self::Rejoin { server, .. } => {
+                format!("take server {server} as it is: the ledger is an older copy")
             }
             Self::MarkBooted { .. } => "note that Hetzner runs its server".to_owned(),
             Self::Update {

@@ -20,6 +20,7 @@ use crate::{
     logs::Logs,
     persona_archive::PersonaArchives,
     secrets::Secrets,
+    sessions::Sessions,
     settings::PeerCheck,
     store::{
         Edit, Store, TokenKind, TokenRecord,
@@ -99,6 +100,8 @@ impl Ranch {
             archives: Arc::new(PersonaArchives::new(dir.path().join("personas"))),
             peer_check: PeerCheck::Off,
             hetzner_is_loopback,
+            sessions: Sessions::default(),
+            knows_its_runs: Arc::new(|| true),
         };
         let stop = CancellationToken::new();
         let shutdown = stop.clone().cancelled_owned();

@@ -87,11 +87,15 @@ impl Model {
                     cattle,
                     origin,
                     run_server(seen),
+                    None,
                     *created,
                     *expires_at,
                     now,
                 );
                 ledger.runs.insert(*run, adopted);
+            }
+            Action::Rejoin { run, .. } => {
+                let _ = lifecycle::rejoin(ledger.runs.get_mut(run).unwrap(), None);
             }
             Action::MarkBooted { run } => {
                 let _ = lifecycle::mark_booted(ledger.runs.get_mut(run).unwrap(), now);
