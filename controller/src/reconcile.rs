@@ -384,6 +384,7 @@ impl Reconciler {
             token: self.token.borrow().clone(),
             ledger: self.store.writable().borrow().clone(),
             calls: self.executor.creates(now),
+            server_gone_at: self.executor.server_gone_at(),
             ..fleet.limits()
         };
         let planned = plan(desired, &observed, &ledger, &limits, now);

@@ -85,6 +85,7 @@ fn world(running: u64) -> (Desired, Observed, Ledger, Limits) {
             ..Catalogue::default()
         }),
         budget: Budget::default(),
+        server_gone_at: None,
         token: Default::default(),
         ledger: Default::default(),
         calls: Calls::default(),

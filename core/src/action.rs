@@ -266,6 +266,9 @@ pub struct Limits {
     pub budget: Budget,
     /// What the rate limit has room for.
     pub calls: Calls,
+    /// When this process last saw a server of ours go: what a limit of the account kept back is looked
+    /// at again.
+    pub server_gone_at: Option<Timestamp>,
     /// What is known of the API token.
     pub token: Token,
     /// Whether the ledger can be written: nothing starts that could not be recorded.

@@ -14,6 +14,7 @@ use cattle_schemas::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    account::AccountLimit,
     catalogue::ImageKind,
     charge::Charge,
     clock::Wait,
@@ -136,6 +137,9 @@ pub struct Run {
     /// What a refused create waits for, as the status says it.
     #[serde(default)]
     pub create_reason: Option<PendingReason>,
+    /// The limit of the account that it met, where Hetzner said which.
+    #[serde(default)]
+    pub create_limit: Option<AccountLimit>,
     /// Why the delete of its server failed the last time, for people.
     #[serde(default)]
     pub delete_message: Option<String>,

@@ -23,6 +23,7 @@ mod life;
 mod locked_ledger;
 mod odd_creates;
 mod persona;
+mod quotas;
 mod secrets;
 mod shutdown;
 mod state_disk;

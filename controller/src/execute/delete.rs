@@ -70,6 +70,7 @@ impl Executor {
     /// Hetzner knows no such server. What that proves is the core's matter.
     async fn not_found(&self, run: RunId) {
         let now = self.0.needs.clock.now();
+        *self.gone_at() = Some(now);
         let grounds = *self.0.needs.grounds.borrow();
         self.tell_for_sure(run, || {
             move |run: &mut Run, assignment: Option<&mut Assignment>| {
@@ -81,6 +82,7 @@ impl Executor {
 
     pub(super) async fn proved_gone(&self, run: RunId) {
         let now = self.0.needs.clock.now();
+        *self.gone_at() = Some(now);
         self.tell_for_sure(run, || {
             move |run: &mut Run, assignment: Option<&mut Assignment>| {
                 lifecycle::found_gone(run, assignment, now)
@@ -262,7 +264,10 @@ impl Executor {
             return;
         }
         match needs.client.delete_server(server).await {
-            Ok(_) => tracing::info!(%server, name, "reaped"),
+            Ok(_) => {
+                tracing::info!(%server, name, "reaped");
+                *self.gone_at() = Some(needs.clock.now());
+            }
             Err(error) => {
                 tracing::warn!(%server, name, error = %crate::report(&error), "could not be reaped");
             }

@@ -91,6 +91,8 @@ struct Inner {
     tasks: TaskTracker,
     actions: mpsc::UnboundedSender<follow::Pending>,
     cool_downs: Mutex<CoolDowns>,
+    /// When a server of ours was last proved gone.
+    server_gone_at: Mutex<Option<Timestamp>>,
 }
 
 #[derive(Default)]
@@ -112,6 +114,7 @@ impl Executor {
             tasks: TaskTracker::new(),
             actions,
             cool_downs: Mutex::default(),
+            server_gone_at: Mutex::default(),
         }));
         let follower = Follower::new(executor.clone(), pending);
         (executor, follower)
@@ -135,6 +138,19 @@ impl Executor {
     #[must_use]
     pub fn calls(&self) -> Option<CallBudget> {
         self.0.needs.client.calls()
+    }
+
+    /// When this process last saw a server of ours go.
+    #[must_use]
+    pub fn server_gone_at(&self) -> Option<Timestamp> {
+        *self.gone_at()
+    }
+
+    fn gone_at(&self) -> std::sync::MutexGuard<'_, Option<Timestamp>> {
+        self.0
+            .server_gone_at
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Begins the effects of one commit.

@@ -130,6 +130,7 @@ impl Fleet {
             clocks: Clocks::default(),
             catalogue: Arc::default(),
             budget: self.budget,
+            server_gone_at: None,
             token: crate::account::Token::default(),
             ledger: crate::writable::Writable::default(),
             calls: action::Calls::default(),

@@ -52,6 +52,7 @@ pub fn begin(
         earlier_attempt_open: false,
         create_message: None,
         create_reason: None,
+        create_limit: None,
         delete_message: None,
         hourly_limit: None,
         extension: Duration::ZERO,
@@ -115,6 +116,7 @@ fn bind(run: &mut Run, server: RunServer, reason: EventReason) -> Transition {
     run.earlier_attempt_open = false;
     run.create_message = None;
     run.create_reason = None;
+    run.create_limit = None;
     run.retry_at = None;
     run.gone_at = None;
     told
@@ -194,6 +196,7 @@ pub fn retry(run: &mut Run, max_ttl: Duration, now: Timestamp) -> Transition {
     run.create = CreateState::Intended;
     run.create_message = None;
     run.create_reason = None;
+    run.create_limit = None;
     run.expires_at = expiry::expires_at(now, run.spec.ttl, run.extension, max_ttl);
     Transition::told(
         EventReason::CreateRetried,

@@ -297,10 +297,14 @@ fn with_live_run<'a>(
         wait(pass, &cattle.name, reason, message);
         return None;
     }
+    // A place that our own delete freed is not left for the rest of a long wait.
+    let freed = deadlines::room_again(run, pass.limits.server_gone_at);
     if let Some(retry) = run.retry_at
         && !pass.over(retry)
+        && !freed.is_some_and(|at| pass.due(at))
     {
         let at = retry.ends(pass.now);
+        let at = freed.map_or(at, |freed| at.min(freed));
         let cause = run
             .create_message
             .as_deref()

@@ -194,6 +194,7 @@ impl World {
                 catalogue: Arc::new(catalogue()),
                 budget: Budget::default(),
                 calls: Calls::default(),
+                server_gone_at: None,
                 token: Token::default(),
                 ledger: Writable::Yes,
                 fleet_labels: BTreeMap::new(),
