@@ -1,6 +1,9 @@
 //! Builds the loop and what it stands on, for the daemon and for a single pass alike.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, atomic::AtomicBool},
+};
 
 use cattle_core::{
     action::Plan,
@@ -121,7 +124,7 @@ impl Ground {
             clock: self.clock.clone(),
             settings: self.settings,
             archives: archives.clone(),
-            secrets: self.secrets,
+            secrets: self.secrets.clone(),
             fleet: fleet_receiver.clone(),
             catalogue: catalogue.clone(),
             doubt,
@@ -177,6 +180,8 @@ impl Ground {
             bell: self.bell,
             meter: Meter::default(),
             worlds,
+            secrets: self.secrets,
+            recalled: AtomicBool::new(false),
         };
         Parts {
             reconciler,

@@ -4,22 +4,24 @@
 //! the planner believes. An offending action is taken out and reported as a violation, which is a
 //! defect of ours and never an operator's fault. Removing it is safe: the next pass plans anew.
 
+mod time;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use cattle_schemas::{Timestamp, status::EndReason};
-use chrono::TimeDelta;
 
 use crate::{
     action::{Action, Budget, Limits, Plan},
     charge,
     cost::Amount,
-    desired::{Desired, RootState, SpecState},
+    desired::{Desired, Placement, RootState, SpecState},
     labels,
     ledger::{Ledger, Run},
     lifecycle::deadlines,
     names::{CattleName, RunId, ServerId, SpecHash},
     observed::{FirewallView, Observed, ObservedServer, ServerState},
     pause::Pause,
+    spec::hash,
     writable::Writable,
 };
 
@@ -117,7 +119,11 @@ impl<'a> Tally<'a> {
                     "a cattle starts at most once in a plan",
                 )
             }
-            Action::Retry { run, hourly_limit } => self.may_retry(*run, *hourly_limit),
+            Action::Retry {
+                run,
+                placement,
+                hourly_limit,
+            } => self.may_retry(*run, placement, *hourly_limit),
             Action::AdoptUnknown {
                 cattle,
                 run,
@@ -293,7 +299,12 @@ impl<'a> Tally<'a> {
         )
     }
 
-    fn may_retry(&mut self, id: RunId, hourly_limit: Option<Amount>) -> Verdict {
+    fn may_retry(
+        &mut self,
+        id: RunId,
+        placement: &Placement,
+        hourly_limit: Option<Amount>,
+    ) -> Verdict {
         self.may_create()?;
         self.starts_allowed()?;
         let run = self.run(id)?;
@@ -307,6 +318,10 @@ impl<'a> Tally<'a> {
         );
         require(wanted, "only a valid spec is started, as it stands")?;
         if run.holds_slot() {
+            require(
+                run.spec.placement == *placement,
+                "what may exist already is not asked for elsewhere",
+            )?;
             require(
                 run.hourly_limit == hourly_limit,
                 "what is set aside for a server does not change while it may exist",
@@ -415,56 +430,6 @@ impl<'a> Tally<'a> {
         }
     }
 
-    fn may_stop(&self, id: RunId, reason: EndReason) -> Verdict {
-        match reason {
-            EndReason::TtlExpired => self.is_past_its_time(self.run(id)?),
-            _ => Ok(()),
-        }
-    }
-
-    fn time_is_known(&self) -> Verdict {
-        require(
-            self.inputs.limits.clocks.trust.judges(),
-            "nothing is over by a clock that does not tell the time",
-        )
-    }
-
-    fn is_past_its_time(&self, run: &Run) -> Verdict {
-        self.time_is_known()?;
-        require(
-            run.expires_at <= self.inputs.now,
-            "a run is not over before its time",
-        )
-    }
-
-    /// Its server was seen off, or nothing was heard of it for the whole wait while everything could
-    /// be.
-    fn is_silent(&self, run: &Run) -> Verdict {
-        let bound = run.server.as_ref().map(|server| server.id);
-        let off = self.listed.values().any(|server| {
-            let its = bound.map_or(server.labels.run == Some(run.id), |bound| {
-                bound == server.id
-            });
-            its && server.status == ServerState::Off
-        });
-        if off {
-            return Ok(());
-        }
-        self.time_is_known()?;
-        let Inputs { limits, now, .. } = self.inputs;
-        let long = |since: Timestamp| *now - since >= delta(deadlines::SILENCE);
-        require(
-            limits.guests_heard_since.is_some_and(long),
-            "no guest is lost before it could be heard for the whole wait",
-        )?;
-        // A sign of the future is from before the clock went back.
-        let of_late = |seen: Timestamp| seen <= *now && !long(seen);
-        require(
-            !run.last_seen_at.is_some_and(of_late),
-            "no guest is lost that was heard of late",
-        )
-    }
-
     fn may_release(&self, id: RunId) -> Verdict {
         let run = self.run(id)?;
         let bound = run.server.as_ref().map(|server| server.id);
@@ -519,6 +484,19 @@ impl<'a> Tally<'a> {
                 |entry| matches!(&entry.state, SpecState::Valid(cattle) if cattle.hash != run.hash),
             ),
             "only a valid spec with another hash replaces a run",
+        )?;
+        let entry = self.inputs.desired.specs.get(&run.cattle);
+        let Some(SpecState::Valid(cattle)) = entry.map(|entry| &entry.state) else {
+            return Ok(());
+        };
+        // Whatever the hashes say: what would be made in its place must differ from it.
+        let content = hash::content_hash(&run.spec.persona, &run.spec.task);
+        require(
+            cattle.substance.content != content
+                || cattle.model != run.spec.model
+                || cattle.with_github_token != run.spec.with_github_token
+                || cattle.auto_shutdown != run.spec.auto_shutdown,
+            "no run is replaced by another that is just like it",
         )
     }
 
@@ -538,10 +516,6 @@ impl<'a> Tally<'a> {
             "a run with a listed server is not gone",
         )
     }
-}
-
-fn delta(span: std::time::Duration) -> TimeDelta {
-    TimeDelta::from_std(span).unwrap_or(TimeDelta::MAX)
 }
 
 /// Whether a pause of everything holds.

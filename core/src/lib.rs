@@ -32,6 +32,7 @@ pub mod rate;
 pub mod retired;
 pub mod spec;
 pub mod status;
+pub mod substance;
 pub mod untrusted;
 pub mod user_data;
 pub mod writable;

@@ -6,7 +6,7 @@ use cattle_schemas::{
     api::{
         ApplyQuery, ApplyReply, CattleList, CostQuery, CostReply, DestroyReply, EventList,
         ExtendReply, ExtendRequest, ListQuery, LogsQuery, PlanReply, PlanRequest, ReapReply,
-        ReapRequest, RerunReply, ResultReply, WaitFor, WaitQuery,
+        ReapRequest, RerunReply, ResultReply, RetryReply, WaitFor, WaitQuery,
     },
     job::{Job, JobList, JobRequest},
     pause::{PauseList, PauseRequest, PauseStatus, ResumeReply, ResumeRequest},
@@ -15,7 +15,7 @@ use cattle_schemas::{
 use reqwest::{Method, Response, header};
 use serde::Serialize;
 
-use super::{Client, LONG_POLL_GRACE, key::idempotency_key, sse::EventStream};
+use super::{CALL_TIMEOUT, Call, Client, LONG_POLL_GRACE, key::idempotency_key, sse::EventStream};
 use crate::exit::Failure;
 
 /// Deleting servers one after the other, each within Hetzner's own time.
@@ -58,6 +58,17 @@ impl Client {
             .header(header::CONTENT_TYPE, media_type)
             .body(bytes);
         self.json(call).await
+    }
+
+    /// Asks for nothing but an answer, which tells what time it is there.
+    pub(crate) async fn meet(&self) -> Result<(), Failure> {
+        let request = self.http.get("http://controller/healthz");
+        let call = Call {
+            request,
+            label: "GET /healthz".to_owned(),
+            timeout: Some(CALL_TIMEOUT),
+        };
+        self.send(call).await.map(drop)
     }
 
     /// `GET /v1/cattle`: every page of it, as one.
@@ -162,6 +173,11 @@ impl Client {
     /// `POST /v1/cattle/{name}/rerun`.
     pub(crate) async fn rerun(&self, name: &str) -> Result<RerunReply, Failure> {
         self.post(&["cattle", name, "rerun"], &(), None).await
+    }
+
+    /// `POST /v1/cattle/{name}/retry`.
+    pub(crate) async fn retry(&self, name: &str) -> Result<RetryReply, Failure> {
+        self.post(&["cattle", name, "retry"], &(), None).await
     }
 
     /// `POST /v1/cattle/{name}/extend`.

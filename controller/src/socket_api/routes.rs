@@ -2,6 +2,9 @@
 
 use axum::{
     Router,
+    extract::State,
+    http::{HeaderValue, header},
+    response::Response,
     routing::{MethodFilter, MethodRouter, on},
 };
 use cattle_schemas::{
@@ -15,7 +18,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use super::{
     Api, ApiError, apply, cost, destroy, events, guard, health, jobs, limits, logs, openapi,
-    pauses, plan, read, reap, rerun, result,
+    pauses, plan, read, reap, rerun, result, retry,
 };
 
 /// The longest JSON body: a job carries one spec, a plan several.
@@ -253,6 +256,19 @@ pub(super) const ROUTES: &[Route] = &[
         ..POST
     },
     Route {
+        path: "/v1/cattle/{name}/retry",
+        id: "retryCattle",
+        summary: "Look at once at what a pending cattle waits for, once its cause is mended",
+        gives: Gives::Json(of::<wire::RetryReply>),
+        problems: &[
+            ErrorCode::NotFound,
+            ErrorCode::Ambiguous,
+            ErrorCode::WrongPhase,
+        ],
+        handler: |m| on(m, retry::retry),
+        ..POST
+    },
+    Route {
         path: "/v1/cattle/{name}/extend",
         id: "extendCattle",
         summary: "Give the live run more time, up to `maxTtl`",
@@ -450,5 +466,16 @@ pub(super) fn router(api: Api) -> Router {
                 format!("this path does not know {method}"),
             )
         })
+        .layer(axum::middleware::map_response_with_state(api.clone(), date))
         .with_state(api)
+}
+
+/// Every answer has the time that everything is judged by: who asks reckons ages and expiries from it,
+/// whatever its own clock says.
+async fn date(State(api): State<Api>, mut response: Response) -> Response {
+    let now = (api.now)().format("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    if let Ok(now) = HeaderValue::try_from(now) {
+        response.headers_mut().insert(header::DATE, now);
+    }
+    response
 }

@@ -37,7 +37,7 @@ use tokio::{
 use self::failure::{database, trouble};
 use super::{
     EVENT_BACKLOG, Edit, IdempotentReply, RunFilter, SocketSpec, Store, StoreError, StoreFuture,
-    TokenRecord, room::Room,
+    TokenRecord, Wanted, room::Room,
 };
 
 /// After a write met a lock, those that come so soon after do not wait for it again: each would
@@ -280,11 +280,7 @@ fn micros(at: Timestamp) -> i64 {
 }
 
 impl Store for SqliteStore {
-    fn ledger(
-        &self,
-        wanted: Vec<(CattleName, SpecHash)>,
-        creates_since: Timestamp,
-    ) -> StoreFuture<'_, Ledger> {
+    fn ledger(&self, wanted: Vec<Wanted>, creates_since: Timestamp) -> StoreFuture<'_, Ledger> {
         self.read("read what a plan needs", move |on| {
             Box::pin(read::ledger(on, wanted, creates_since))
         })

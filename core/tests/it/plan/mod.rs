@@ -11,3 +11,4 @@ mod orphans;
 mod queue;
 mod spec;
 mod time;
+mod waiting;
