@@ -23,6 +23,7 @@ mod kept;
 mod life;
 mod locked_ledger;
 mod odd_creates;
+mod ownership;
 mod persona;
 mod quotas;
 mod secrets;

@@ -33,7 +33,7 @@ pub fn expired(observed: &Observed, ledger: &Ledger, limits: &Limits, now: Times
     let foreign: BTreeSet<ServerId> = observed
         .servers
         .iter()
-        .filter(|server| labels::is_foreign(&server.labels.raw))
+        .filter(|server| labels::others_claim(&server.labels.raw, Some(&limits.fleet)).is_some())
         .map(|server| server.id)
         .collect();
     for run in ledger.runs.values().filter(over) {

@@ -8,6 +8,7 @@ mod create;
 mod ends;
 mod expired;
 mod orphans;
+mod owner;
 mod queue;
 mod spec;
 mod time;
