@@ -52,6 +52,8 @@ pub struct Scanner {
     entries: BTreeMap<CattleName, SpecEntry>,
     owners: BTreeMap<CattleName, FileKey>,
     since: Option<Timestamp>,
+    /// Since when each root that cannot be read cannot.
+    unreadable_since: BTreeMap<String, Timestamp>,
 }
 
 /// What a scan found.
@@ -118,6 +120,7 @@ impl Scanner {
             entries: BTreeMap::new(),
             owners: BTreeMap::new(),
             since: None,
+            unreadable_since: BTreeMap::new(),
         }
     }
 
@@ -159,6 +162,13 @@ impl Scanner {
             };
             states.insert(self.roots[index].key.clone(), state);
         }
+        self.unreadable_since
+            .retain(|root, _| states.get(root) != Some(&RootState::Readable));
+        for (root, state) in &states {
+            if *state != RootState::Readable {
+                self.unreadable_since.entry(root.clone()).or_insert(now);
+            }
+        }
         let claims = self.claims(at, fleet, socket_specs, &mut again, &mut strays);
         let complete = states.values().all(|state| *state == RootState::Readable)
             && claims.values().flatten().all(|claim| claim.state.is_some());
@@ -170,6 +180,7 @@ impl Scanner {
             desired: Desired {
                 specs: self.entries.clone(),
                 roots: states,
+                unreadable_since: self.unreadable_since.clone(),
                 since: self.since,
                 strays: strays.0,
             },

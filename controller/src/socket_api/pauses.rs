@@ -110,7 +110,7 @@ pub(super) async fn resume(
     let mut edits = Vec::new();
     let mut told = Vec::new();
     for pause in chosen {
-        edits.extend(end(&api, &peer, pause, now));
+        edits.extend(end(&peer, pause, now));
         told.push(after(pause));
     }
     api.store.commit(edits, now).await?;
@@ -176,7 +176,17 @@ fn choose<'a>(
 }
 
 /// What the end of a pause by an operator writes.
-fn end(_api: &Api, peer: &Peer, pause: &Pause, now: Timestamp) -> Vec<Edit> {
+fn end(peer: &Peer, pause: &Pause, now: Timestamp) -> Vec<Edit> {
+    if pause.reason == PauseReason::Breaker {
+        // It goes on to hold until a server boots: only the next probe need not wait.
+        return vec![Edit::Image {
+            image: pause.subject.clone(),
+            edit: Box::new(move |record| {
+                record.released_at = Some(now);
+                true
+            }),
+        }];
+    }
     let by = peer.to_string();
     let confirmed = takes_digest(pause.reason);
     let message = format!("resumed by {peer}");
@@ -187,6 +197,12 @@ fn end(_api: &Api, peer: &Peer, pause: &Pause, now: Timestamp) -> Vec<Edit> {
 
 /// What follows, for people.
 fn after(pause: &Pause) -> String {
+    if pause.reason == PauseReason::Breaker {
+        return format!(
+            "one server of image {} is tried now; the rest follow when it boots",
+            pause.subject
+        );
+    }
     let what = match (pause.starts, pause.ends) {
         (true, false) => "starts",
         (false, true) => "ends",

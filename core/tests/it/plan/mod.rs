@@ -1,11 +1,13 @@
 //! What is done next, one deviation at a time.
 
 mod absence;
+mod brake;
 mod bring_up;
 mod budget;
 mod choice;
 mod create;
 mod ends;
 mod orphans;
+mod probes;
 mod queue;
 mod spec;
