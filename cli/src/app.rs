@@ -1,6 +1,11 @@
 //! The two command lines, and the way from arguments to an exit code.
 
-use std::{ffi::OsString, io::Write as _, path::PathBuf, process::ExitCode};
+use std::{
+    ffi::OsString,
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::Context as _;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -12,7 +17,8 @@ use crate::{
     exit::{Exit, Failure},
     init,
     jobs::JobsCommand,
-    report,
+    owner, report,
+    scaffold::Root,
 };
 
 const CLAWDLETS_HELP: &str = "\
@@ -175,10 +181,7 @@ fn completions<C: CommandFactory>(ctx: &Context, shell: Shell) -> Result<Exit, F
 
 fn man(ctx: &Context, dir: Option<PathBuf>) -> Result<Exit, Failure> {
     if let Some(dir) = dir {
-        let path = ctx.resolve(&dir);
-        std::fs::create_dir_all(&path)
-            .and_then(|()| clap_mangen::generate_to(Clawdlets::command(), &path))
-            .and_then(|()| clap_mangen::generate_to(Clf::command(), &path))
+        write_pages(&ctx.resolve(&dir))
             .with_context(|| format!("cannot write manual pages to `{}`", dir.display()))?;
         return Ok(Exit::Done);
     }
@@ -189,6 +192,22 @@ fn man(ctx: &Context, dir: Option<PathBuf>) -> Result<Exit, Failure> {
         .context("cannot write the manual page")?;
     ctx.out.bytes(&page)?;
     Ok(Exit::Done)
+}
+
+/// Over pages of an earlier version, and through no link: the generator follows those, so that it
+/// writes to a place of its own first.
+fn write_pages(directory: &Path) -> anyhow::Result<()> {
+    let pages = tempfile::tempdir()?;
+    clap_mangen::generate_to(Clawdlets::command(), pages.path())?;
+    clap_mangen::generate_to(Clf::command(), pages.path())?;
+    owner::check_directory(directory)?;
+    std::fs::create_dir_all(directory)?;
+    let root = Root::open(directory)?;
+    for page in std::fs::read_dir(pages.path())? {
+        let page = page?;
+        root.replace(Path::new(&page.file_name()), &std::fs::read(page.path())?)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

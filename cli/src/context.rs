@@ -14,6 +14,7 @@ use crate::{
     client::Client,
     exit::Failure,
     output::{ColorChoice, Format, Output},
+    project::{FLEET_FILE, Project},
     socket_path,
 };
 
@@ -24,6 +25,10 @@ pub(crate) struct GlobalArgs {
     /// The controller's socket [default: $CLF_SOCKET_PATH, the project's, /run/clf/orchestrator.sock]
     #[arg(long, global = true, value_name = "PATH")]
     socket: Option<PathBuf>,
+
+    /// The project, whoever owns it [default: the nearest one of yours or root's, here or above]
+    #[arg(long, global = true, value_name = "DIR")]
+    project: Option<PathBuf>,
 
     /// How the answer is printed
     #[arg(
@@ -74,6 +79,7 @@ pub(crate) struct Context {
     /// Where it was started.
     pub(crate) cwd: PathBuf,
     socket: Option<PathBuf>,
+    project: Option<PathBuf>,
     verbose: bool,
     client: OnceCell<Client>,
 }
@@ -86,6 +92,7 @@ impl Context {
             began: Utc::now(),
             cwd: env::current_dir().context("cannot tell the current directory")?,
             socket: args.socket,
+            project: args.project,
             verbose: args.verbose,
             client: OnceCell::new(),
         })
@@ -96,9 +103,41 @@ impl Context {
         if let Some(client) = self.client.get() {
             return Ok(client);
         }
-        let path = socket_path::find(self.socket.as_deref(), &self.cwd)?;
+        let project = self.project.as_deref().map(|named| self.resolve(named));
+        let path = socket_path::find(self.socket.as_deref(), project.as_deref(), &self.cwd)?;
         let client = Client::new(path, self.verbose)?;
         Ok(self.client.get_or_init(|| client))
+    }
+
+    /// The project that a command is about: the one that was named, else the nearest from here.
+    pub(crate) fn project(&self) -> Result<Option<Project>, Failure> {
+        match &self.project {
+            Some(named) => {
+                let root = self.resolve(named);
+                let project = Project::named(&root).ok_or_else(|| {
+                    Failure::usage(
+                        format!(
+                            "`{}` is not a project: it has no {FLEET_FILE}",
+                            named.display()
+                        ),
+                        "`clawdlets init` makes one",
+                    )
+                })?;
+                Ok(Some(project))
+            }
+            None => Project::around(&self.cwd),
+        }
+    }
+
+    /// The project that a file in this directory belongs to.
+    pub(crate) fn project_around(&self, directory: &Path) -> Result<Option<Project>, Failure> {
+        match &self.project {
+            Some(_) => {
+                let project = self.project()?;
+                Ok(project.filter(|project| directory.starts_with(project.root())))
+            }
+            None => Project::around(directory),
+        }
     }
 
     /// A path as the person meant it.

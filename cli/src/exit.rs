@@ -10,11 +10,11 @@
 //! | 5 | the wait timed out; the cattle goes on |
 //! | 6 | refused by a limit or a conflict |
 
-use std::{io, process::ExitCode};
+use std::{io, path::PathBuf, process::ExitCode};
 
 use cattle_schemas::problem::{ErrorCode, Problem};
 
-use crate::{client::TransportError, context::Program, socket_path::ConnectError};
+use crate::{client::TransportError, context::Program, owner::Stranger, socket_path::ConnectError};
 
 /// What a process says to the one that started it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,6 +95,14 @@ pub(crate) enum Failure {
     /// The controller said no.
     #[error("{}", .0.detail)]
     Problem(Box<Problem>),
+    /// A project that somebody else may have planted.
+    #[error("{stranger}: this project is not taken for yours")]
+    Planted {
+        /// What of it is whose.
+        stranger: Stranger,
+        /// The project.
+        project: PathBuf,
+    },
     /// Everything to say about it is already on stderr.
     #[error("already reported")]
     Reported(Exit),
@@ -126,7 +134,7 @@ impl Failure {
         match self {
             Self::Usage { .. } => Exit::Usage,
             Self::Connect(_) => Exit::Unreachable,
-            Self::Transport(_) | Self::Other(_) => Exit::Error,
+            Self::Transport(_) | Self::Other(_) | Self::Planted { .. } => Exit::Error,
             Self::Problem(problem) => exit_of(problem.code),
             Self::Reported(exit) => *exit,
             Self::TimedOut { .. } => Exit::TimedOut,
@@ -139,6 +147,10 @@ impl Failure {
         match self {
             Self::Usage { hint, .. } => hint.clone(),
             Self::Connect(error) => Some(error.hint()),
+            Self::Planted { project, .. } => Some(format!(
+                "if you trust its owner, say so: `--project {}`",
+                project.display()
+            )),
             Self::Problem(problem) => hint_of(problem, program),
             Self::Transport(_)
             | Self::Reported(_)

@@ -1,6 +1,6 @@
 //! `clawdlets init`: a small complete project to start from.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use serde::Serialize;
@@ -9,8 +9,9 @@ use crate::{
     context::Context,
     exit::{Exit, Failure},
     output::Format,
-    project::STATE_DIRECTORY,
-    scaffold::write_new,
+    owner,
+    project::{SECRETS_DIRECTORY, STATE_DIRECTORY},
+    scaffold::Root,
 };
 
 /// Shown beneath the help.
@@ -19,7 +20,11 @@ Examples:
   clawdlets init
   clawdlets init my-fleet
 
-Writes a fleet's configuration, personas, tasks and spec files. What exists is never overwritten.";
+Writes a fleet's configuration, personas, tasks and spec files, and a directory for secrets that git
+ignores and only you may read. What exists is never overwritten.";
+
+/// In a directory that version control is to leave alone whatever the files above it say.
+const IGNORE_ALL: &[u8] = b"*\n";
 
 /// `init`
 #[derive(Debug, clap::Args)]
@@ -39,26 +44,44 @@ struct Written {
 impl Init {
     pub(crate) fn run(self, ctx: &Context) -> Result<Exit, Failure> {
         let root = ctx.resolve(&self.directory);
-        std::fs::create_dir_all(&root)
+        owner::check_directory(&root)
+            .and_then(|()| std::fs::create_dir_all(&root))
             .with_context(|| format!("cannot make `{}`", self.directory.display()))?;
+        let into = Root::open(&root)?;
         let mut written = Written::default();
-        for (path, content) in cattle_core::example::FILES {
-            let list = if write_new(&root.join(path), content)? {
+        let mut files = Vec::new();
+        for directory in [STATE_DIRECTORY, SECRETS_DIRECTORY] {
+            into.private_directory(directory)?;
+            files.push((format!("{directory}/.gitignore"), IGNORE_ALL));
+        }
+        let example = cattle_core::example::FILES;
+        files.extend(
+            example
+                .iter()
+                .map(|(path, content)| ((*path).to_owned(), *content)),
+        );
+        for (path, content) in files {
+            let list = if into.write_new(Path::new(&path), content)? {
                 &mut written.created
             } else {
                 &mut written.kept
             };
-            list.push((*path).to_owned());
+            list.push(path);
         }
         self.tell(ctx, &written)?;
         let ignored = std::fs::read_to_string(root.join(".gitignore")).unwrap_or_default();
-        if !ignored
-            .lines()
-            .any(|line| line.trim_matches('/') == STATE_DIRECTORY)
-        {
-            ctx.out.warning(&format!(
-                "`.gitignore` was there already: add `{STATE_DIRECTORY}/` to it, that is the controller's state"
-            ));
+        for (directory, what) in [
+            (STATE_DIRECTORY, "the controller's state"),
+            (SECRETS_DIRECTORY, "your secrets"),
+        ] {
+            if !ignored
+                .lines()
+                .any(|line| line.trim_matches('/') == directory)
+            {
+                ctx.out.warning(&format!(
+                    "`.gitignore` was there already: add `{directory}/` to it, that is {what}"
+                ));
+            }
         }
         Ok(Exit::Done)
     }
@@ -82,11 +105,11 @@ impl Init {
             Some(".") => String::new(),
             _ => format!("  cd {}\n", self.directory.display()),
         };
-        ctx.out.note(&format!(
+        ctx.out.note_lines(&format!(
             "\nNext:\n{cd}  clawdlets cattle validate                   check the spec files\n  \
              clf-orchestrator demo                       see it work, without an account\n  \
              $EDITOR fleet/clawdlets.json                your image, sizes and limits\n  \
-             mkdir -m 700 secrets                        then your model's key: secrets/zai_api_key\n  \
+             (umask 077; cat > secrets/zai_api_key)      your model's key; git ignores secrets/\n  \
              export HCLOUD_ENDPOINT=http://127.0.0.1:8080/v1  a `hetzner-sim`; the real one is refused for now\n  \
              export HCLOUD_TOKEN=…                       its token\n  \
              clf-orchestrator run --secrets-dir secrets  starts what cattle/specs asks for\n\n\

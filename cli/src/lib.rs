@@ -20,6 +20,7 @@ mod exit;
 mod init;
 mod jobs;
 mod output;
+mod owner;
 mod present;
 mod project;
 mod report;

@@ -2,6 +2,9 @@
 //!
 //! stdout carries the answer and nothing else, so that it can be piped; everything said on the way
 //! goes to stderr. Colours are for terminals, and only where nobody asked for none.
+//!
+//! Invariant: whatever is printed as text is escaped here, because any part of it may come from a
+//! controller, a guest or a file of others. Only [`Output::bytes`] prints what it is given.
 
 mod age;
 mod format;
@@ -76,12 +79,14 @@ impl Output {
         }
     }
 
-    /// One line on stdout.
+    /// One line on stdout, whatever is in it.
     pub(crate) fn line(&self, text: &str) -> Result<(), Failure> {
-        let mut stdout = io::stdout().lock();
-        writeln!(stdout, "{text}")
-            .and_then(|()| stdout.flush())
-            .map_err(Failure::stdout)
+        self.bytes(format!("{}\n", clean(text)).as_bytes())
+    }
+
+    /// Several lines on stdout: their ends are ours.
+    pub(crate) fn lines(&self, text: &str) -> Result<(), Failure> {
+        text.split('\n').try_for_each(|line| self.line(line))
     }
 
     /// Bytes on stdout, as they are.
@@ -105,7 +110,7 @@ impl Output {
             Format::Wide => view.table(self, true),
             Format::Name => {
                 for name in view.names() {
-                    self.line(&clean(&name))?;
+                    self.line(&name)?;
                 }
                 Ok(())
             }
@@ -128,6 +133,11 @@ impl Output {
         if !self.quiet {
             stderr_line(text);
         }
+    }
+
+    /// Several lines of that kind: their ends are ours.
+    pub(crate) fn note_lines(&self, text: &str) {
+        text.split('\n').for_each(|line| self.note(line));
     }
 
     /// Something that should not be missed.
@@ -153,20 +163,27 @@ impl Output {
         if diagnostics.is_empty() {
             return;
         }
+        // It escapes what is in it, and has colours of its own.
         let text = cattle_core::spec::render(diagnostics, source, self.color_err);
-        stderr_line(&format!("{}\n", text.trim_end()));
+        write_stderr(&format!("{}\n", text.trim_end()));
     }
 
     fn labelled(&self, label: &str, color: &str, text: &str) {
+        let text = clean(text);
         if self.color_err {
-            stderr_line(&format!("\x1b[1;{color}m{label}\x1b[0m: {text}"));
+            write_stderr(&format!("\x1b[1;{color}m{label}\x1b[0m: {text}"));
         } else {
-            stderr_line(&format!("{label}: {text}"));
+            write_stderr(&format!("{label}: {text}"));
         }
     }
 }
 
-/// One line on stderr. When even that fails there is nobody left to tell.
+/// One line on stderr, whatever is in it.
 pub(crate) fn stderr_line(text: &str) {
+    write_stderr(&clean(text));
+}
+
+/// When even that fails there is nobody left to tell.
+fn write_stderr(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }

@@ -9,7 +9,7 @@ use cattle_core::{
 };
 use cattle_schemas::problem::Diagnostic;
 
-use crate::beneath;
+use crate::{beneath, exit::Failure, owner};
 
 /// The file that makes a directory a project.
 pub(crate) const FLEET_FILE: &str = "fleet/clawdlets.json";
@@ -19,6 +19,8 @@ pub(crate) const SPECS: &str = "cattle/specs";
 pub(crate) const PERSONAS: &str = "cattle/personas";
 /// What the controller and its tools leave in a project, not for version control.
 pub(crate) const STATE_DIRECTORY: &str = ".clawdlets";
+/// Where secrets are put in a project, not for version control either.
+pub(crate) const SECRETS_DIRECTORY: &str = "secrets";
 /// Far more than any fleet's configuration; more than this is some other file.
 const MAX_FLEET_BYTES: u64 = 4 * 1024 * 1024;
 
@@ -38,14 +40,26 @@ pub(crate) struct Project {
 }
 
 impl Project {
-    /// The nearest one: this directory, or one above it.
-    pub(crate) fn around(directory: &Path) -> Option<Self> {
-        directory
+    /// The nearest one: this directory, or one above it. One that somebody else may have planted is
+    /// refused, and no other is looked for: it would not be the one that its reader sees.
+    pub(crate) fn around(directory: &Path) -> Result<Option<Self>, Failure> {
+        let found = directory
             .ancestors()
-            .find(|ancestor| ancestor.join(FLEET_FILE).is_file())
-            .map(|root| Self {
-                root: root.to_owned(),
-            })
+            .find(|ancestor| ancestor.join(FLEET_FILE).is_file());
+        let Some(root) = found else { return Ok(None) };
+        owner::check(root, &["fleet", FLEET_FILE]).map_err(|stranger| Failure::Planted {
+            stranger,
+            project: root.to_owned(),
+        })?;
+        Ok(Some(Self {
+            root: root.to_owned(),
+        }))
+    }
+
+    /// The one in a directory that was named, whoever owns it.
+    pub(crate) fn named(directory: &Path) -> Option<Self> {
+        let root = directory.canonicalize().ok()?;
+        root.join(FLEET_FILE).is_file().then_some(Self { root })
     }
 
     /// Its directory.
@@ -114,10 +128,11 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let below = root.path().join("cattle/specs");
         std::fs::create_dir_all(&below).unwrap();
-        assert_eq!(Project::around(&below), None);
+        assert_eq!(Project::around(&below).unwrap(), None);
         std::fs::create_dir_all(root.path().join("fleet")).unwrap();
         std::fs::write(root.path().join(FLEET_FILE), "{}").unwrap();
-        assert_eq!(Project::around(&below).unwrap().root(), root.path());
+        let found = Project::around(&below).unwrap();
+        assert_eq!(found.unwrap().root(), root.path());
     }
 
     #[test]

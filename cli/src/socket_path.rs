@@ -2,7 +2,8 @@
 //!
 //! What was named (`--socket`, then the environment) is used whatever its state: silently taking
 //! another controller instead would act on the wrong fleet. Only the two places nobody named, the
-//! project's socket and the host's, are looked at in turn, and the first that exists is taken.
+//! project's socket and the host's, are looked at in turn, and the first that exists is taken. A
+//! project's socket that nobody named must be ours or root's.
 
 use std::{
     env, fs, io,
@@ -11,6 +12,8 @@ use std::{
 };
 
 use cattle_schemas::api::{DEFAULT_SOCKET, PROJECT_SOCKET, SOCKET_ENV};
+
+use crate::owner::{self, Stranger};
 
 /// The longest path a Unix socket address holds on Linux, without its final NUL (unix(7)).
 const MAX_SOCKET_PATH: usize = 107;
@@ -22,6 +25,8 @@ pub(crate) enum Source {
     Flag,
     /// `CLF_SOCKET_PATH`.
     Environment,
+    /// `.clawdlets/…` in the project of `--project`.
+    NamedProject,
     /// `.clawdlets/…` in this directory or one above it.
     Project,
     /// `/run/clf/…`.
@@ -33,6 +38,7 @@ impl Source {
         match self {
             Self::Flag => "--socket",
             Self::Environment => SOCKET_ENV,
+            Self::NamedProject => "--project",
             Self::Project => "the project",
             Self::Host => "the host",
         }
@@ -61,6 +67,14 @@ pub(crate) enum ConnectError {
     #[error("`{}` is not a socket", .path.display())]
     NotASocket {
         /// The path.
+        path: PathBuf,
+    },
+    /// A socket that somebody else may have planted, in a project that nobody named.
+    #[error("{stranger}: this controller is not taken for yours")]
+    Planted {
+        /// What of it is whose.
+        stranger: Stranger,
+        /// The socket.
         path: PathBuf,
     },
     /// A socket nobody listens at.
@@ -103,6 +117,10 @@ impl ConnectError {
                 .to_owned(),
             Self::NotASocket { .. } => format!(
                 "name the controller's socket with `--socket` or `{SOCKET_ENV}`"
+            ),
+            Self::Planted { path, .. } => format!(
+                "if you trust its owner, say so: `--socket {}`",
+                path.display()
             ),
             Self::Refused { .. } => "start it again with `clf-orchestrator run`".to_owned(),
             // Nobody should join root's group for this.
@@ -164,6 +182,7 @@ fn listed(tried: &[Candidate]) -> String {
 pub(crate) fn candidates(
     flag: Option<&Path>,
     environment: Option<PathBuf>,
+    named_project: Option<&Path>,
     cwd: &Path,
 ) -> Vec<Candidate> {
     let one = |path: PathBuf, source| vec![Candidate { path, source }];
@@ -172,6 +191,9 @@ pub(crate) fn candidates(
     }
     if let Some(path) = environment {
         return one(path, Source::Environment);
+    }
+    if let Some(project) = named_project {
+        return one(project.join(PROJECT_SOCKET), Source::NamedProject);
     }
     let project = cwd
         .ancestors()
@@ -202,11 +224,15 @@ fn exists(path: &Path) -> bool {
 ///
 /// # Errors
 /// Nothing at any place, or something that is not a socket.
-pub(crate) fn find(flag: Option<&Path>, cwd: &Path) -> Result<PathBuf, ConnectError> {
+pub(crate) fn find(
+    flag: Option<&Path>,
+    named_project: Option<&Path>,
+    cwd: &Path,
+) -> Result<PathBuf, ConnectError> {
     let environment = env::var_os(SOCKET_ENV)
         .filter(|value| !value.is_empty())
         .map(PathBuf::from);
-    choose(candidates(flag, environment, cwd))
+    choose(candidates(flag, environment, named_project, cwd))
 }
 
 fn choose(candidates: Vec<Candidate>) -> Result<PathBuf, ConnectError> {
@@ -214,6 +240,9 @@ fn choose(candidates: Vec<Candidate>) -> Result<PathBuf, ConnectError> {
         return Err(ConnectError::Absent { tried: candidates });
     };
     let path = found.path.clone();
+    if found.source == Source::Project {
+        refuse_planted(&path)?;
+    }
     if path.as_os_str().len() > MAX_SOCKET_PATH {
         return Err(ConnectError::TooLong { path });
     }
@@ -226,6 +255,23 @@ fn choose(candidates: Vec<Candidate>) -> Result<PathBuf, ConnectError> {
         }
         Err(error) => Err(ConnectError::from_io(&path, error)),
     }
+}
+
+/// The project, the directories down to its socket, and the socket itself.
+fn refuse_planted(socket: &Path) -> Result<(), ConnectError> {
+    let depth = Path::new(PROJECT_SOCKET).components().count();
+    let Some(project) = socket.ancestors().nth(depth) else {
+        return Ok(());
+    };
+    let beneath: Vec<&str> = Path::new(PROJECT_SOCKET)
+        .ancestors()
+        .filter_map(Path::to_str)
+        .filter(|part| !part.is_empty())
+        .collect();
+    owner::check(project, &beneath).map_err(|stranger| ConnectError::Planted {
+        stranger,
+        path: socket.to_owned(),
+    })
 }
 
 /// A group's name, or its number where `/etc/group` does not know it.
@@ -255,10 +301,10 @@ mod tests {
     #[test]
     fn the_flag_comes_before_the_environment_and_both_stand_alone() {
         let cwd = Path::new("/nowhere");
-        let flag = candidates(Some(Path::new("/a")), Some("/b".into()), cwd);
+        let flag = candidates(Some(Path::new("/a")), Some("/b".into()), None, cwd);
         assert_eq!(flag.len(), 1);
         assert_eq!(flag[0].source, Source::Flag);
-        let environment = candidates(None, Some("/b".into()), cwd);
+        let environment = candidates(None, Some("/b".into()), Some(Path::new("/c")), cwd);
         assert_eq!(environment.len(), 1);
         assert_eq!(environment[0].path, Path::new("/b"));
     }
@@ -271,7 +317,10 @@ mod tests {
         let socket = project.path().join(PROJECT_SOCKET);
         fs::create_dir_all(socket.parent().unwrap()).unwrap();
         let _listener = UnixListener::bind(&socket).unwrap();
-        assert_eq!(choose(candidates(None, None, &below)).unwrap(), socket);
+        assert_eq!(
+            choose(candidates(None, None, None, &below)).unwrap(),
+            socket
+        );
     }
 
     #[test]
@@ -298,7 +347,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("x".repeat(120));
         fs::write(&path, "").unwrap();
-        let error = choose(candidates(Some(&path), None, Path::new("/"))).unwrap_err();
+        let error = choose(candidates(Some(&path), None, None, Path::new("/"))).unwrap_err();
         assert!(matches!(error, ConnectError::TooLong { .. }), "{error}");
     }
 

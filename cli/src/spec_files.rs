@@ -13,7 +13,7 @@ use std::{
 use cattle_core::{
     desired::Authority,
     fleet::Fleet,
-    spec::{Inputs, ParsedSpec, parse, parse_for, parse_task},
+    spec::{CATTLE_DIRECTORY, Inputs, ParsedSpec, parse, parse_for, parse_task, task_path},
 };
 use cattle_schemas::{problem::Diagnostic, task::TaskInput};
 
@@ -202,9 +202,16 @@ fn read_task(found: &Found, project: Option<&Project>, task_file: &str) -> Resul
     let Some(directory) = found.path.as_deref().and_then(Path::parent) else {
         return Err("standard input has no directory; write the task inline".to_owned());
     };
-    let root = project.map_or(directory, Project::root);
-    let relative = directory.strip_prefix(root).unwrap_or(Path::new(""));
-    beneath::read(root, &relative.join(task_file), MAX_TASK_BYTES)
+    let Some(project) = project else {
+        return beneath::read(directory, Path::new(task_file), MAX_TASK_BYTES);
+    };
+    // As the controller that watches this project would say.
+    let relative = directory
+        .strip_prefix(project.root())
+        .unwrap_or(Path::new(""));
+    let path = task_path(relative, task_file)?;
+    let root = project.root().join(CATTLE_DIRECTORY);
+    beneath::read(&root, &path, MAX_TASK_BYTES)
 }
 
 /// The projects met so far, each loaded once.
@@ -221,7 +228,11 @@ impl Projects {
             .path
             .as_deref()
             .and_then(|path| path.parent().map(Path::to_owned));
-        let Some(project) = directory.as_deref().and_then(Project::around) else {
+        let project = match directory.as_deref() {
+            Some(directory) => ctx.project_around(directory)?,
+            None => None,
+        };
+        let Some(project) = project else {
             return Ok(None);
         };
         if let Some(known) = self.0.iter().position(|(known, _)| *known == project) {

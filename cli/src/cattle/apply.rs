@@ -33,6 +33,9 @@ Examples:
 For files that the controller does not watch. It watches its project's cattle/specs by itself: what
 is written there needs no apply, and is changed and removed there.
 
+A directory without spec files is refused with --prune (exit 6) unless --allow-empty; a file that is
+there and broken is never pruned.
+
 Each file prints one line: `rex created`, `configured` (the run goes on), `replaced` (the run ends
 and a new one starts) or `unchanged`. At maxInstances a cattle waits in the queue.
 With --wait, -o json prints the results instead.";
@@ -50,6 +53,10 @@ pub(crate) struct Apply {
     /// Also remove what was applied from DIR earlier and is no longer there
     #[arg(long)]
     prune: bool,
+
+    /// With --prune: a DIR without a single spec file is meant, and all that came from it ends
+    #[arg(long, requires = "prune")]
+    allow_empty: bool,
 
     /// Say what would happen, change nothing
     #[arg(long, conflicts_with = "wait")]
@@ -69,6 +76,9 @@ impl Apply {
     pub(super) async fn run(self, ctx: &Context) -> Result<Exit, Failure> {
         let named = spec_files::find(ctx, &self.files)?;
         self.check_usage(&named)?;
+        if self.prune && !self.allow_empty {
+            refuse_empty(ctx, &named)?;
+        }
         let sets = named.sets.clone();
         let kept: Vec<String> = named.files.iter().map(|file| file.stem.clone()).collect();
         let files = spec_files::check_all(ctx, named.files)?;
@@ -169,6 +179,30 @@ impl Apply {
         }
         Ok(exit)
     }
+}
+
+/// A directory that lost all its files more often lost its mount than its purpose.
+fn refuse_empty(ctx: &Context, named: &Named) -> Result<(), Failure> {
+    let mut refused = false;
+    for (set, shown) in named.sets.iter().zip(&named.shown_sets) {
+        if !named
+            .files
+            .iter()
+            .any(|file| file.set.as_ref() == Some(set))
+        {
+            ctx.out.error(
+                &format!("`{shown}` has no spec files: `--prune` would end everything that was applied from it"),
+                &[],
+            );
+            refused = true;
+        }
+    }
+    if refused {
+        ctx.out
+            .hint("is it mounted, and the directory that you mean? If so, say `--allow-empty`");
+        return Err(Failure::Reported(Exit::Refused));
+    }
+    Ok(())
 }
 
 /// `rex created (run 01J…)`

@@ -97,7 +97,8 @@ impl View for Described {
 }
 
 fn section(out: &Output, title: &str, table: &Table) -> Result<(), Failure> {
-    out.line(&format!("\n{title}"))?;
+    out.line("")?;
+    out.line(title)?;
     out.table(table)
 }
 

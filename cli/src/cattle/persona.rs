@@ -60,7 +60,7 @@ struct Persona {
 
 impl PersonaCommand {
     pub(super) fn run(self, ctx: &Context) -> Result<Exit, Failure> {
-        let project = Project::around(&ctx.cwd).ok_or_else(|| {
+        let project = ctx.project()?.ok_or_else(|| {
             Failure::usage(
                 "this is not a project: no fleet/clawdlets.json here or above",
                 "`clawdlets init` makes one",

@@ -89,7 +89,7 @@ impl View for Shown<'_> {
                 out.note(&format!("`{}` left no result", self.0.name));
                 Ok(())
             }
-            Some(result) => out.line(&readable(result)?),
+            Some(result) => out.lines(&readable(result)?),
         }
     }
 

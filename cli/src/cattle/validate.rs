@@ -9,7 +9,7 @@ use crate::{
     context::Context,
     exit::{Exit, Failure},
     output::{Format, clean},
-    project::{Project, SPECS},
+    project::SPECS,
     spec_files,
 };
 
@@ -108,7 +108,7 @@ impl Validate {
         if !self.files.is_empty() {
             return Ok(self.files.clone());
         }
-        let project = Project::around(&ctx.cwd).ok_or_else(|| {
+        let project = ctx.project()?.ok_or_else(|| {
             Failure::usage(
                 "name a file: this is not a project (no fleet/clawdlets.json here or above)",
                 "`clawdlets cattle validate FILE`, or `clawdlets init` for a project",

@@ -39,6 +39,8 @@ pub(crate) struct Named {
     pub(crate) files: Vec<Found>,
     /// The directories that were named, canonical.
     pub(crate) sets: Vec<String>,
+    /// The same as they were named.
+    pub(crate) shown_sets: Vec<String>,
     /// Whether anything else was.
     pub(crate) loose: bool,
 }
@@ -61,6 +63,7 @@ pub(crate) fn find(ctx: &Context, named: &[PathBuf]) -> Result<Named, Failure> {
                 all.files.push(from_file(&shown, path, Some(set.clone()))?);
             }
             all.sets.push(set);
+            all.shown_sets.push(name.display().to_string());
         } else {
             all.loose = true;
             all.files.push(from_file(name, path, None)?);
@@ -124,6 +127,13 @@ fn from_stdin() -> Result<Found, Failure> {
 
 fn from_file(shown: &Path, path: PathBuf, set: Option<String>) -> Result<Found, Failure> {
     let name = shown.display();
+    // In a directory anything may lie, and a pipe there would hold us.
+    if set.is_some() {
+        let meta = fs::metadata(&path).with_context(|| format!("cannot open `{name}`"))?;
+        if !meta.is_file() {
+            return Err(anyhow::anyhow!("`{name}` is not a regular file").into());
+        }
+    }
     let mut bytes = Vec::new();
     fs::File::open(&path)
         .with_context(|| format!("cannot open `{name}`"))?
@@ -144,7 +154,8 @@ fn from_file(shown: &Path, path: PathBuf, set: Option<String>) -> Result<Found, 
     })
 }
 
-/// Spec files beneath a directory, by path. Hidden files and editors' leftovers are not.
+/// Spec files beneath a directory, by path. Hidden files and editors' leftovers are not. One that
+/// cannot be read is: it is there, and what came of it earlier must not be taken for removed.
 fn walk(
     shown: &Path,
     directory: &Path,
@@ -170,7 +181,7 @@ fn walk(
         }
         if kind.is_dir() {
             walk(&shown, &path, depth + 1, found)?;
-        } else if is_spec(&path) && path.is_file() {
+        } else if is_spec(&path) {
             if found.len() >= MAX_FILES {
                 let error = anyhow::anyhow!("more than {MAX_FILES} spec files").context(read());
                 return Err(error.into());

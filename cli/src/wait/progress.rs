@@ -44,7 +44,7 @@ impl Progress {
             names.iter().map(|name| {
                 let bar = spinners.add(ProgressBar::new_spinner());
                 bar.set_style(style.clone());
-                bar.set_prefix(name.clone());
+                bar.set_prefix(clean(name));
                 bar.enable_steady_tick(TICK);
                 (name.clone(), bar)
             })
@@ -99,6 +99,7 @@ impl Progress {
 
     /// A sentence about one.
     pub(crate) fn say(&self, name: &str, text: &str) {
+        let text = &*clean(text);
         let before = self
             .said
             .borrow_mut()
@@ -149,7 +150,7 @@ impl Progress {
         }
         match &self.spinners {
             // Above the spinners, not through them. A terminal that is gone needs no line.
-            Some(spinners) => drop(spinners.println(text)),
+            Some(spinners) => drop(spinners.println(clean(text))),
             None => stderr_line(text),
         }
     }

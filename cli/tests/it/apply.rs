@@ -270,6 +270,74 @@ fn prune_lists_what_it_removes_and_removes_it() {
 }
 
 #[test]
+fn prune_of_a_directory_without_spec_files_is_refused() {
+    let fake = Fake::start()
+        .file("full/keep.yaml", SPEC)
+        .file("empty/README.md", "unmounted")
+        .on("PUT /v1/cattle/keep", applied("keep", "unchanged"))
+        .on("GET /v1/cattle", list(&[running("gone")]))
+        .on("DELETE /v1/cattle/gone", json!({
+            "name": "gone", "run": "01JD3KZ6W8Q4T2N7V5X9Y1B3CD", "changed": true, "specRemoved": true
+        }));
+    let args = ["cattle", "apply", "-f", "empty", "--prune"];
+    assert_snapshot!(fake.clawdlets(&args), @r"
+    exit: 6
+    --- stdout ---
+    --- stderr ---
+    error: `empty` has no spec files: `--prune` would end everything that was applied from it
+    hint: is it mounted, and the directory that you mean? If so, say `--allow-empty`
+    ");
+    // One of several is enough, and a dry run says what would become of it.
+    let both = [
+        "cattle",
+        "apply",
+        "-f",
+        "full",
+        "-f",
+        "empty",
+        "--prune",
+        "--dry-run",
+    ];
+    assert_eq!(fake.clawdlets(&both).code, 6);
+    assert_eq!(fake.lines(), "", "nothing was sent");
+    let meant = [&args[..], &["--allow-empty"]].concat();
+    assert_snapshot!(fake.clawdlets(&meant), @r"
+    exit: 0
+    --- stdout ---
+    gone pruned: run 01JD3KZ6W8Q4T2N7V5X9Y1B3CD ends, spec removed
+    --- stderr ---
+    warning: 1 to prune: gone
+    ");
+}
+
+#[test]
+fn a_file_that_is_there_and_broken_is_never_pruned() {
+    let fake = Fake::start()
+        .file("only/gone.yaml", BROKEN)
+        .file("some/keep.yaml", SPEC)
+        .on("GET /v1/cattle", list(&[running("gone"), running("keep")]))
+        .on("PUT /v1/cattle/keep", applied("keep", "unchanged"));
+    // What cannot be read is there all the same: a link that leads nowhere, a pipe.
+    std::os::unix::fs::symlink("nowhere", fake.dir.path().join("some/gone.yaml")).unwrap();
+    let pipes = fake.dir.path().join("pipes");
+    std::fs::create_dir(&pipes).unwrap();
+    let made = std::process::Command::new("mkfifo")
+        .arg(pipes.join("gone.yaml"))
+        .status()
+        .unwrap();
+    assert!(made.success());
+    for directory in ["only", "some", "pipes"] {
+        for more in [&[][..], &["--allow-empty"]] {
+            let args = [&["cattle", "apply", "-f", directory, "--prune"][..], more].concat();
+            let run = fake.clawdlets(&args);
+            assert_eq!(run.code, 1, "{directory}: {run}");
+            assert!(run.stderr.contains("gone.yaml"), "{directory}: {run}");
+        }
+    }
+    assert_eq!(fake.lines(), "", "nothing was sent");
+}
+
+#[test]
 fn prune_needs_directories() {
     let fake = Fake::start().file("rex.yaml", SPEC);
     assert_snapshot!(fake.clawdlets(&["cattle", "apply", "-f", "rex.yaml", "--prune"]), @r"

@@ -29,7 +29,7 @@ fn init_writes_a_project_that_validates() {
       clawdlets cattle validate                   check the spec files
       clf-orchestrator demo                       see it work, without an account
       $EDITOR fleet/clawdlets.json                your image, sizes and limits
-      mkdir -m 700 secrets                        then your model's key: secrets/zai_api_key
+      (umask 077; cat > secrets/zai_api_key)      your model's key; git ignores secrets/
       export HCLOUD_ENDPOINT=http://127.0.0.1:8080/v1  a `hetzner-sim`; the real one is refused for now
       export HCLOUD_TOKEN=…                       its token
       clf-orchestrator run --secrets-dir secrets  starts what cattle/specs asks for
@@ -41,8 +41,18 @@ fn init_writes_a_project_that_validates() {
     let project = dir.path().join("my-fleet");
     assert_eq!(
         fs::read_to_string(project.join(".gitignore")).unwrap(),
-        ".clawdlets/\n"
+        ".clawdlets/\nsecrets/\n"
     );
+    for ignored in [".clawdlets", "secrets"] {
+        use std::os::unix::fs::PermissionsExt as _;
+        let mode = fs::metadata(project.join(ignored))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o700, "{ignored}");
+        let own = fs::read_to_string(project.join(ignored).join(".gitignore")).unwrap();
+        assert_eq!(own, "*\n", "whatever the files above say");
+    }
     let run = clawdlets(&project, &["cattle", "validate"]);
     assert_snapshot!(run, @r"
     exit: 0
@@ -52,6 +62,87 @@ fn init_writes_a_project_that_validates() {
     cattle/specs/rex-issue-42.yaml: valid
     --- stderr ---
     ");
+}
+
+#[test]
+fn git_takes_neither_secrets_nor_state_of_a_new_project() {
+    let dir = tempfile::tempdir().unwrap();
+    let git = |args: &[&str]| {
+        let mut command = plain_command("git", dir.path());
+        command
+            .args(args)
+            .env("PATH", std::env::var_os("PATH").unwrap())
+            .env("GIT_CONFIG_GLOBAL", "/dev/null");
+        Run::of(command, dir.path())
+    };
+    assert_eq!(git(&["init", "-q"]).code, 0);
+    // Whether or not a `.gitignore` was there before.
+    for project in ["new", "old"] {
+        if project == "old" {
+            write(dir.path(), "old/.gitignore", "target\n");
+        }
+        assert_eq!(clawdlets(dir.path(), &["init", "-q", project]).code, 0);
+        write(
+            dir.path(),
+            &format!("{project}/secrets/zai_api_key"),
+            "sk-0123456789",
+        );
+        write(
+            dir.path(),
+            &format!("{project}/.clawdlets/cattle/state.sqlite"),
+            "x",
+        );
+    }
+    assert_eq!(git(&["add", "-A"]).code, 0);
+    let tracked = git(&["ls-files"]).stdout;
+    assert!(tracked.contains("new/fleet/clawdlets.json"), "{tracked}");
+    for secret in ["secrets/", "state.sqlite"] {
+        assert!(!tracked.contains(secret), "{tracked}");
+    }
+}
+
+#[test]
+fn a_task_file_is_named_beneath_the_projects_cattle_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    assert_eq!(clawdlets(dir.path(), &["init", "-q"]).code, 0);
+    let task = r#"{"message": "hi"}"#;
+    for path in [
+        "secrets/x.json",
+        "beside.json",
+        "cattle/.hidden.json",
+        "cattle/tasks/t.json",
+    ] {
+        write(dir.path(), path, task);
+    }
+    let outside = dir.path().join("cattle/tasks/out.json");
+    std::os::unix::fs::symlink("../../secrets/x.json", outside).unwrap();
+    for (named, wrong) in [
+        (
+            "../../secrets/x.json",
+            "it must lie beneath `cattle/` of the project",
+        ),
+        (
+            "../../beside.json",
+            "it must lie beneath `cattle/` of the project",
+        ),
+        (
+            "../../../x.json",
+            "it must lie beneath `cattle/` of the project",
+        ),
+        ("/etc/passwd", "must not be absolute"),
+        ("../.hidden.json", "it must not be hidden"),
+        ("../tasks/out.json", "it lies outside"),
+        ("../tasks/t.json", ""),
+    ] {
+        let spec = SPEC.replace(
+            "task:\n    message: Fix the flaky test",
+            &format!("taskFile: {named}"),
+        );
+        write(dir.path(), "cattle/specs/rex.yaml", &spec);
+        let run = clawdlets(dir.path(), &["cattle", "validate", "cattle/specs/rex.yaml"]);
+        assert_eq!(run.code, i32::from(!wrong.is_empty()), "{named}: {run}");
+        assert!(run.stderr.contains(wrong), "{named}: {run}");
+    }
 }
 
 #[test]
@@ -65,11 +156,10 @@ fn init_overwrites_nothing() {
         run.stderr.contains("kept fleet/clawdlets.json as it is\n"),
         "{run}"
     );
-    assert!(
-        run.stderr
-            .contains("warning: `.gitignore` was there already"),
-        "{run}"
-    );
+    for missing in [".clawdlets/", "secrets/"] {
+        let warning = format!("warning: `.gitignore` was there already: add `{missing}` to it");
+        assert!(run.stderr.contains(&warning), "{run}");
+    }
     assert_eq!(
         fs::read_to_string(dir.path().join("fleet/clawdlets.json")).unwrap(),
         "mine"

@@ -13,5 +13,6 @@ mod reads;
 mod shell;
 mod socket;
 mod spawn;
+mod strangers;
 mod terminal;
 mod waits;

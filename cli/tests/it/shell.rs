@@ -92,6 +92,9 @@ fn the_first_help_tells_where_to_start() {
               The controller's socket [default: $CLF_SOCKET_PATH, the project's,
               /run/clf/orchestrator.sock]
 
+          --project <DIR>
+              The project, whoever owns it [default: the nearest one of yours or root's, here or above]
+
       -o, --output <FORMAT>
               How the answer is printed
 
@@ -166,6 +169,9 @@ fn the_first_help_tells_where_to_start() {
           --socket <PATH>
               The controller's socket [default: $CLF_SOCKET_PATH, the project's,
               /run/clf/orchestrator.sock]
+
+          --project <DIR>
+              The project, whoever owns it [default: the nearest one of yours or root's, here or above]
 
       -o, --output <FORMAT>
               How the answer is printed

@@ -13,7 +13,7 @@ use std::{
         fd::{AsFd, OwnedFd},
         unix::ffi::OsStrExt,
     },
-    path::{Component, Path, PathBuf},
+    path::{Component, Path},
 };
 
 use rustix::{
@@ -264,25 +264,6 @@ impl Beneath {
 /// See [`ReadError`].
 pub fn read_beneath(root: &Path, path: &Path, cap: usize) -> Result<Vec<u8>, ReadError> {
     Ok(Beneath::open(root)?.read(path, cap)?.0)
-}
-
-/// `base` and `path` as one path without `.` and `..`, or `None` when it would leave.
-#[must_use]
-pub fn join(base: &Path, path: &Path) -> Option<PathBuf> {
-    let mut joined = PathBuf::new();
-    for component in base.components().chain(path.components()) {
-        match component {
-            Component::Normal(name) => joined.push(name),
-            Component::CurDir => {}
-            Component::ParentDir => {
-                if !joined.pop() {
-                    return None;
-                }
-            }
-            Component::RootDir | Component::Prefix(_) => return None,
-        }
-    }
-    Some(joined)
 }
 
 impl Stamp {

@@ -9,12 +9,12 @@ use std::{
 use cattle_core::{
     desired::{Authority, SpecState},
     fleet::Fleet,
-    spec::{self, Inputs, ParsedSpec},
+    spec::{self, CATTLE_DIRECTORY, Inputs, ParsedSpec},
 };
 use cattle_schemas::{api::MAX_SPEC_BYTES, problem::Diagnostic};
 
 use super::{
-    beneath::{self, Beneath, ReadError},
+    beneath::{Beneath, ReadError},
     project::{LoadedPersona, Personas, Project},
     tracked::{Moment, Tracked},
 };
@@ -30,8 +30,8 @@ const MAX_KEPT_BYTES: usize = 16 * 1024;
 pub(super) struct Around<'a> {
     pub(super) at: &'a Moment,
     pub(super) project: &'a Project,
-    /// Opened once per scan; an error is every task file's.
-    pub(super) project_root: &'a Result<Beneath, ReadError>,
+    /// The project's `cattle/`, opened once per scan; an error is every task file's.
+    pub(super) cattle_root: &'a Result<Beneath, ReadError>,
     pub(super) fleet: &'a Fleet,
     /// Rises when the fleet's configuration changes.
     pub(super) fleet_version: u64,
@@ -93,7 +93,7 @@ struct Judged {
 struct TaskFile {
     /// As the spec names it.
     named: String,
-    /// Beneath the project, or why not.
+    /// Beneath the project's `cattle/`, or why not.
     path: Result<PathBuf, String>,
     content: Tracked<Result<Arc<Vec<u8>>, String>>,
 }
@@ -266,11 +266,14 @@ impl SpecFile {
             Ok(path) => path,
             Err(why) => return TaskLook::Complete(Err(why.clone())),
         };
-        let root = match around.project_root {
+        let root = match around.cattle_root {
             Ok(root) => root,
-            Err(error) => return TaskLook::Complete(Err(format!("the project: {error}"))),
+            Err(error) => {
+                let why = format!("`{CATTLE_DIRECTORY}/` of the project: {error}");
+                return TaskLook::Complete(Err(why));
+            }
         };
-        let full = around.project.root().join(path);
+        let full = around.project.cattle().join(path);
         let look = task
             .content
             .look(around.at, &full, root, path, MAX_TASK_BYTES, |read| {
@@ -289,18 +292,12 @@ enum TaskLook {
     NotYet(Duration),
 }
 
-/// Where a task file is beneath the project. Hidden files are no tasks: the state directory and a
-/// `.git` lie in projects.
+/// Where a task file is beneath the project's `cattle/`.
 fn task_path(project: &Project, directory: &Path, named: &str) -> Result<PathBuf, String> {
-    let outside = || "it must lie beneath the project".to_owned();
-    let base = project.relative(directory).ok_or_else(outside)?;
-    let path = beneath::join(&base, Path::new(named)).ok_or_else(outside)?;
-    let hidden =
-        |part: std::path::Component<'_>| part.as_os_str().as_encoded_bytes().starts_with(b".");
-    if path.components().any(hidden) {
-        return Err("it must not be hidden".to_owned());
+    match project.relative(directory) {
+        Some(base) => spec::task_path(&base, named),
+        None => Err("a spec outside the project has none: write the task inline".to_owned()),
     }
-    Ok(path)
 }
 
 fn same_content(

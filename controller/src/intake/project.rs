@@ -13,7 +13,7 @@ use super::{
 };
 use cattle_core::{
     names::PersonaName,
-    spec::{MAX_CONFIG_BYTES, MAX_SOUL_BYTES, PersonaFiles},
+    spec::{CATTLE_DIRECTORY, MAX_CONFIG_BYTES, MAX_SOUL_BYTES, PersonaFiles},
 };
 
 /// Where personas are.
@@ -35,10 +35,10 @@ impl Project {
         }
     }
 
-    /// Its directory.
+    /// Where specs, tasks and personas are, and what specs may name.
     #[must_use]
-    pub fn root(&self) -> &Path {
-        &self.root
+    pub fn cattle(&self) -> PathBuf {
+        self.root.join(CATTLE_DIRECTORY)
     }
 
     /// The personas.

@@ -244,11 +244,11 @@ impl Scanner {
             .map(|spec| (&spec.cattle, spec))
             .collect();
         self.personas.begin();
-        let project_root = Beneath::open(self.project.root());
+        let cattle_root = Beneath::open(&self.project.cattle());
         let mut around = Around {
             at,
             project: &self.project,
-            project_root: &project_root,
+            cattle_root: &cattle_root,
             fleet,
             fleet_version: self.fleet_version,
             personas: &mut self.personas,

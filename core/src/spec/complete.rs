@@ -42,7 +42,7 @@ impl ParsedSpec {
     pub fn complete(&self, inputs: Inputs<'_>) -> Result<Cattle, Vec<Diagnostic>> {
         let mut findings = Findings::new(&self.path);
         let fleet = inputs.fleet;
-        let task = self.read_task(inputs.task_file, &mut findings);
+        let task = self.read_task(inputs.task_file, inputs.authority, &mut findings);
         let model = self.resolve_model(fleet, &inputs.persona, &mut findings);
         if let Err(why) = &inputs.persona {
             let message = format!("persona `{}`: {}", self.persona, one_line(why));
@@ -91,13 +91,15 @@ impl ParsedSpec {
         file: Option<Result<Vec<u8>, String>>,
     ) -> Result<TaskInput, Vec<Diagnostic>> {
         let mut findings = Findings::new(&self.path);
-        self.read_task(file, &mut findings)
+        // Whoever reads the file themselves may be told what is in it.
+        self.read_task(file, Authority::Operator, &mut findings)
             .ok_or_else(|| findings.into_sorted())
     }
 
     fn read_task(
         &self,
         file: Option<Result<Vec<u8>, String>>,
+        authority: Authority,
         findings: &mut Findings,
     ) -> Option<TaskInput> {
         if let Some(task) = &self.task {
@@ -108,6 +110,17 @@ impl ParsedSpec {
         match file {
             Some(Ok(bytes)) => match task::parse_task(&bytes) {
                 Ok(task) => Some(task),
+                // A bot may name a file that it cannot read. Where in it something stands that is
+                // no task, and what, would be told to somebody who is not to know.
+                Err(_) if authority == Authority::Bot => {
+                    let hint = "`clawdlets cattle validate` says why, to who may read the file";
+                    findings.error_hint(
+                        place,
+                        format!("task file `{path}`: it is not a task"),
+                        hint,
+                    );
+                    None
+                }
                 Err(problems) => {
                     for problem in problems {
                         findings.error(place, format!("task file `{path}`: {problem}"));

@@ -18,6 +18,7 @@ mod parsed;
 mod persona;
 mod render;
 mod task;
+mod task_path;
 #[cfg(test)]
 mod tests;
 pub(crate) mod tree;
@@ -27,3 +28,4 @@ pub use parsed::{ParsedSpec, name_in, parse, parse_for};
 pub use persona::{MAX_CONFIG_BYTES, MAX_SOUL_BYTES, PersonaFiles};
 pub use render::{line, render};
 pub use task::{MAX_MESSAGE, MAX_TASK_ID, MAX_TASK_TYPE, normalise, parse_task};
+pub use task_path::{CATTLE_DIRECTORY, task_path};

@@ -4,7 +4,11 @@
 //! holds no secret the controller knows except those made for this one run (the bootstrap token and
 //! the tailnet key); it is at most [`MAX_BYTES`] as sent. The same input gives the same bytes.
 
+#[cfg(test)]
+mod disguises;
+mod escapes;
 mod secrets;
+mod squeeze;
 #[cfg(test)]
 mod tests;
 
@@ -17,8 +21,9 @@ use cattle_schemas::{
 };
 use flate2::{Compression, GzBuilder};
 use serde::Serialize;
+use zeroize::Zeroizing;
 
-pub use secrets::{MIN_SECRET, Secret, find_secret};
+pub use secrets::{MAX_LAYERS, MIN_SECRET, Secret, SecretSearch, find_secret};
 
 use crate::spec::PersonaFiles;
 
@@ -44,10 +49,11 @@ pub struct Input<'a> {
     pub tailnet_key: Option<&'a str>,
 }
 
-/// The document as sent. It carries the run's token, so it has no readable `Debug`.
+/// The document as sent. It carries the run's token, so it has no readable `Debug` and is zeroed when
+/// it is dropped.
 #[derive(Clone, PartialEq, Eq)]
 pub struct UserData {
-    text: String,
+    text: Zeroizing<String>,
     packed: bool,
 }
 
@@ -56,6 +62,12 @@ impl UserData {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
+    }
+
+    /// The same, given away.
+    #[must_use]
+    pub fn into_text(self) -> Zeroizing<String> {
+        self.text
     }
 
     /// Whether it is base64 of gzip.
@@ -110,12 +122,12 @@ struct File<'a> {
     owner: &'a str,
     /// A string: YAML would read 0600 as a number, which cloud-init refuses.
     permissions: &'a str,
-    content: String,
+    content: &'a str,
     #[serde(skip)]
     name: &'static str,
 }
 
-fn file(name: &'static str, path: &'static str, content: String) -> File<'static> {
+fn file<'a>(name: &'static str, path: &'static str, content: &'a str) -> File<'a> {
     File {
         path,
         owner: "root:root",
@@ -134,26 +146,17 @@ pub fn build(input: &Input<'_>, secrets: &[Secret<'_>]) -> Result<UserData, User
     refuse_secrets(input, &config, secrets)?;
     let json =
         |value: serde_json::Result<String>| value.expect("structs of strings and numbers are JSON");
+    let task = json(serde_json::to_string(input.task));
+    let config = json(serde_json::to_string(&config));
+    let bootstrap = Zeroizing::new(json(serde_json::to_string(input.bootstrap)));
     let mut files = vec![
-        file(
-            "task.json",
-            paths::TASK,
-            json(serde_json::to_string(input.task)),
-        ),
-        file("SOUL.md", paths::SOUL, input.persona.soul.clone()),
-        file(
-            "config.json",
-            paths::PERSONA_CONFIG,
-            json(serde_json::to_string(&config)),
-        ),
-        file(
-            "bootstrap.json",
-            paths::BOOTSTRAP,
-            json(serde_json::to_string(input.bootstrap)),
-        ),
+        file("task.json", paths::TASK, &task),
+        file("SOUL.md", paths::SOUL, &input.persona.soul),
+        file("config.json", paths::PERSONA_CONFIG, &config),
+        file("bootstrap.json", paths::BOOTSTRAP, &bootstrap),
     ];
     if let Some(key) = input.tailnet_key {
-        files.push(file("tailnet key", paths::TAILNET_KEY, key.to_owned()));
+        files.push(file("tailnet key", paths::TAILNET_KEY, key));
     }
     let parts = files
         .iter()
@@ -166,9 +169,10 @@ pub fn build(input: &Input<'_>, secrets: &[Secret<'_>]) -> Result<UserData, User
 
 /// The plain document. JSON is YAML except for a few characters that YAML 1.1 forbids or takes for
 /// line ends even within quotes; one of them would make cloud-init drop the whole document.
-fn document(config: &CloudConfig<'_>) -> String {
-    let json = serde_json::to_string(config).expect("structs of strings are JSON");
-    let mut text = String::with_capacity(json.len() + 64);
+fn document(config: &CloudConfig<'_>) -> Zeroizing<String> {
+    let json = Zeroizing::new(serde_json::to_string(config).expect("structs of strings are JSON"));
+    // The escapes below are rare; without them it does not grow, so that no copy stays behind.
+    let mut text = Zeroizing::new(String::with_capacity(json.len() + 64));
     text.push_str("#cloud-config\n");
     for c in json.chars() {
         match c {
@@ -187,7 +191,7 @@ fn document(config: &CloudConfig<'_>) -> String {
     text
 }
 
-fn send_as(document: String, parts: String) -> Result<UserData, UserDataError> {
+fn send_as(document: Zeroizing<String>, parts: String) -> Result<UserData, UserDataError> {
     if document.len() <= MAX_PLAIN_BYTES {
         return Ok(UserData {
             text: document,
@@ -212,18 +216,19 @@ fn send_as(document: String, parts: String) -> Result<UserData, UserDataError> {
 }
 
 /// Base64 of gzip; cloud-init undoes both. The header carries no time and no name.
-fn pack(document: &str) -> String {
+fn pack(document: &str) -> Zeroizing<String> {
     use std::io::Write as _;
 
     let mut encoder = GzBuilder::new()
         .mtime(0)
         .operating_system(255)
-        .write(Vec::new(), Compression::best());
+        .write(Vec::with_capacity(document.len()), Compression::best());
     let packed = encoder
         .write_all(document.as_bytes())
         .and_then(|()| encoder.finish())
         .expect("writing to memory does not fail");
-    base64::engine::general_purpose::STANDARD.encode(packed)
+    let packed = Zeroizing::new(packed);
+    Zeroizing::new(base64::engine::general_purpose::STANDARD.encode(&*packed))
 }
 
 /// Parts are searched as their authors wrote them, before any encoding hides what is in them.
@@ -232,6 +237,7 @@ fn refuse_secrets(
     config: &serde_json::Value,
     secrets: &[Secret<'_>],
 ) -> Result<(), UserDataError> {
+    let search = SecretSearch::new(secrets);
     let task = [
         input.task.message.as_str(),
         input.task.task_id.as_str(),
@@ -244,9 +250,15 @@ fn refuse_secrets(
         ("the persona's SOUL.md", input.persona.soul.as_str()),
         ("the persona's config.json", config_text.as_str()),
         ("the model's name", input.model),
+        // All of the bootstrap file but the token, which is made to be in it.
+        ("the cattle's name", input.bootstrap.cattle.as_str()),
+        (
+            "the guest API's URL",
+            input.bootstrap.controller_url.as_str(),
+        ),
     ]);
     for (part, text) in parts {
-        if let Some(name) = find_secret(text.as_bytes(), secrets) {
+        if let Some(name) = search.find(text.as_bytes()) {
             let name = name.to_owned();
             return Err(UserDataError::Secret { part, name });
         }

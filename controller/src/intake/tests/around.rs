@@ -1,6 +1,6 @@
 use std::{fs, os::unix::fs::symlink, time::Duration};
 
-use super::{FLEET, SPEC, Yard, broken, valid};
+use super::{super::Scanner, FLEET, SPEC, Yard, broken, valid};
 use cattle_core::{desired::SpecState, fleet::Fleet};
 
 fn with_task_file(path: &str) -> String {
@@ -148,8 +148,13 @@ fn a_spec_and_its_task_file_are_edited_as_one() {
 }
 
 #[test]
-fn a_task_file_lies_beneath_the_project_in_the_open() {
+fn a_task_file_lies_beneath_the_projects_cattle_in_the_open() {
     let mut yard = Yard::new();
+    // A secret, and one whose shape is a task's.
+    yard.write(&yard.path("project/secrets/key"), "a: [hunter2");
+    yard.write(&yard.path("project/secrets/task"), &task("hunter2"));
+    yard.write(&yard.path("project/cattle/.t.json"), &task("hunter2"));
+    yard.write(&yard.path("project/cattle/tasks/no-task"), "a: [hunter2");
     yard.write(&yard.path("outside.json"), &task("hunter2"));
     yard.write(&yard.path("project/.clawdlets/t.json"), &task("hunter2"));
     symlink(
@@ -160,7 +165,12 @@ fn a_task_file_lies_beneath_the_project_in_the_open() {
     for (name, file) in [
         ("dots", "../../../outside.json"),
         ("absolute", "/etc/passwd"),
-        ("hidden", "../../.clawdlets/t.json"),
+        ("secret", "../../secrets/key"),
+        ("secret-task", "../../secrets/task"),
+        ("no-secret", "../../secrets/none"),
+        ("state", "../../.clawdlets/t.json"),
+        ("hidden", "../.t.json"),
+        ("no-task", "../tasks/no-task"),
         ("link", "../tasks/link.json"),
         ("missing", "../tasks/missing.json"),
         ("directory", "../tasks"),
@@ -169,7 +179,14 @@ fn a_task_file_lies_beneath_the_project_in_the_open() {
     }
     let desired = yard.scan(0);
     for (name, why) in [
-        ("dots", "it must lie beneath the project"),
+        ("dots", "it must lie beneath `cattle/` of the project"),
+        ("secret", "it must lie beneath `cattle/` of the project"),
+        (
+            "secret-task",
+            "it must lie beneath `cattle/` of the project",
+        ),
+        ("no-secret", "it must lie beneath `cattle/` of the project"),
+        ("state", "it must lie beneath `cattle/` of the project"),
         ("absolute", "must not be absolute"),
         ("hidden", "it must not be hidden"),
         ("link", "it leads out of its directory"),
@@ -183,12 +200,35 @@ fn a_task_file_lies_beneath_the_project_in_the_open() {
 }
 
 #[test]
+fn a_bot_is_told_nothing_of_a_file_that_is_no_task() {
+    let mut yard = Yard::new();
+    yard.write(&yard.path("project/cattle/tasks/no-task"), "a: [hunter2");
+    let spec = with_task_file("../tasks/no-task");
+    let bots = yard.path("project/cattle/bots");
+    yard.write(&bots.join("mine.yaml"), &spec);
+    yard.settings.spec_dirs[0].path = bots;
+    yard.scanner = Scanner::new(&yard.settings, yard.settled.clone());
+    yard.write(&yard.spec("theirs.yaml"), &spec);
+    let desired = yard.scan(0);
+    let said = broken(&desired, "mine");
+    assert!(
+        said.ends_with("`../tasks/no-task`: it is not a task"),
+        "{said}"
+    );
+    let said = broken(&desired, "theirs");
+    assert!(
+        said.contains("line 1, column"),
+        "operators are told: {said}"
+    );
+}
+
+#[test]
 fn a_spec_outside_the_project_has_no_task_file() {
     let mut yard = Yard::new();
     yard.write(&yard.path("bots/t.json.txt"), &task("x"));
     yard.write(&yard.path("bots/rex.yaml"), &with_task_file("t.json.txt"));
     let said = broken(&yard.scan(0), "rex");
-    assert!(said.ends_with("it must lie beneath the project"), "{said}");
+    assert!(said.contains("write the task inline"), "{said}");
 }
 
 #[test]

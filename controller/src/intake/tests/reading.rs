@@ -1,9 +1,7 @@
 use std::{fs, os::unix::fs::symlink, path::Path};
 
-use proptest::prelude::*;
-
 use super::super::{
-    beneath::{Beneath, EntryKind, ReadError, join, read_beneath},
+    beneath::{Beneath, EntryKind, ReadError, read_beneath},
     project::persona,
 };
 
@@ -102,16 +100,6 @@ fn without_openat2_less_is_read_and_nothing_outside() {
         "magic/etc/passwd",
     ] {
         assert!(read(path).is_err(), "{path}");
-    }
-}
-
-proptest! {
-    #[test]
-    fn a_joined_path_never_leaves(base in "([a-z.]{0,3}/){0,4}", path in "(/?(\\.\\.|\\.|[a-z]{1,2})/?){0,6}") {
-        if let Some(joined) = join(Path::new(&base), Path::new(&path)) {
-            let plain = |part: std::path::Component<'_>| matches!(part, std::path::Component::Normal(_));
-            prop_assert!(joined.components().all(plain), "{joined:?}");
-        }
     }
 }
 

@@ -3,7 +3,7 @@
 use insta::assert_snapshot;
 
 use super::fixture::{complete_with, with};
-use crate::spec::parse_task;
+use crate::{desired::Authority, spec::parse_task};
 
 const INLINE: &str = "  task:\n    schemaVersion: 1\n    taskId: issue-42\n    type: clawdbot.gateway.agent\n    message: Fix the flaky test\n";
 
@@ -25,6 +25,21 @@ fn what_is_wrong_with_it_is_said_at_the_key_that_names_it() {
     assert_snapshot!(said(Err("no such file")), @"specs/rex-1.yaml:8:3: task file `../tasks/issue-42.json`: no such file");
     let text = with(INLINE, "  taskFile: ../tasks/issue-42.json\n");
     assert_snapshot!(complete_with(&text, |_| {}).unwrap_err(), @"specs/rex-1.yaml:8:3: task file `../tasks/issue-42.json` cannot be read here (write the task inline as `task`)");
+}
+
+#[test]
+fn a_bot_is_not_told_what_stands_in_it_instead_of_a_task() {
+    let text = with(INLINE, "  taskFile: ../tasks/issue-42.json\n");
+    let files: [&[u8]; 4] = [b"a: [1, 2", b"{\"message\": [1]}", b"- x\n- y", b""];
+    let said = files.map(|file| {
+        complete_with(&text, |around| {
+            around.authority = Authority::Bot;
+            around.task_file = Some(Ok(file.to_vec()));
+        })
+        .unwrap_err()
+    });
+    assert_snapshot!(said[0], @"specs/rex-1.yaml:8:3: task file `../tasks/issue-42.json`: it is not a task (`clawdlets cattle validate` says why, to who may read the file)");
+    assert!(said.iter().all(|other| *other == said[0]), "{said:?}");
 }
 
 #[test]
