@@ -13,6 +13,7 @@ mod dry_run;
 mod fault_matrix;
 mod foreign;
 mod git_checkout;
+mod guards;
 mod images;
 mod jobs;
 mod kept;

@@ -32,6 +32,7 @@ mod plan;
 mod poll;
 pub mod ports;
 mod problem;
+mod prune;
 mod read;
 mod reap;
 mod rerun;
