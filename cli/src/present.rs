@@ -89,6 +89,7 @@ pub(crate) fn is_fine(condition: &Condition) -> bool {
         | ConditionType::ServersReadable
         | ConditionType::HetznerReachable
         | ConditionType::TokenAccepted
+        | ConditionType::ProjectIsOurs
         | ConditionType::FleetConfigValid
         | ConditionType::SpecsReadable => condition.status,
         ConditionType::Drifted

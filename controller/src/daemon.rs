@@ -21,6 +21,7 @@ use crate::{
     fleet_file::FleetFile,
     guest_api::{self, GuestApi},
     hetzner::{Client, Endpoint},
+    identity::Identity,
     intake::{Scanner, Settled, SocketSpecs, Watcher},
     logs::Logs,
     parts::{Ground, Parts},
@@ -121,6 +122,7 @@ pub async fn start(
     let secrets = Arc::new(secrets(&settings, endpoint)?);
     let client = Arc::new(Client::patient(endpoint, settings.patience.answers)?);
     let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&settings.ledger()).await?);
+    let identity = Identity::open(store.clone(), true).await?;
     let logs = Logs::open(&settings.logs())?;
     let clock = Clock::default();
     let bell = Bell::default();
@@ -152,6 +154,7 @@ pub async fn start(
         fleet_file,
         guest_url,
         serves_guests: true,
+        identity,
         pace: settings.patience.lists,
     }
     .build();

@@ -15,6 +15,7 @@ pub mod execute;
 pub mod fleet_file;
 pub mod guest_api;
 pub mod hetzner;
+pub mod identity;
 pub mod intake;
 pub mod lister;
 pub mod logs;

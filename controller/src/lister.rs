@@ -1,7 +1,8 @@
 //! One list of servers for everybody, as seldom as it can be.
 //!
 //! Every 30 s, every 5 s while something waits for what only Hetzner can say, never more than a
-//! quarter of what the rate limit refills. One list of each idle interval may use the last call that
+//! quarter of what the rate limit refills. With each goes a look at the fleet's firewall, which says
+//! whose fleet this is. One list of each idle interval may use the last call that
 //! Hetzner allows; those in between wait behind creates, and give way to the next such one. A failed
 //! list keeps what was seen and says why.
 
@@ -9,7 +10,8 @@ use std::{sync::Arc, time::Duration};
 
 use cattle_core::{
     fleet::Fleet,
-    observed::Observed,
+    names::FleetName,
+    observed::{FirewallView, Observed},
     rate::{Class, PER_PAGE, list_interval},
 };
 use cattle_schemas::Timestamp;
@@ -20,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     clock::{ALARMING, Clock},
     hetzner::{ApiError, Client, Kind, Listed, Odd},
+    identity::Identity,
     world::Bell,
 };
 
@@ -67,6 +70,8 @@ pub struct Lister {
     pub pace: Pace,
     /// When the latest list began that could use the last call.
     pub certain: Option<Instant>,
+    /// Who we are to the fleet's firewall.
+    pub identity: Identity,
 }
 
 impl Lister {
@@ -138,14 +143,16 @@ impl Lister {
                 // By the clock as it is known now: this reply may be the first to tell it, and a
                 // list dated an hour ahead would pass for newer than all that happens until then.
                 let asked_at = asked_at + self.clock.offset();
-                let seen = Arc::new(seen(asked_at, listed));
+                let mut seen = seen(asked_at, listed);
+                let read = self.firewall(class, &fleet.name, &mut seen).await;
+                let seen = Arc::new(seen);
                 let before = self.observed.send_replace(seen.clone());
                 let (before, unread) = (before.unread(), seen.unread());
                 // Said when it changes: the status says it all the time.
                 for cause in unread.iter().filter(|cause| !before.contains(cause)) {
                     tracing::warn!(%cause, "not everything that is listed can be read");
                 }
-                Ok(())
+                read
             }
             // Not asked: that says nothing about Hetzner.
             Err(error) if matches!(error.kind, Kind::NoRoom(_)) => {
@@ -161,6 +168,45 @@ impl Lister {
                 Err(error)
             }
         }
+    }
+
+    /// Reads the fleet's firewall beside a list, and marks it. What could not be read is as it was
+    /// before.
+    ///
+    /// # Errors
+    /// It was never read, and could not be now: nothing starts until it was.
+    async fn firewall(
+        &mut self,
+        class: Class,
+        fleet: &FleetName,
+        seen: &mut Observed,
+    ) -> Result<(), ApiError> {
+        let client = self.client.as_class(class);
+        let firewall = match client.look_at_firewall(fleet).await {
+            Ok(firewall) => firewall,
+            Err(error) => {
+                seen.firewall = match self.observed.borrow().firewall.clone() {
+                    FirewallView::Unread(_) => FirewallView::Unread(Some(error.to_string())),
+                    known => known,
+                };
+                return match seen.firewall {
+                    FirewallView::Unread(_) => Err(error),
+                    _ => {
+                        tracing::warn!(%error, "the fleet's firewall could not be read");
+                        Ok(())
+                    }
+                };
+            }
+        };
+        seen.firewall = match &firewall {
+            Some(firewall) => FirewallView::Seen(firewall.marks()),
+            None => FirewallView::Absent,
+        };
+        let now = self.clock.now();
+        self.identity
+            .settle(&client, fleet, seen, firewall.as_ref(), now)
+            .await;
+        Ok(())
     }
 
     fn interval(&self, failures: u32) -> Duration {
@@ -195,6 +241,7 @@ fn seen(asked_at: Timestamp, listed: Listed) -> Observed {
         listed_at: Some(asked_at),
         unreachable: None,
         odd: listed.odd.iter().map(Odd::sentence).collect(),
+        firewall: FirewallView::default(),
         servers: listed.servers,
     }
 }

@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cattle_core::{
     action::Plan,
-    ledger::Ledger,
+    identity::Project,
+    ledger::{Ledger, Run},
     lifecycle::phase_of,
     names::{RunId, ServerId},
     observed::{Observed, ObservedServer},
@@ -45,6 +46,16 @@ impl Meter {
         }
         let listed = u32::try_from(observed.servers.len()).unwrap_or(u32::MAX);
         metrics::gauge!("cattle_servers").set(f64::from(listed));
+        let listed = |run: &Run| {
+            let server = run.server.as_ref();
+            server.is_some_and(|server| servers.contains_key(&server.id))
+        };
+        let missing = ledger.runs.values();
+        let missing = missing
+            .filter(|run| run.is_missing() && !listed(run))
+            .count();
+        let missing = u32::try_from(missing).unwrap_or(u32::MAX);
+        metrics::gauge!("cattle_servers_missing").set(f64::from(missing));
         for reason in PauseReason::ALL {
             let held = || ledger.holding().filter(|pause| pause.reason == *reason);
             for (holds, count) in [
@@ -58,6 +69,16 @@ impl Meter {
         }
         metrics::counter!("cattle_passes_total").increment(1);
         self.count_ends(ledger);
+    }
+
+    /// Whether the token opens the fleet's project, as far as that is known.
+    pub fn read_project(&self, project: Project) {
+        let ours = match project {
+            Project::Unknown => return,
+            Project::Ours => 1.0,
+            Project::Foreign => 0.0,
+        };
+        metrics::gauge!("cattle_project_is_ours").set(ours);
     }
 
     fn count_ends(&mut self, ledger: &Ledger) {

@@ -17,6 +17,7 @@ use crate::{
     daemon::{private_dir, refuse_strangers, secrets},
     fleet_file::FleetFile,
     hetzner::{Client, Endpoint},
+    identity::Identity,
     intake::{Scanner, Settled},
     parts::Ground,
     settings::Settings,
@@ -43,6 +44,7 @@ pub async fn run(
     let client = Arc::new(Client::patient(endpoint, settings.patience.answers)?);
     let parts = Ground {
         settings: settings.clone(),
+        identity: Identity::open(store.clone(), !dry_run).await?,
         store,
         client: client.clone(),
         clock: Clock::default(),

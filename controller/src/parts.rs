@@ -3,7 +3,12 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use cattle_core::{
-    action::Plan, catalogue::Catalogue, desired::Desired, fleet::Fleet, ledger::Ledger,
+    action::Plan,
+    catalogue::Catalogue,
+    desired::Desired,
+    fleet::Fleet,
+    identity::{Grounds, Project},
+    ledger::Ledger,
     observed::Observed,
 };
 use tokio::sync::watch;
@@ -13,6 +18,7 @@ use crate::{
     execute::{Executor, Follower, Needs},
     fleet_file::FleetFile,
     hetzner::Client,
+    identity::Identity,
     intake::Scanner,
     lister::{Lister, Pace},
     meter::Meter,
@@ -64,6 +70,8 @@ pub struct Ground {
     pub guest_url: String,
     /// Whether guests are listened to.
     pub serves_guests: bool,
+    /// Who this controller is.
+    pub identity: Identity,
     /// How far lists are apart.
     pub pace: Pace,
 }
@@ -79,6 +87,8 @@ impl Ground {
         let (catalogue_sender, catalogue) = watch::channel(Arc::new(Catalogue::default()));
         let (images, wanted) = watch::channel(BTreeSet::new());
         let (doubt, doubts) = Doubt::channel();
+        let (grounds_sender, grounds) = watch::channel(Grounds::default());
+        let own = self.identity.own();
         let again = self.settings.patience.again.survey;
         let limits = fleet.limits();
         let (worlds, seen) = watch::channel(Arc::new(World {
@@ -104,6 +114,8 @@ impl Ground {
             doubt,
             bell: self.bell.clone(),
             guest_url: self.guest_url,
+            grounds,
+            birth_marks: self.identity.birth_marks(),
         });
         let survey = Survey {
             client: self.client.clone(),
@@ -125,6 +137,7 @@ impl Ground {
             bell: self.bell.clone(),
             pace: self.pace,
             certain: None,
+            identity: self.identity,
         };
         let handle = Handle::new(seen, self.bell.clone());
         let reconciler = Reconciler {
@@ -139,6 +152,9 @@ impl Ground {
             images,
             executor: executor.clone(),
             clock: self.clock,
+            own,
+            grounds: grounds_sender,
+            project_told: Project::Unknown,
             serves_guests: self.serves_guests,
             guests_heard_since: None,
             bell: self.bell,

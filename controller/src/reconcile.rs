@@ -12,13 +12,17 @@ use cattle_core::{
     desired::{Desired, SpecState},
     fleet::Fleet,
     guard::{self, guard},
+    identity::{self, Grounds, Own, Project},
     ledger::Ledger,
     names::{CattleName, SpecHash},
     observed::Observed,
     plan::{self, plan},
     status,
 };
-use cattle_schemas::Timestamp;
+use cattle_schemas::{
+    Timestamp,
+    event::{EventReason, NewEvent},
+};
 use tokio::sync::watch;
 
 use crate::{
@@ -28,7 +32,7 @@ use crate::{
     intake::Scanner,
     meter::Meter,
     record::record,
-    store::{Store, StoreError},
+    store::{Edit, Store, StoreError},
     world::{Bell, World},
 };
 
@@ -66,6 +70,12 @@ pub struct Reconciler {
     pub executor: Executor,
     /// Hetzner's clock.
     pub clock: Clock,
+    /// What this controller knows of itself.
+    pub own: watch::Receiver<Arc<Own>>,
+    /// What a 404 is judged by, for who asks Hetzner.
+    pub grounds: watch::Sender<Grounds>,
+    /// What was last told of the project.
+    pub project_told: Project,
     /// Whether guests are listened to.
     pub serves_guests: bool,
     /// Since when, by Hetzner's clock, which is known from the first list on.
@@ -167,8 +177,33 @@ impl Reconciler {
         let rescan = scan.rescan_in.map(|wait| seen.now + wait);
         let wake = [plan.next_wake, rescan].into_iter().flatten().min();
         self.meter.read(&seen.ledger, &seen.observed, &plan);
+        self.meter.read_project(seen.limits.project);
+        self.tell_of_the_project(seen.limits.project, seen.now)
+            .await?;
         self.publish(fleet, seen, plan);
         Ok(wake)
+    }
+
+    /// Says it once when the project is not ours, and once when it is again.
+    async fn tell_of_the_project(
+        &mut self,
+        project: Project,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let known = std::mem::replace(&mut self.project_told, project);
+        let message = match (known, project) {
+            (Project::Foreign, Project::Ours) => "the fleet was found in the token's project again",
+            (Project::Unknown | Project::Ours, Project::Foreign) => identity::FOREIGN,
+            _ => return Ok(()),
+        };
+        tracing::warn!("{message}");
+        let alert = Edit::Event(NewEvent {
+            cattle: None,
+            run: None,
+            reason: EventReason::Alert,
+            message: message.to_owned(),
+        });
+        self.store.commit(vec![alert], now).await.map(drop)
     }
 
     /// What a pass would do now. Changes nothing.
@@ -226,7 +261,15 @@ impl Reconciler {
                 ledger.runs.insert(run, known);
             }
         }
+        let own = self.own.borrow().clone();
+        let project = identity::project(&own, &observed, &ledger, &fleet.name);
+        self.grounds.send_replace(Grounds {
+            project,
+            heard_since: self.guests_heard_since,
+        });
         let limits = Limits {
+            own: Some(own),
+            project,
             in_flight,
             guests_heard_since: self.guests_heard_since,
             catalogue: self.catalogue.borrow().clone(),

@@ -72,6 +72,8 @@ fn world(running: u64) -> (Desired, Observed, Ledger, Limits) {
         unproven_image: None,
         max_ttl: Duration::from_secs(86_400),
         default_ttl: Duration::from_secs(7200),
+        own: None,
+        project: cattle_core::identity::Project::Ours,
         in_flight: BTreeSet::new(),
         guests_heard_since: Some(now()),
         catalogue: Arc::new(Catalogue {

@@ -245,6 +245,11 @@ pub struct Limits {
     pub max_ttl: Duration,
     /// The life of a server whose expiry label is missing or malformed.
     pub default_ttl: Duration,
+    /// What this controller knows of itself, by which the fleet and the project are told to be its
+    /// own; `None` where nobody asks.
+    pub own: Option<Arc<crate::identity::Own>>,
+    /// Whether the token opens the fleet's project.
+    pub project: crate::identity::Project,
     /// What is already being done by this process: no second action is planned for these runs'
     /// servers.
     pub in_flight: std::collections::BTreeSet<RunId>,

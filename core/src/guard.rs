@@ -19,7 +19,7 @@ use crate::{
     ledger::{Ledger, Run},
     lifecycle::deadlines,
     names::{CattleName, RunId, ServerId, SpecHash},
-    observed::{Observed, ObservedServer, ServerState},
+    observed::{FirewallView, Observed, ObservedServer, ServerState},
     pause::Pause,
 };
 
@@ -113,6 +113,7 @@ impl<'a> Tally<'a> {
                 hourly_limit,
                 ..
             } => {
+                self.may_create()?;
                 self.starts_allowed()?;
                 self.may_start(&cattle.name, &cattle.hash)?;
                 self.takes_slot()?;
@@ -252,7 +253,53 @@ impl<'a> Tally<'a> {
         require(!spent, "an ended (name, hash) starts only by `rerun`")
     }
 
+    /// Whose fleet and whose project this is, by what was read itself.
+    fn may_create(&self) -> Verdict {
+        let Inputs {
+            observed,
+            ledger,
+            limits,
+            ..
+        } = self.inputs;
+        let Some(own) = &limits.own else {
+            return Ok(());
+        };
+        require(
+            own.rival.is_none(),
+            "nothing is created beside a second controller",
+        )?;
+        let mark = match &observed.firewall {
+            FirewallView::Unread(_) => {
+                return Err("nothing is created before the fleet's firewall was read");
+            }
+            FirewallView::Absent => None,
+            FirewallView::Seen(marks) => marks.ledger.as_ref(),
+        };
+        let ours = mark.is_some_and(|mark| own.ledger.as_ref() == Some(&mark.id));
+        require(
+            mark.is_none_or(|mark| ours && mark.count <= own.runs),
+            "nothing is created by a ledger that does not know what the fleet has done",
+        )?;
+        // Without the firewall, a server that a run was bound to before the list must be in it.
+        let bound: Vec<&Run> = ledger
+            .runs
+            .values()
+            .filter(|run| run.gone_at.is_none() && run.server.is_some())
+            .collect();
+        let due = |run: &&Run| run.called_at.max(Some(run.posted_at)) < observed.listed_at;
+        let seen = |run: &&Run| {
+            run.server
+                .as_ref()
+                .is_some_and(|server| self.listed.contains_key(&server.id))
+        };
+        require(
+            ours || bound.iter().any(|run| seen(run)) || !bound.iter().any(|run| due(run)),
+            "nothing is created in a project in which nothing of the fleet is found",
+        )
+    }
+
     fn may_retry(&mut self, id: RunId, hourly_limit: Option<Amount>) -> Verdict {
+        self.may_create()?;
         self.starts_allowed()?;
         let run = self.run(id)?;
         require(

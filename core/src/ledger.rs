@@ -184,6 +184,9 @@ pub struct Run {
     /// When Hetzner last answered, or failed to, how far the actions of its server are.
     #[serde(default)]
     pub followed_at: Option<Timestamp>,
+    /// Since when Hetzner says that its server is not there, while its guest was heard.
+    #[serde(default)]
+    pub missing_since: Option<Timestamp>,
     /// When its server was proved gone, or it was certain that there never was one.
     pub gone_at: Option<Timestamp>,
 }
@@ -348,6 +351,12 @@ impl Run {
     #[must_use]
     pub fn may_speak(&self) -> bool {
         self.is_live() || (self.gone_at.is_none() && self.kept_until().is_some())
+    }
+
+    /// Hetzner says that its server is not there, and its guest works on.
+    #[must_use]
+    pub fn is_missing(&self) -> bool {
+        self.is_live() && self.missing_since.is_some()
     }
 
     /// Over, its server kept on for a look at this moment.

@@ -15,6 +15,7 @@ pub mod example;
 pub mod expiry;
 pub mod fleet;
 pub mod guard;
+pub mod identity;
 pub mod image_ref;
 pub mod images;
 pub mod labels;

@@ -2,7 +2,7 @@
 
 use cattle_schemas::Timestamp;
 
-use crate::{labels::ServerLabels, names::ServerId};
+use crate::{identity::Marks, labels::ServerLabels, names::ServerId};
 
 /// The servers of this fleet as of one list. What was observed is always stale: who acts on it must
 /// use deterministic names and re-check before deleting.
@@ -18,6 +18,25 @@ pub struct Observed {
     /// What the list had that is no server to us, a sentence each: it has no id that can be read, or
     /// its labels are not this fleet's. These exist and may bill.
     pub odd: Vec<String>,
+    /// The fleet's firewall, read with the list.
+    pub firewall: FirewallView,
+}
+
+/// The fleet's firewall, as far as it says whose fleet this is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FirewallView {
+    /// Not read yet; why not, if it was tried.
+    Unread(Option<String>),
+    /// There is none.
+    Absent,
+    /// It is there, with these marks.
+    Seen(Marks),
+}
+
+impl Default for FirewallView {
+    fn default() -> Self {
+        Self::Unread(None)
+    }
 }
 
 impl Observed {

@@ -33,7 +33,7 @@ const RESERVE_SHARE: u32 = 10;
 /// One in so many of the limit is left to creates by reads.
 const CREATES_SHARE: u32 = 20;
 
-/// How far lists are apart for each of their pages while one call a second is refilled: then they
+/// How far lists are apart for each of their calls while one call a second is refilled: then they
 /// take a quarter of it.
 pub const PER_PAGE: Duration = Duration::from_secs(4);
 
@@ -395,6 +395,12 @@ pub fn pages(servers: usize) -> usize {
     servers.div_ceil(PAGE).max(1)
 }
 
+/// Calls of a list of so many servers: its pages, and the look at the fleet's firewall beside it.
+#[must_use]
+pub fn calls_of_list(servers: usize) -> usize {
+    pages(servers) + 1
+}
+
 /// How far lists of so many servers are apart when they are wanted every `wanted` and `refill` calls
 /// a second are refilled: with [`PER_PAGE`] never so close that they take more than a quarter of it.
 #[must_use]
@@ -405,7 +411,7 @@ pub fn list_interval(
     refill: f64,
 ) -> Duration {
     #[allow(clippy::cast_precision_loss)]
-    let seconds = pages(servers) as f64 * per_page.as_secs_f64() / refill;
+    let seconds = calls_of_list(servers) as f64 * per_page.as_secs_f64() / refill;
     wanted.max(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
 }
 
@@ -414,7 +420,7 @@ pub fn list_interval(
 pub struct ListCost {
     /// How far they are apart.
     pub interval: Duration,
-    /// Calls of each.
+    /// Pages of each.
     pub pages: usize,
     /// Calls an hour.
     pub calls_an_hour: f64,
@@ -428,7 +434,7 @@ pub fn list_cost(wanted: Duration, servers: usize, refill: f64) -> ListCost {
     let interval = list_interval(wanted, PER_PAGE, servers, refill);
     let pages = pages(servers);
     #[allow(clippy::cast_precision_loss)]
-    let calls_an_hour = pages as f64 * HOUR_SECONDS / interval.as_secs_f64();
+    let calls_an_hour = calls_of_list(servers) as f64 * HOUR_SECONDS / interval.as_secs_f64();
     ListCost {
         interval,
         pages,

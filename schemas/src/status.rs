@@ -186,6 +186,8 @@ words!(
         HetznerReachable = "HetznerReachable",
         /// Controller: the token may read and write.
         TokenAccepted = "TokenAccepted",
+        /// Controller: the token opens the project in which the fleet lives.
+        ProjectIsOurs = "ProjectIsOurs",
         /// Controller: the fleet's configuration was read.
         FleetConfigValid = "FleetConfigValid",
         /// Controller: a spec directory can be read.

@@ -14,6 +14,7 @@ mod fault_matrix;
 mod foreign;
 mod git_checkout;
 mod guards;
+mod identity;
 mod images;
 mod jobs;
 mod kept;

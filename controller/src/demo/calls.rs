@@ -256,10 +256,10 @@ mod tests {
         insta::assert_snapshot!(lists_table(), @r"
         What lists cost of 3600 calls an hour; busy is while something waits for what only a list can say:
          SERVERS  PAGES  IDLE EVERY  CALLS/H   SHARE  BUSY EVERY  CALLS/H   SHARE
-              10      1        30 s      120   3.3 %         5 s      720  20.0 %
-             100      2        30 s      240   6.7 %         8 s      900  25.0 %
-             500     10        40 s      900  25.0 %        40 s      900  25.0 %
-            1000     20        80 s      900  25.0 %        80 s      900  25.0 %
+              10      1        30 s      240   6.7 %         8 s      900  25.0 %
+             100      2        30 s      360  10.0 %        12 s      900  25.0 %
+             500     10        44 s      900  25.0 %        44 s      900  25.0 %
+            1000     20        84 s      900  25.0 %        84 s      900  25.0 %
         ");
     }
 }

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use cattle_core::{
     expiry::Lifetimes,
+    identity::Project,
     labels, lifecycle,
     names::{RunId, ServerId},
     observed::ObservedServer,
@@ -25,7 +26,7 @@ impl Executor {
     pub(super) async fn delete(&self, run: RunId, server: ServerId, guard: Guard) {
         let needs = &self.0.needs;
         match needs.client.delete_server(server).await {
-            Ok(Deleted::AlreadyGone) => self.proved_gone(run).await,
+            Ok(Deleted::AlreadyGone) => self.not_found(run).await,
             Ok(Deleted::Accepted { action: None }) => {
                 tracing::info!(%run, %server, "the delete was accepted; what follows it was not said");
                 let message =
@@ -53,7 +54,7 @@ impl Executor {
     pub(super) async fn delete_stuck(&self, run: RunId, server: ServerId) {
         let needs = &self.0.needs;
         let state = match needs.client.get_server(server, self.lifetimes()).await {
-            Ok(None) => return self.proved_gone(run).await,
+            Ok(None) => return self.not_found(run).await,
             Ok(Some(found)) => format!("it is {}", found.status.as_str()),
             Err(error) => error.to_string(),
         };
@@ -62,6 +63,16 @@ impl Executor {
             needs.settings.patience.follow.give_up.as_secs()
         );
         self.delete_failed(run, message, RETRY).await;
+    }
+
+    /// Hetzner knows no such server. What that proves is the core's matter.
+    async fn not_found(&self, run: RunId) {
+        let now = self.0.needs.clock.now();
+        let grounds = *self.0.needs.grounds.borrow();
+        self.tell(run, move |run, assignment| {
+            lifecycle::not_found(run, assignment, grounds, now)
+        })
+        .await;
     }
 
     pub(super) async fn proved_gone(&self, run: RunId) {
@@ -84,9 +95,10 @@ impl Executor {
     pub(super) async fn confirm_gone(&self, run: RunId, server: ServerId) {
         let needs = &self.0.needs;
         match needs.client.get_server(server, self.lifetimes()).await {
-            Ok(None) => self.proved_gone(run).await,
+            Ok(None) => self.not_found(run).await,
             Ok(Some(found)) => {
                 tracing::debug!(%run, %server, status = found.status.as_str(), "it is still there");
+                self.tell(run, |run, _| lifecycle::found_again(run)).await;
                 self.restore_labels(run, &found).await;
                 self.called(run).await;
             }
@@ -131,6 +143,8 @@ impl Executor {
                 self.tell(run, move |run, _| lifecycle::adopt(run, server))
                     .await;
             }
+            // Nothing is concluded from what a project that is not ours does not have.
+            Ok(None) if needs.grounds.borrow().project != Project::Ours => self.called(run).await,
             Ok(found) => {
                 if let Some(other) = found {
                     tracing::warn!(%run, server = %other.id, name, "a server of this name is not this run's");

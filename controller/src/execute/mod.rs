@@ -20,6 +20,7 @@ use cattle_core::{
     action::Calls,
     catalogue::Catalogue,
     fleet::Fleet,
+    identity::Grounds,
     ledger::{Assignment, Run},
     lifecycle::Transition,
     names::{RunId, ServerId},
@@ -33,6 +34,7 @@ use crate::{
     clock::Clock,
     edit,
     hetzner::{Client, CoolDowns},
+    identity::BirthMarks,
     record::Effect,
     secrets::Secrets,
     settings::Settings,
@@ -67,6 +69,10 @@ pub struct Needs {
     pub bell: Bell,
     /// The URL of the guest API as guests see it.
     pub guest_url: String,
+    /// What a 404 is judged by, as of the last pass.
+    pub grounds: watch::Receiver<Grounds>,
+    /// What a firewall is marked with that is made.
+    pub birth_marks: BirthMarks,
 }
 
 struct Inner {

@@ -11,7 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::Needs;
 use crate::{
     guest_api::env::env,
-    hetzner::{ApiError, NewServer},
+    hetzner::{ApiError, NewServer, mark_labels},
     intake::project,
     persona_archive,
 };
@@ -34,9 +34,13 @@ pub(super) async fn new_server(
     // Files are read and searched: not work for the loop that everybody shares.
     let user_data = tokio::task::block_in_place(|| user_data(needs, run, token))
         .map_err(Unprepared::Refused)?;
+    let marks = needs.birth_marks.get().await;
+    let marks = marks.map_err(|error| Unprepared::Refused(crate::report(&error)))?;
+    let mut firewall_labels = fleet.labels.clone();
+    firewall_labels.extend(mark_labels(&marks));
     let firewall = needs
         .client
-        .ensure_firewall(&fleet.name, &fleet.labels)
+        .ensure_firewall(&fleet.name, &firewall_labels)
         .await
         .map_err(Unprepared::Hetzner)?;
     let ssh_keys = needs

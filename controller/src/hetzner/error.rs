@@ -31,6 +31,8 @@ pub enum Kind {
     Gateway,
     /// Something of our name exists that we did not make.
     NotOurs,
+    /// Another ledger keeps the fleet.
+    OtherLedger,
     /// Never sent: the rate limit had no room for calls of this class in time.
     NoRoom(Class),
 }
@@ -47,6 +49,7 @@ impl Kind {
             Self::Refused(_) => "refused",
             Self::Gateway => "gateway",
             Self::NotOurs => "not-ours",
+            Self::OtherLedger => "other-ledger",
             Self::NoRoom(_) => "no-room",
         }
     }
@@ -159,7 +162,7 @@ impl ApiError {
     pub fn disposition(&self) -> Disposition {
         match &self.kind {
             Kind::NotSent | Kind::NoRoom(_) => Disposition::Retry(Pace::Soon),
-            Kind::NotOurs => Disposition::Operator,
+            Kind::NotOurs | Kind::OtherLedger => Disposition::Operator,
             // It says success, so the effect is there; what it was must be read again.
             Kind::Unreadable(_) | Kind::TooLarge | Kind::Timeout | Kind::Cut => {
                 match self.operation {
@@ -275,7 +278,7 @@ impl ApiError {
                 true
             }
             Kind::Gateway => self.status.is_none_or(|status| status >= 500),
-            Kind::Refused(_) | Kind::NotOurs | Kind::NoRoom(_) => false,
+            Kind::Refused(_) | Kind::NotOurs | Kind::OtherLedger | Kind::NoRoom(_) => false,
         }
     }
 }

@@ -1,14 +1,19 @@
 //! The fleet's firewall: nothing comes in but WireGuard, and everything goes out.
 //!
-//! Its labels also carry `ledger=<id>.<count>` (the plan against a lost ledger), so whoever changes
-//! them here adds and never removes.
+//! Its labels also say which ledger and which controller keep the fleet (`ledger…`, see
+//! [`cattle_core::identity`]), so whoever changes them here adds and never removes; and those two are
+//! written when it is made, or by [`Client::mark_firewall`] alone.
 
 use std::{
     collections::{BTreeMap, HashMap},
     time::{Duration, Instant},
 };
 
-use cattle_core::{labels, names::FleetName};
+use cattle_core::{
+    identity::{CONTROLLER_LABEL, ControllerMark, LEDGER_LABEL, LedgerMark, Marks},
+    labels,
+    names::FleetName,
+};
 use hcloud::models::{
     CreateFirewallRequest, ReplaceFirewallRequest, Rule, SetRulesRequest,
     rule::{Direction, Protocol},
@@ -46,6 +51,33 @@ pub struct Firewall {
     pub in_order: bool,
 }
 
+impl Firewall {
+    /// Which ledger and which controller keep its fleet.
+    #[must_use]
+    pub fn marks(&self) -> Marks {
+        marks(&self.labels)
+    }
+}
+
+fn marks(labels: &BTreeMap<String, String>) -> Marks {
+    let text = |key: &str| labels.get(key).filter(|text| !text.is_empty());
+    Marks {
+        ledger: text(LEDGER_LABEL).map(|text| LedgerMark::read(text)),
+        controller: text(CONTROLLER_LABEL).map(|text| ControllerMark::read(text)),
+    }
+}
+
+/// The labels that say so.
+#[must_use]
+pub fn mark_labels(marks: &Marks) -> BTreeMap<String, String> {
+    let ledger = marks.ledger.as_ref().map(ToString::to_string);
+    let controller = marks.controller.as_ref().map(ToString::to_string);
+    [(LEDGER_LABEL, ledger), (CONTROLLER_LABEL, controller)]
+        .into_iter()
+        .filter_map(|(key, value)| Some((key.to_owned(), value?)))
+        .collect()
+}
+
 fn name(fleet: &FleetName) -> String {
     format!("clawdlets-cattle-{fleet}")
 }
@@ -56,10 +88,11 @@ fn subject(fleet: &FleetName) -> String {
 
 impl Client {
     /// The id of the fleet's firewall, made or mended where need be. `labels` are on it afterwards,
-    /// beside what it has.
+    /// beside what it has; marks among them only where it is made.
     ///
     /// # Errors
-    /// A call failed, or a firewall of this name is not ours.
+    /// A call failed, or a firewall of this name is not ours: somebody else's, or kept by another
+    /// ledger than the one that `labels` name.
     pub async fn ensure_firewall(
         &self,
         fleet: &FleetName,
@@ -82,6 +115,13 @@ impl Client {
                 Err(error) => return Err(error),
             },
         };
+        let (found, own) = (firewall.marks().ledger, marks(labels).ledger);
+        if let (Some(found), Some(own)) = (found, own)
+            && found.id != own.id
+        {
+            let (operation, kind) = (Operation::FindFirewall, Kind::OtherLedger);
+            return Err(ApiError::new(operation, subject(fleet), kind));
+        }
         if !firewall.in_order {
             tracing::warn!(
                 firewall = firewall.id,
@@ -93,6 +133,7 @@ impl Client {
         wanted.extend(
             labels
                 .iter()
+                .filter(|(key, _)| ![LEDGER_LABEL, CONTROLLER_LABEL].contains(&key.as_str()))
                 .map(|(key, value)| (key.clone(), value.clone())),
         );
         if wanted != firewall.labels {
@@ -100,6 +141,41 @@ impl Client {
         }
         remembered.insert(fleet.clone(), (Instant::now(), firewall.id));
         Ok(firewall.id)
+    }
+
+    /// The fleet's firewall as it is now. One that is gone is not remembered any longer.
+    ///
+    /// # Errors
+    /// As [`Client::find_firewall`].
+    pub async fn look_at_firewall(&self, fleet: &FleetName) -> Result<Option<Firewall>, ApiError> {
+        let began = Instant::now();
+        let found = self.find_firewall(fleet).await?;
+        if found.is_none() {
+            let mut remembered = self.memory().firewalls.lock().await;
+            // One that was made while we looked is there.
+            remembered.retain(|name, (seen_at, _)| name != fleet || *seen_at > began);
+        }
+        Ok(found)
+    }
+
+    /// Writes who keeps the fleet onto a firewall that was just read.
+    ///
+    /// # Errors
+    /// Refused or lost.
+    pub async fn mark_firewall(
+        &self,
+        fleet: &FleetName,
+        firewall: &Firewall,
+        marks: &Marks,
+    ) -> Result<(), ApiError> {
+        // Held meanwhile, so that nobody of this process writes labels that it read before.
+        let mut remembered = self.memory().firewalls.lock().await;
+        let mut labels = firewall.labels.clone();
+        labels.extend(mark_labels(marks));
+        self.relabel_firewall(fleet, firewall.id, &labels).await?;
+        // What was mended since it was read may be undone by this.
+        remembered.remove(fleet);
+        Ok(())
     }
 
     /// The fleet's firewall, read now.

@@ -42,7 +42,7 @@ mod wire;
 pub use candidates::{Cold, CoolDowns};
 pub use client::Client;
 pub use error::{ApiError, CreateOutcome, Kind};
-pub use firewall::Firewall;
+pub use firewall::{Firewall, mark_labels};
 pub use offer::Pricing;
 pub use servers::{Created, Deleted, Listed, NewServer, Scope};
 pub use table::{Code, Disposition, Operation, Pace};

@@ -117,6 +117,10 @@ impl ApiError {
                 "one of this name exists that clawdlets did not make; rename or delete it"
                     .to_owned()
             }
+            Kind::OtherLedger => {
+                "its label says that another ledger keeps this fleet; stop the other controller, or give this one that ledger"
+                    .to_owned()
+            }
             Kind::Refused(Code::NotFound) if self.is_elsewhere() => {
                 format!("no API is at {place}; Hetzner's ends in /v1")
             }

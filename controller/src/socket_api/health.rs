@@ -6,6 +6,7 @@ use axum::{
     http::header,
     response::{IntoResponse, Response},
 };
+use cattle_core::identity::{self, Project};
 use cattle_schemas::{problem::ErrorCode, status::ControllerStatus};
 
 use super::{Api, problem::ApiError};
@@ -13,7 +14,7 @@ use crate::world::World;
 
 /// Seconds after which asking again makes sense while the controller starts.
 const STARTING_FOR: u64 = 1;
-/// And while its token is refused.
+/// And while its token is refused, or opens another project.
 const REFUSED_FOR: u64 = 60;
 
 /// The controller itself.
@@ -32,7 +33,8 @@ pub(super) async fn alive() -> &'static str {
     "ok\n"
 }
 
-/// `GET /readyz`: from the first pass and the first list on, unless the API token is refused. What
+/// `GET /readyz`: from the first pass and the first list on, unless the API token is refused or opens
+/// a project that is not the fleet's. What
 /// else goes wrong later is a condition: a controller that Hetzner does not answer still answers its
 /// own callers, and gets better by itself.
 pub(super) async fn ready(State(api): State<Api>) -> Result<Json<ControllerStatus>, ApiError> {
@@ -40,6 +42,8 @@ pub(super) async fn ready(State(api): State<Api>) -> Result<Json<ControllerStatu
     // A new token takes a restart: nobody needs to ask again every second.
     let missing = if let Some(complaint) = world.limits.token.complaint() {
         (complaint.to_owned(), REFUSED_FOR)
+    } else if world.limits.project == Project::Foreign {
+        (identity::FOREIGN.to_owned(), REFUSED_FOR)
     } else if world.pass == 0 {
         ("the first pass is not done".to_owned(), STARTING_FOR)
     } else if world.observed.listed_at.is_none() {

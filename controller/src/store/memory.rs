@@ -498,6 +498,11 @@ impl Store for MemoryStore {
         )
     }
 
+    fn count_runs(&self) -> StoreFuture<'_, u64> {
+        let count = self.state().runs.len() as u64;
+        Box::pin(async move { Ok(count) })
+    }
+
     fn meta(&self, name: String) -> StoreFuture<'_, Option<String>> {
         ready(self.state().meta.get(&name).cloned())
     }

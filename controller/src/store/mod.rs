@@ -190,6 +190,9 @@ pub trait Store: Send + Sync + 'static {
     /// Runs, newest first.
     fn runs(&self, filter: RunFilter) -> StoreFuture<'_, Vec<Run>>;
 
+    /// How many runs there ever were. Never falls: a run's row stays for good.
+    fn count_runs(&self) -> StoreFuture<'_, u64>;
+
     /// What servers are billed for that were there at some time within the window, as the runs of
     /// the ledger had them, oldest run first. Nothing of it is ever forgotten.
     fn charges(&self, window: Range<Timestamp>) -> StoreFuture<'_, Vec<Charge>>;

@@ -125,6 +125,8 @@ impl Fleet {
             unproven_image: self.limits.unproven_image,
             max_ttl: self.limits.max_ttl,
             default_ttl: self.default_ttl,
+            own: None,
+            project: crate::identity::Project::Ours,
             in_flight: BTreeSet::new(),
             guests_heard_since: None,
             catalogue: Arc::default(),

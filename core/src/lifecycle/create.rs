@@ -68,6 +68,7 @@ pub fn begin(
         ended: None,
         called_at: None,
         followed_at: None,
+        missing_since: None,
         gone_at: None,
     };
     let told = Transition::told(

@@ -97,6 +97,10 @@ const MAX_LOST_AGAIN: Duration = Duration::from_secs(60);
 /// them must not spend the rate limit while Hetzner is down.
 pub const MAX_DELETE_AGAIN: Duration = Duration::from_secs(60);
 
+/// A delete that was answered 404 in a project that is not ours is sent again after this: the token
+/// changes only with a restart, and nothing bills there.
+pub const NOT_OURS_AGAIN: Duration = Duration::from_secs(60);
+
 /// The reaper leaves this much to a controller that is alive and hands over.
 pub const REAPER_GRACE: Duration = Duration::from_secs(120);
 
@@ -143,4 +147,18 @@ pub fn boot(run: &Run, heard_since: Timestamp) -> Timestamp {
 pub fn silence(run: &Run, heard_since: Timestamp) -> Option<Timestamp> {
     run.started_at?;
     Some(run.last_seen_at?.max(heard_since) + SILENCE)
+}
+
+/// Until when a live run's guest counts as there although Hetzner says that its server is not;
+/// `None` where nothing was ever heard of it. While guests cannot be heard, for good.
+#[must_use]
+pub fn heard_of_until(run: &Run, heard_since: Option<Timestamp>) -> Option<Timestamp> {
+    if !run.is_live() || run.outcome.is_some() {
+        // What it had to say is said.
+        return None;
+    }
+    // An env that was handed out is a guest, too.
+    let heard = run.last_seen_at.max(run.env_at)?;
+    let heard_since = heard_since.unwrap_or(Timestamp::MAX_UTC - SILENCE);
+    Some(heard.max(heard_since) + SILENCE)
 }

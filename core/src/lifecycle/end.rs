@@ -5,7 +5,10 @@ use std::time::Duration;
 use cattle_schemas::{Timestamp, event::EventReason, status::EndReason};
 
 use super::{Transition, assignment, deadlines};
-use crate::ledger::{Assignment, Run, RunEnd, StopRequest};
+use crate::{
+    identity::{Grounds, Project},
+    ledger::{Assignment, Run, RunEnd, StopRequest},
+};
 
 /// How a run is to end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -149,7 +152,59 @@ pub fn gone_reason(run: &Run, now: Timestamp) -> EndReason {
     }
 }
 
-/// The server is proved gone (`GET` by id answered 404, or a delete succeeded). A live run ends
+/// Hetzner answered that it knows no server of this id, to a question or to a delete. That proves it
+/// gone in a project that is ours, unless its guest was heard a moment ago: then it counts once the
+/// guest is silent, and at the latest when its time is up.
+pub fn not_found(
+    run: &mut Run,
+    assignment: Option<&mut Assignment>,
+    grounds: Grounds,
+    now: Timestamp,
+) -> Transition {
+    if grounds.project != Project::Ours {
+        run.called_at = Some(now);
+        return if run.is_live() {
+            Transition::silent()
+        } else {
+            let message = "Hetzner knows no such server, but the token opens a project in which nothing of this fleet is";
+            delete_failed(run, message, deadlines::NOT_OURS_AGAIN, now)
+        };
+    }
+    match deadlines::heard_of_until(run, grounds.heard_since) {
+        Some(until) if now < until && now < run.expires_at => missing(run, now),
+        _ => found_gone(run, assignment, now),
+    }
+}
+
+/// Its server is not there for Hetzner, and its guest works on.
+fn missing(run: &mut Run, now: Timestamp) -> Transition {
+    run.called_at = Some(now);
+    if run.missing_since.is_some() {
+        // Said once; it is asked after every list.
+        return Transition::silent();
+    }
+    run.missing_since = Some(now);
+    let heard = run.last_seen_at.max(run.env_at).unwrap_or(now);
+    Transition::told(
+        EventReason::Alert,
+        format!(
+            "Hetzner says that its server is not there, but its guest reported {} s ago; it goes on until the guest is silent or its time is up",
+            (now - heard).num_seconds().max(0)
+        ),
+    )
+}
+
+/// Hetzner shows the server after all.
+pub fn found_again(run: &mut Run) -> Transition {
+    match run.missing_since.take() {
+        Some(_) if run.is_live() => {
+            Transition::told(EventReason::Alert, "Hetzner shows its server again")
+        }
+        _ => Transition::silent(),
+    }
+}
+
+/// The server is proved gone (see [`not_found`], or a delete succeeded). A live run ends
 /// with it; what its guest had handed over, or was told, decides why.
 pub fn found_gone(
     run: &mut Run,

@@ -26,7 +26,10 @@ pub use self::{
         accept_create, adopt, adopt_unknown, begin, lookup_missed, lost_reply, refuse_create,
         refused_event, retry,
     },
-    end::{Ending, delete_failed, end, found_gone, gone_reason, mark_gone, release, stop},
+    end::{
+        Ending, delete_failed, end, found_again, found_gone, gone_reason, mark_gone, not_found,
+        release, stop,
+    },
     guest::{env_handed_out, heartbeat, outcome, ready},
     pause::{pause, resume},
     server::{

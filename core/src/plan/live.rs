@@ -5,7 +5,9 @@ use cattle_schemas::{Timestamp, guest::Outcome, status::EndReason};
 use super::{Pass, Wish, brake, bring_up, calls, describe::span};
 use crate::{
     action::Action,
-    expiry, labels,
+    expiry,
+    identity::Project,
+    labels,
     ledger::{CreateState, Run},
     lifecycle::{deadlines, ended_in_words, unstarted_reason},
     observed::{ObservedServer, ServerState},
@@ -161,6 +163,11 @@ fn by_clock(pass: &mut Pass<'_>, run: &Run) -> Option<Action> {
     }
     let silent_at = deadlines::silence(run, heard_since)?;
     if pass.due(silent_at) {
+        if run.missing_since.is_some() && !pass.view.servers.contains_key(&run.id) {
+            // Now a 404 counts: the question after the next list says what became of the server.
+            pass.list_soon = true;
+            return None;
+        }
         return ending(
             run,
             EndReason::GuestLost,
@@ -271,7 +278,8 @@ pub(super) fn relabel(pass: &mut Pass<'_>, run: &Run, server: &ObservedServer) {
 
 /// A live run whose server the list does not show.
 fn unseen(pass: &mut Pass<'_>, run: &Run) {
-    if pass.in_flight(run) {
+    if pass.in_flight(run) || pass.limits.project == Project::Foreign {
+        // Nothing that is answered there says anything about it.
         return;
     }
     if let Some(server) = &run.server {
@@ -316,6 +324,9 @@ fn unseen(pass: &mut Pass<'_>, run: &Run) {
 
 /// Asks for a server by name, once the create is old enough for the answer to settle it.
 pub(super) fn look_up(pass: &mut Pass<'_>, run: &Run) {
+    if pass.limits.project == Project::Foreign {
+        return;
+    }
     let settles = run.posted_at + deadlines::CREATE_SETTLES;
     let again = run.called_at.map(|at| at + deadlines::LOOK_AGAIN);
     if pass.due(settles.max(again.unwrap_or(settles))) {
@@ -338,5 +349,6 @@ fn may_retry(pass: &Pass<'_>, run: &Run) -> bool {
         && run.stop.is_none()
         && pass.listed_lately()
         && pass.limits.enabled
+        && pass.not_its_own().is_none()
         && pass.ledger.starts_paused().is_none()
 }

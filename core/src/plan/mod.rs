@@ -47,6 +47,7 @@ pub use self::{
 use crate::{
     action::{Action, Limits, Plan, Waiting},
     desired::{Cattle, Desired, RootState, SpecState},
+    identity,
     ledger::{Ledger, Run},
     lifecycle::deadlines,
     names::CattleName,
@@ -168,6 +169,12 @@ impl<'a> Pass<'a> {
                 }
             }
         }
+    }
+
+    /// Why nothing may be created by whose fleet and whose project this is.
+    fn not_its_own(&self) -> Option<String> {
+        let (own, limits) = (self.limits.own.as_ref()?, self.limits);
+        identity::obstacle(own, self.observed, limits.project, &limits.fleet)
     }
 
     /// Whether the list was asked for after `known`.

@@ -17,9 +17,11 @@ use crate::{
     action::{Action, Waiting},
     cost::Amount,
     desired::{Cattle, Origin, Placement, Requester, SpecState},
+    identity::Project,
     ledger::{Assignment, Run},
     lifecycle::deadlines,
     names::CattleName,
+    observed::FirewallView,
 };
 
 /// The window of `createsPerHour`.
@@ -455,7 +457,13 @@ fn closed_gate(pass: &mut Pass<'_>) -> Option<(PendingReason, String)> {
         return Some(refused);
     }
     if pass.listed_lately() {
-        return None;
+        let reason = match (&pass.observed.firewall, pass.limits.project) {
+            (FirewallView::Unread(_), Project::Unknown | Project::Ours) => {
+                PendingReason::HetznerUnreachable
+            }
+            _ => PendingReason::StartsPaused,
+        };
+        return pass.not_its_own().map(|why| (reason, why));
     }
     let cause = match &pass.observed.unreachable {
         Some(error) => format!(": {error}"),

@@ -7,6 +7,7 @@ use crate::{
     account::{Refusal, Token},
     action::Limits,
     desired::{Desired, RootState},
+    identity::{self, Project},
     ledger::Ledger,
     observed::Observed,
     pause::Pause,
@@ -38,6 +39,7 @@ pub fn controller_status(
         paused(ConditionType::EndsPaused, limits, ledger, |it| it.ends),
         reachable(limits, observed),
     ];
+    conditions.extend(project(limits));
     conditions.extend(token(&limits.token));
     conditions.extend([
         servers_readable(observed),
@@ -115,6 +117,23 @@ fn reachable(limits: &Limits, observed: &Observed) -> Condition {
             None,
         ),
         (None, Some(_)) => condition(kind, true, "listed", "", None),
+    }
+}
+
+/// Whether the token opens the fleet's project, once something has said so.
+fn project(limits: &Limits) -> Option<Condition> {
+    let kind = ConditionType::ProjectIsOurs;
+    limits.own.as_ref()?;
+    match limits.project {
+        Project::Unknown => None,
+        Project::Ours => Some(condition(kind, true, "found", "", None)),
+        Project::Foreign => Some(condition(
+            kind,
+            false,
+            "nothing-of-ours",
+            identity::FOREIGN,
+            None,
+        )),
     }
 }
 

@@ -198,6 +198,13 @@ fn progress(known: &Known<'_>, run: &Run) -> Option<String> {
     if run.outcome.is_some() {
         return Some("its guest has handed over".to_owned());
     }
+    if run.is_missing() && known.server.is_none() {
+        let heard = run.last_seen_at.max(run.env_at).unwrap_or(known.now);
+        return Some(format!(
+            "Hetzner says that its server is not there, but its guest reported {} s ago",
+            (known.now - heard).num_seconds().max(0)
+        ));
+    }
     if run.started_at.is_none() {
         if let Some(message) = &run.create_message {
             return Some(message.clone());

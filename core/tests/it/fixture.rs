@@ -15,7 +15,7 @@ use cattle_core::{
     ledger::{Assignment, Ledger, Run, RunServer},
     lifecycle,
     names::{CattleName, RunId, ServerId, SpecHash},
-    observed::{ActionState, ActionStatus, Observed, ObservedServer, ServerState},
+    observed::{ActionState, ActionStatus, FirewallView, Observed, ObservedServer, ServerState},
     pause::Pause,
     plan,
 };
@@ -172,6 +172,7 @@ impl World {
                 unreachable: None,
                 servers: Vec::new(),
                 odd: Vec::new(),
+                firewall: FirewallView::Absent,
             },
             ledger: Ledger::default(),
             limits: Limits {
@@ -182,6 +183,8 @@ impl World {
                 unproven_image: None,
                 max_ttl: secs(86_400),
                 default_ttl: secs(7200),
+                own: None,
+                project: cattle_core::identity::Project::Ours,
                 in_flight: std::collections::BTreeSet::new(),
                 guests_heard_since: Some(at(0)),
                 catalogue: Arc::new(catalogue()),

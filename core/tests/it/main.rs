@@ -9,6 +9,7 @@ mod cost;
 mod describe;
 mod fixture;
 mod guard;
+mod identity;
 mod images;
 mod labels;
 mod lifecycle;

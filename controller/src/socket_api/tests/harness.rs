@@ -229,6 +229,7 @@ impl Controller {
             unreachable: None,
             servers: Vec::new(),
             odd: Vec::new(),
+            firewall: Default::default(),
         }));
         let now = Arc::new(Mutex::new(start()));
         let uid = Arc::new(AtomicU32::new(0));

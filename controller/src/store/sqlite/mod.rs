@@ -306,6 +306,10 @@ impl Store for SqliteStore {
         })
     }
 
+    fn count_runs(&self) -> StoreFuture<'_, u64> {
+        self.read("count the runs", |on| Box::pin(read::count_runs(on)))
+    }
+
     fn meta(&self, name: String) -> StoreFuture<'_, Option<String>> {
         self.read("read a value", move |on| Box::pin(read::meta(on, name)))
     }

@@ -494,3 +494,11 @@ pub(super) async fn meta(
         .await
         .map_err(database("read a value"))
 }
+
+pub(super) async fn count_runs(on: &mut SqliteConnection) -> Result<u64, StoreError> {
+    let count: i64 = sqlx::query_scalar("SELECT count(*) FROM runs")
+        .fetch_one(on)
+        .await
+        .map_err(database("count the runs"))?;
+    Ok(u64::try_from(count).unwrap_or(0))
+}

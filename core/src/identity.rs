@@ -1,0 +1,372 @@
+//! Whose fleet is this, and who keeps it?
+//!
+//! The fleet's firewall says so with two labels: `ledger=<id>.<count of runs>`, by which a ledger that
+//! was lost, or put back from an older copy, knows that it does not know everything; and
+//! `ledger-controller=<id>.<start>`, drawn at each start, by which two controllers of one fleet notice
+//! each other. Both are read with every list.
+//!
+//! Invariants:
+//! - what was not read proves nothing: nothing starts, and no 404 counts, before the first look;
+//! - a label that cannot be read is somebody else's;
+//! - a dry run takes nothing over and is nobody's rival.
+
+use std::fmt;
+
+use cattle_schemas::Timestamp;
+
+use crate::{
+    labels,
+    ledger::{CreateState, Ledger, Run},
+    names::FleetName,
+    observed::{FirewallView, Observed, ObservedServer},
+};
+
+/// The label with the ledger's id and its count of runs.
+pub const LEDGER_LABEL: &str = "ledger";
+/// The label with the controller's id and its start.
+pub const CONTROLLER_LABEL: &str = "ledger-controller";
+
+/// `ledger=<id>.<count>`: which ledger keeps the fleet, and how many runs it had.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LedgerMark {
+    /// Random, drawn once for a ledger.
+    pub id: String,
+    /// Runs that it ever had, as of some time within the last minute.
+    pub count: u64,
+}
+
+impl LedgerMark {
+    /// Reads a label's value. What cannot be read is an id that no ledger has.
+    #[must_use]
+    pub fn read(text: &str) -> Self {
+        let parts = text.rsplit_once('.');
+        let known = parts.and_then(|(id, count)| Some((id, count.parse().ok()?)));
+        let (id, count) = known.unwrap_or((text, 0));
+        Self {
+            id: id.to_owned(),
+            count,
+        }
+    }
+}
+
+impl fmt::Display for LedgerMark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.id, self.count)
+    }
+}
+
+/// `ledger-controller=<id>.<start>`: one life of a controller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ControllerMark {
+    /// Random, drawn at each start.
+    pub id: String,
+    /// When it started, in unix seconds by its own clock: for people, to tell which is newer.
+    pub started: i64,
+}
+
+impl ControllerMark {
+    /// Reads a label's value, likewise.
+    #[must_use]
+    pub fn read(text: &str) -> Self {
+        let parts = text.rsplit_once('.');
+        let known = parts.and_then(|(id, started)| Some((id, started.parse().ok()?)));
+        let (id, started) = known.unwrap_or((text, 0));
+        Self {
+            id: id.to_owned(),
+            started,
+        }
+    }
+
+    /// Its start as people read it.
+    fn since(&self) -> String {
+        Timestamp::from_timestamp(self.started, 0)
+            .filter(|_| self.started > 0)
+            .map_or_else(
+                || "started at no known time".to_owned(),
+                |at| format!("started {}", at.format("%Y-%m-%d %H:%M:%S UTC")),
+            )
+    }
+}
+
+impl fmt::Display for ControllerMark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.id, self.started)
+    }
+}
+
+/// The two marks of a firewall that is there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Marks {
+    /// Which ledger keeps the fleet; `None` on a firewall that no ledger has claimed.
+    pub ledger: Option<LedgerMark>,
+    /// Which controller took it over last.
+    pub controller: Option<ControllerMark>,
+}
+
+/// What a controller knows of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Own {
+    /// Its ledger's id; `None` of a dry run without a ledger.
+    pub ledger: Option<String>,
+    /// Runs that its ledger ever had.
+    pub runs: u64,
+    /// This life of it; `None` of a dry run.
+    pub controller: Option<ControllerMark>,
+    /// Earlier lives of it, as its ledger has them.
+    pub earlier: Vec<String>,
+    /// Whether the firewall has carried this life's id.
+    pub settled: bool,
+    /// The other controller that was noticed, until an operator says `resume`.
+    pub rival: Option<ControllerMark>,
+}
+
+/// How the ledger stands to the fleet's firewall.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// The firewall has not been read; why not, if it was tried.
+    Unread(Option<String>),
+    /// There is no firewall: the first create makes it.
+    Fresh,
+    /// No ledger has claimed the firewall, and this one may: it has runs, or there is nothing that
+    /// somebody else's could have made.
+    Unclaimed,
+    /// It is ours.
+    Ours,
+    /// This ledger is behind what the fleet has seen: an older copy was put back.
+    Behind {
+        /// Runs by the label.
+        label: u64,
+        /// Runs in the ledger.
+        own: u64,
+    },
+    /// Another ledger keeps the fleet: this one was lost and begun anew, or is a second one.
+    OtherLedger {
+        /// Its id.
+        id: String,
+    },
+    /// No ledger has claimed the firewall, this one is empty, and there are servers.
+    Unknown,
+}
+
+/// Why nothing may be created now, in words: what was not read yet, a project that is not ours, a
+/// ledger that does not know what the fleet has done, a second controller.
+#[must_use]
+pub fn obstacle(
+    own: &Own,
+    observed: &Observed,
+    project: Project,
+    fleet: &FleetName,
+) -> Option<String> {
+    if project == Project::Foreign {
+        return Some(FOREIGN.to_owned());
+    }
+    if let (Some(ours), Some(rival)) = (&own.controller, &own.rival) {
+        return Some(rival_in_words(ours, rival));
+    }
+    match standing(own, observed, fleet) {
+        Standing::Unread(None) => {
+            Some("waits for the first look at the fleet's firewall".to_owned())
+        }
+        Standing::Unread(Some(why)) => Some(format!(
+            "waits for the first look at the fleet's firewall: {why}"
+        )),
+        standing => standing.lost(),
+    }
+}
+
+impl Standing {
+    /// Whether the ledger does not know what the fleet has done: nothing is started for the specs
+    /// that it finds.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        matches!(
+            self,
+            Self::Behind { .. } | Self::OtherLedger { .. } | Self::Unknown
+        )
+    }
+
+    /// Why the ledger does not know what the fleet has done, in words.
+    #[must_use]
+    pub fn lost(&self) -> Option<String> {
+        match self {
+            Self::Behind { label, own } => Some(format!(
+                "this ledger is an older copy: it has {own} runs, and the fleet's firewall says that there were {label}; what it does not know of may have run already"
+            )),
+            Self::OtherLedger { id } => Some(format!(
+                "this ledger is not the one that kept this fleet (the fleet's firewall says `{id}`): it was lost, or another controller keeps the fleet; what it does not know of may have run already"
+            )),
+            Self::Unknown => Some(
+                "this ledger is empty, and there are servers of this fleet: what it does not know of may have run already".to_owned(),
+            ),
+            Self::Unread(_) | Self::Fresh | Self::Unclaimed | Self::Ours => None,
+        }
+    }
+}
+
+/// How the ledger stands to the fleet's firewall, as last read.
+#[must_use]
+pub fn standing(own: &Own, observed: &Observed, fleet: &FleetName) -> Standing {
+    let marks = match &observed.firewall {
+        FirewallView::Unread(why) => return Standing::Unread(why.clone()),
+        FirewallView::Absent => return Standing::Fresh,
+        FirewallView::Seen(marks) => marks,
+    };
+    match &marks.ledger {
+        Some(mark) if own.ledger.as_ref() != Some(&mark.id) => Standing::OtherLedger {
+            id: mark.id.clone(),
+        },
+        Some(mark) if mark.count > own.runs => Standing::Behind {
+            label: mark.count,
+            own: own.runs,
+        },
+        Some(_) => Standing::Ours,
+        None if own.runs > 0 => Standing::Unclaimed,
+        None if has_servers(observed, fleet) => Standing::Unknown,
+        None => Standing::Unclaimed,
+    }
+}
+
+fn has_servers(observed: &Observed, fleet: &FleetName) -> bool {
+    let mut servers = observed.servers.iter();
+    servers.any(|server| labels::is_ours(&server.labels.raw, fleet)) || !observed.odd.is_empty()
+}
+
+/// The other controller whose id is on the firewall now: neither ours nor one that we replaced.
+#[must_use]
+pub fn rival<'a>(
+    own: &Own,
+    observed: &'a Observed,
+    fleet: &FleetName,
+) -> Option<&'a ControllerMark> {
+    let FirewallView::Seen(marks) = &observed.firewall else {
+        return None;
+    };
+    let (ours, theirs) = (own.controller.as_ref()?, marks.controller.as_ref()?);
+    if theirs.id == ours.id {
+        return None;
+    }
+    if own.settled {
+        return Some(theirs);
+    }
+    // A ledger that was lost does not know whom it replaces. Should that one live, it says so by
+    // putting its own id back.
+    let replaced = own.earlier.contains(&theirs.id) || standing(own, observed, fleet).is_lost();
+    (!replaced).then_some(theirs)
+}
+
+/// What is said of another controller, on both sides.
+#[must_use]
+pub fn rival_in_words(own: &ControllerMark, rival: &ControllerMark) -> String {
+    let which = match rival.started.cmp(&own.started) {
+        std::cmp::Ordering::Greater => "newer",
+        std::cmp::Ordering::Less => "older",
+        std::cmp::Ordering::Equal => "as old",
+    };
+    format!(
+        "another controller keeps this fleet too: `{}` ({}), {which} than this one, `{}` ({}); stop one of them, then say `resume` to the other",
+        rival.id,
+        rival.since(),
+        own.id,
+        own.since()
+    )
+}
+
+/// What this controller writes onto a firewall that is there; `None` when that says it already, or
+/// when it is not its to say. `may_raise` is whether the count may be raised now.
+#[must_use]
+pub fn claim(
+    own: &Own,
+    observed: &Observed,
+    fleet: &FleetName,
+    project: Project,
+    may_raise: bool,
+) -> Option<Marks> {
+    let FirewallView::Seen(marks) = &observed.firewall else {
+        return None;
+    };
+    if project != Project::Ours {
+        return None;
+    }
+    let (id, ours) = (own.ledger.as_ref()?, own.controller.as_ref()?);
+    let claimed = LedgerMark {
+        id: id.clone(),
+        count: own.runs,
+    };
+    let ledger = match standing(own, observed, fleet) {
+        Standing::Unclaimed => Some(claimed),
+        Standing::Ours
+            if may_raise && marks.ledger.as_ref().is_some_and(|it| it.count < own.runs) =>
+        {
+            Some(claimed)
+        }
+        _ => marks.ledger.clone(),
+    };
+    let next = Marks {
+        ledger,
+        controller: Some(ours.clone()),
+    };
+    (next != *marks).then_some(next)
+}
+
+/// Whether the project that the token opens is the one in which this fleet lives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Project {
+    /// Nothing was read yet that says so.
+    #[default]
+    Unknown,
+    /// It is: the firewall with our ledger's id is in it, or a server of ours; or nothing of ours
+    /// could be.
+    Ours,
+    /// Nothing of ours is in it, and something should be.
+    Foreign,
+}
+
+/// Whether this project is ours, by the last list and the look at the firewall with it.
+#[must_use]
+pub fn project(own: &Own, observed: &Observed, ledger: &Ledger, fleet: &FleetName) -> Project {
+    let Some(listed_at) = observed.listed_at else {
+        return Project::Unknown;
+    };
+    let is_ours = |server: &&ObservedServer| labels::is_ours(&server.labels.raw, fleet);
+    let known = |server: &ObservedServer| {
+        let run = server.labels.run.as_ref();
+        run.is_some_and(|run| ledger.runs.contains_key(run))
+    };
+    if observed.servers.iter().filter(is_ours).any(known) {
+        return Project::Ours;
+    }
+    match &observed.firewall {
+        FirewallView::Unread(_) => Project::Unknown,
+        FirewallView::Seen(marks)
+            if marks.ledger.as_ref().map(|it| &it.id) == own.ledger.as_ref()
+                && own.ledger.is_some() =>
+        {
+            Project::Ours
+        }
+        FirewallView::Absent | FirewallView::Seen(_)
+            if ledger.runs.values().any(|run| at_stake(run, listed_at)) =>
+        {
+            Project::Foreign
+        }
+        FirewallView::Absent | FirewallView::Seen(_) => Project::Ours,
+    }
+}
+
+/// Whether a list of then should show something of this run: its server is not proved gone, and was
+/// asked for before.
+fn at_stake(run: &Run, listed_at: Timestamp) -> bool {
+    let may_exist = run.server.is_some() || run.create == CreateState::Intended;
+    run.gone_at.is_none() && may_exist && run.called_at.max(Some(run.posted_at)) < Some(listed_at)
+}
+
+/// What is said of a project that is not ours.
+pub const FOREIGN: &str = "the token opens a project in which nothing of this fleet is, neither its firewall with this ledger's id nor one of the servers that should be there: nothing is created, and no server counts as gone; give the token of the fleet's project (HCLOUD_TOKEN, or the secret `hcloud_token`) and restart";
+
+/// What a 404 is judged by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Grounds {
+    /// Whether the project is ours.
+    pub project: Project,
+    /// Since when guests could be heard without a break; `None` while they cannot.
+    pub heard_since: Option<Timestamp>,
+}
