@@ -113,7 +113,10 @@ pub(super) async fn resume(
         edits.extend(end(&peer, pause, now));
         told.push(after(pause));
     }
-    api.store.commit(edits, now).await?;
+    if !api.store.commit_all(edits, now).await? {
+        let detail = "the list has just changed; look at it again: `clawdlets cattle resume`";
+        return Err(ApiError::new(ErrorCode::Changed, detail));
+    }
     drop(turn);
     api.handle.clone().next_pass().await?;
     tracing::info!(%peer, reason = ?request.reason, "resumed");
@@ -190,7 +193,12 @@ fn end(peer: &Peer, pause: &Pause, now: Timestamp) -> Vec<Edit> {
     let by = peer.to_string();
     let confirmed = takes_digest(pause.reason);
     let message = format!("resumed by {peer}");
+    let seen = pause.digest();
     vec![edit::of_pause(pause.reason, &pause.subject, move |held| {
+        // A pass may have found more since it was read.
+        if held.as_ref().is_some_and(|held| held.digest() != seen) {
+            return edit::refused();
+        }
         lifecycle::resume(held, &by, &message, confirmed, now)
     })]
 }
