@@ -6,6 +6,7 @@
 mod account;
 mod bad_input;
 mod batch;
+mod breaker;
 mod bucket;
 mod budget;
 mod crash;

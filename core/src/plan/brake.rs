@@ -64,6 +64,9 @@ struct Source<'a> {
     live: usize,
     recent: usize,
     wanted: Vec<(&'a Run, String)>,
+    /// Runs whose spec is away and not yet counted as removed: a slip takes its time, and those that
+    /// it reaches first are not to end before it is seen whole.
+    away: Vec<&'a Run>,
     /// Specs that are there.
     present: usize,
     /// Specs that went within the window, and live runs whose spec this process never saw.
@@ -211,6 +214,8 @@ fn look<'a>(pass: &mut Pass<'a>) -> BTreeMap<Requester, Source<'a>> {
     for run in ledger.runs.values().filter(|run| run.is_live()) {
         let wanted = wanted(pass, run);
         let out_of_sight = unreadable_for_long(pass, run);
+        let is_away = matches!(pass.wish(&run.cattle, Some(&run.root)), Wish::Gone(_))
+            && confirmation(pass, run).is_none();
         let of = source(pass, run);
         let seen = sources.entry(of.clone()).or_default();
         seen.live += 1;
@@ -225,10 +230,10 @@ fn look<'a>(pass: &mut Pass<'a>) -> BTreeMap<Requester, Source<'a>> {
             let (_, runs) = seen.unreadable.get_or_insert((why, Vec::new()));
             runs.push(run);
         }
-        if let Some(wanted) = wanted
-            && wanted.counts_for.is_some()
-        {
-            seen.wanted.push((run, wanted.message));
+        match wanted {
+            Some(wanted) if wanted.counts_for.is_some() => seen.wanted.push((run, wanted.message)),
+            None if is_away => seen.away.push(run),
+            _ => {}
         }
     }
     for (at, of) in &ledger.recent_ends {
@@ -290,10 +295,10 @@ fn verdict(source: &Requester, seen: &Source<'_>, held: bool) -> Option<(String,
             items(&mut runs.iter().map(|run| (*run, away.clone()))),
         ));
     }
-    let wanted = seen.wanted.len();
-    if wanted == 0 {
+    if seen.wanted.is_empty() {
         return None;
     }
+    let wanted = seen.wanted.len() + seen.away.len();
     let limit = allowed(seen.live + seen.recent);
     let message = if seen.present == 0 && seen.lost >= ALL_OF {
         format!("{who} lost all of its specs at once: {wanted} runs would end")
@@ -306,9 +311,9 @@ fn verdict(source: &Requester, seen: &Source<'_>, held: bool) -> Option<(String,
     } else {
         return None;
     };
+    let removed = "its spec was removed".to_owned();
+    let away = seen.away.iter().map(|run| (*run, removed.clone()));
     let wanted = seen.wanted.iter();
-    Some((
-        message,
-        items(&mut wanted.map(|(run, message)| (*run, message.clone()))),
-    ))
+    let wanted = wanted.map(|(run, message)| (*run, message.clone()));
+    Some((message, items(&mut wanted.chain(away))))
 }

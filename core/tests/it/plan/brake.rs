@@ -144,6 +144,25 @@ fn ends_are_counted_over_ten_minutes() {
 }
 
 #[test]
+fn a_slip_that_takes_its_time_is_seen_whole_before_its_first_run_ends() {
+    let mut world = herd(10);
+    remove(&mut world, 1);
+    assert_eq!(ends(&world), 1);
+    for n in 1..4 {
+        let since = world.now - secs(u64::from(n));
+        world.set_spec(SpecState::Absent { since }, &nth(n));
+    }
+    assert_eq!(ends(&world), 0, "three more are away");
+    act(&mut world);
+    assert_eq!(held(&world).len(), 4);
+    // A checkout that puts them back.
+    put_back(&mut world, 1..4);
+    assert_eq!(ends(&world), 0, "who confirms it?");
+    world.resume();
+    assert_eq!(ends(&world), 1);
+}
+
+#[test]
 fn nobody_brakes_others() {
     let mut world = herd(10);
     for n in 5..10 {
