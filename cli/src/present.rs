@@ -95,6 +95,7 @@ pub(crate) fn is_fine(condition: &Condition) -> bool {
         ConditionType::Drifted
         | ConditionType::Kept
         | ConditionType::Orphan
+        | ConditionType::ClockSkew
         | ConditionType::StartsPaused
         | ConditionType::EndsPaused => !condition.status,
     }

@@ -13,7 +13,7 @@ use crate::{
     hetzner::{Client, Scope},
     intake::{SocketSpecs, project},
     logs::Logs,
-    reap,
+    reap::{self, Asking},
     socket_api::ports::{Personas, PortFuture, Reaper, RunLogs, SpecDir},
 };
 
@@ -74,9 +74,15 @@ impl Reaper for FleetReaper {
         Box::pin(async move {
             let fleet = self.fleet.borrow().clone();
             let scope = Scope::Fleet(fleet.name.clone());
-            reap::reap(&self.client, &scope, fleet.lifetimes(), dry_run)
-                .await
-                .map_err(|error| crate::report(&error))
+            reap::reap(
+                &self.client,
+                &scope,
+                fleet.lifetimes(),
+                dry_run,
+                Asking::ONCE,
+            )
+            .await
+            .map_err(|error| crate::report(&error))
         })
     }
 }

@@ -7,6 +7,7 @@ pub mod account;
 mod adapters;
 pub mod args;
 pub mod clock;
+mod clock_alarm;
 pub mod daemon;
 #[cfg(feature = "demo")]
 pub mod demo;

@@ -15,12 +15,11 @@ use cattle_core::{
     rate::{Class, PER_PAGE, list_interval},
 };
 use cattle_schemas::Timestamp;
-use chrono::Utc;
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    clock::{ALARMING, Clock},
+    clock::Clock,
     hetzner::{ApiError, Client, Kind, Listed, Odd},
     identity::Identity,
     world::Bell,
@@ -122,27 +121,18 @@ impl Lister {
     }
 
     async fn list_as(&mut self, class: Class) -> Result<(), ApiError> {
-        let asked_at = Utc::now();
+        let asked = self.clock.reading();
         let fleet = self.fleet.borrow().clone();
         let listed = self
             .client
             .as_class(class)
             .list_servers(&fleet.name, fleet.lifetimes())
             .await;
-        if let Some(offset) = self.client.clock_offset() {
-            self.clock.learn(offset);
-            if offset.abs() > ALARMING {
-                tracing::warn!(
-                    seconds = offset.num_seconds(),
-                    "Hetzner's clock and ours differ; Hetzner's is used"
-                );
-            }
-        }
         match listed {
             Ok(listed) => {
                 // By the clock as it is known now: this reply may be the first to tell it, and a
                 // list dated an hour ahead would pass for newer than all that happens until then.
-                let asked_at = asked_at + self.clock.offset();
+                let asked_at = self.clock.at(asked);
                 let mut seen = seen(asked_at, listed);
                 let read = self.firewall(class, &fleet.name, &mut seen).await;
                 let seen = Arc::new(seen);

@@ -41,15 +41,18 @@ pub async fn run(
     let settings = Arc::new(settings);
     let (store, _lock) = ledger(&settings, dry_run).await?;
     let settled = Settled::default();
-    let client = Arc::new(Client::patient(endpoint, settings.patience.answers)?);
+    let clock = Clock::start(settings.time.clone());
+    let answers = settings.patience.answers;
+    let client = Arc::new(Client::patient(endpoint, answers, clock.clone())?);
     let parts = Ground {
         settings: settings.clone(),
         identity: Identity::open(store.clone(), !dry_run).await?,
         store,
         client: client.clone(),
-        clock: Clock::default(),
+        clock,
         secrets: Arc::new(secrets(&settings, endpoint)?),
         bell: Bell::default(),
+        pulse: Arc::default(),
         scanner: Scanner::new(&settings, settled),
         fleet_file: FleetFile::open(settings.fleet_file())?,
         guest_url: settings

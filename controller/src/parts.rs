@@ -7,6 +7,7 @@ use cattle_core::{
     catalogue::Catalogue,
     desired::Desired,
     fleet::Fleet,
+    hearing::Hearing,
     identity::{Grounds, Project},
     ledger::Ledger,
     observed::Observed,
@@ -15,8 +16,10 @@ use tokio::sync::watch;
 
 use crate::{
     clock::Clock,
+    clock_alarm::ClockAlarm,
     execute::{Executor, Follower, Needs},
     fleet_file::FleetFile,
+    guest_api::Pulse,
     hetzner::Client,
     identity::Identity,
     intake::Scanner,
@@ -62,6 +65,8 @@ pub struct Ground {
     pub secrets: Arc<Secrets>,
     /// The bell that everybody rings.
     pub bell: Bell,
+    /// What guests were heard of.
+    pub pulse: Arc<Pulse>,
     /// The spec directories.
     pub scanner: Scanner,
     /// The fleet's configuration.
@@ -156,7 +161,10 @@ impl Ground {
             grounds: grounds_sender,
             project_told: Project::Unknown,
             serves_guests: self.serves_guests,
+            hearing: Hearing::default(),
             guests_heard_since: None,
+            pulse: self.pulse,
+            alarm: ClockAlarm::default(),
             bell: self.bell,
             meter: Meter::default(),
             worlds,

@@ -18,11 +18,12 @@ use tracing_subscriber::{EnvFilter, fmt::writer::BoxMakeWriter};
 
 use crate::{
     args::{Cli, Command, HetznerArgs, LogFormat, PeerCheckArg, ReapArgs, RunArgs},
+    clock::TimeSource,
     daemon,
     hetzner::{Client, Endpoint, Scope},
     once,
     patience::Patience,
-    reap,
+    reap::{self, Asking},
     secrets::Secrets,
     settings::{PeerCheck, Settings, SpecDir},
 };
@@ -142,7 +143,14 @@ async fn reap(args: ReapArgs) -> anyhow::Result<ExitCode> {
         Some(fleet) => Scope::Fleet(fleet.clone()),
         None => Scope::AllFleets,
     };
-    let reply = reap::reap(&client, &scope, args.lifetimes(), args.dry_run).await?;
+    let reply = reap::reap(
+        &client,
+        &scope,
+        args.lifetimes(),
+        args.dry_run,
+        Asking::PATIENT,
+    )
+    .await?;
     if args.json {
         print_json(&serde_json::to_value(&reply)?)?;
     } else {
@@ -210,6 +218,7 @@ fn understand(args: RunArgs) -> anyhow::Result<(Settings, Endpoint)> {
             PeerCheckArg::Off => PeerCheck::Off,
         },
         patience: Patience::default(),
+        time: TimeSource::default(),
     };
     Ok((settings, endpoint))
 }

@@ -3,13 +3,15 @@
 //! It needs no ledger, no specs and no running controller, so that money stops even when everything
 //! else is broken; and it is slower than the controller by [`GRACE`], so that a living controller
 //! always comes first. Invariants: each server is read again right before it is deleted, and must
-//! still be ours and still be expired by Hetzner's clock; one failure never stops the rest.
+//! still be ours and still be expired by Hetzner's clock; while nobody knows what time it is nothing is
+//! deleted; one failure never stops the rest.
 
 use std::time::Duration;
 
 use cattle_core::{
     expiry::Lifetimes,
     observed::{ObservedServer, ServerState},
+    plan::apart,
     rate::Class,
 };
 use cattle_schemas::{
@@ -17,31 +19,71 @@ use cattle_schemas::{
     api::{ReapReply, Reaped},
 };
 
-use chrono::Utc;
-
-use crate::hetzner::{ApiError, Client, Deleted, Scope};
+use crate::{
+    clock::Clock,
+    hetzner::{ApiError, Client, Deleted, Listed, Scope},
+};
 
 /// How far past its expiry a server is left to the controller: its own 20 s for a hand-over, the
 /// delete, and a pass that was late.
 pub const GRACE: Duration = Duration::from_secs(120);
 
+/// How long somebody asks what time it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Asking {
+    /// Between two lists.
+    pub again: Duration,
+    /// All of it.
+    pub at_most: Duration,
+}
+
+impl Asking {
+    /// Alone with its own clock: ten replies over five minutes settle what time it is, and a minute
+    /// is for replies that come late.
+    pub const PATIENT: Self = Self {
+        again: Duration::from_secs(20),
+        at_most: Duration::from_secs(6 * 60),
+    };
+
+    /// Beside a controller, which goes on asking anyway.
+    pub const ONCE: Self = Self {
+        again: Duration::ZERO,
+        at_most: Duration::ZERO,
+    };
+}
+
+/// Why nothing was reaped.
+#[derive(Debug, thiserror::Error)]
+pub enum ReapError {
+    /// The list failed, or the token may not write.
+    #[error(transparent)]
+    Hetzner(#[from] ApiError),
+    /// Hetzner's clock and ours do not agree.
+    #[error(
+        "nothing was deleted, because nobody knows what time it is: {why}; set this machine's clock right, or ask again"
+    )]
+    Time {
+        /// What was heard.
+        why: String,
+    },
+}
+
 /// Deletes every server of `scope` that is [`GRACE`] past its expiry, or with `dry_run` only names
 /// them. `lifetimes` give the expiry where a label does not, and bound it where it does.
 ///
 /// # Errors
-/// The list failed, or the token may not write. A server that could not be read or deleted is an entry with an `error`.
+/// The list failed, the token may not write, or it was not settled in time what time it is. A server
+/// that could not be read or deleted is an entry with an `error`.
 pub async fn reap(
     client: &Client,
     scope: &Scope,
     lifetimes: Lifetimes,
     dry_run: bool,
-) -> Result<ReapReply, ApiError> {
+    asking: Asking,
+) -> Result<ReapReply, ReapError> {
     // Nothing it does may wait for what others start.
     let client = &client.as_class(Class::Delete);
-    let listed = client.list_scope(scope, lifetimes).await?;
-    let now = listed
-        .asked_at_hetzner
-        .unwrap_or_else(|| client.hetzner_now(Utc::now()));
+    let (listed, now) = list(client, scope, lifetimes, asking).await?;
     let unreadable = listed.unread();
     for cause in &unreadable {
         tracing::warn!(%cause, "not everything that is listed can be read");
@@ -60,7 +102,7 @@ pub async fn reap(
                 Ok(Verdict::Deleted) => reaped.deleted = true,
                 Ok(Verdict::Spared) => continue,
                 // No other server can be deleted either.
-                Err(error) if error.is_credentials() => return Err(error),
+                Err(error) if error.is_credentials() => return Err(error.into()),
                 Err(error) => {
                     tracing::error!(server = reaped.server, name = reaped.name, %error, "cannot reap");
                     reaped.error = Some(error.to_string());
@@ -81,6 +123,39 @@ pub async fn reap(
         dry_run,
         unreadable,
     })
+}
+
+/// The servers, and what time it is: asked again until that is settled.
+async fn list(
+    client: &Client,
+    scope: &Scope,
+    lifetimes: Lifetimes,
+    asking: Asking,
+) -> Result<(Listed, Timestamp), ReapError> {
+    let clock = client.clock();
+    let give_up = clock.reading() + asking.at_most;
+    let mut told = false;
+    loop {
+        let listed = client.list_scope(scope, lifetimes).await?;
+        if clock.judges() {
+            return Ok((listed, clock.now()));
+        }
+        let why = unsettled(clock);
+        if clock.reading() + asking.again >= give_up {
+            return Err(ReapError::Time { why });
+        }
+        if !std::mem::replace(&mut told, true) {
+            tracing::warn!("{why}; asking again for some minutes");
+        }
+        tokio::time::sleep(asking.again).await;
+    }
+}
+
+fn unsettled(clock: &Clock) -> String {
+    match clock.clocks().trust.dispute() {
+        Some(dispute) => format!("Hetzner's clock {} this machine's", apart(dispute.ahead)),
+        None => "Hetzner's replies have no date".to_owned(),
+    }
 }
 
 enum Verdict {
@@ -122,7 +197,9 @@ fn overdue(server: &ObservedServer, now: Timestamp) -> bool {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use chrono::TimeDelta;
+    use std::sync::Arc;
+
+    use chrono::{TimeDelta, Utc};
     use serde_json::{Value, json};
 
     use super::*;
@@ -131,6 +208,7 @@ mod tests {
         fake::{Answer, Fake},
         fleet, page, refusal, server,
     };
+    use crate::{clock::Hands, hetzner::Endpoint, patience::Answers};
 
     /// A server that expires so many seconds from now.
     fn expiring(id: u64, seconds: i64) -> Value {
@@ -148,7 +226,7 @@ mod tests {
     async fn reaped(dry_run: bool, answers: Vec<Answer>) -> (ReapReply, Vec<String>) {
         let fake = Fake::start(answers).await;
         let scope = Scope::Fleet(fleet());
-        let reply = reap(&client(&fake.url), &scope, TTL, dry_run)
+        let reply = reap(&client(&fake.url), &scope, TTL, dry_run, Asking::ONCE)
             .await
             .unwrap();
         let lines = fake
@@ -297,11 +375,82 @@ mod tests {
         ");
     }
 
+    /// A list that Hetzner dates so far from now.
+    fn dated(ahead: TimeDelta, servers: Vec<Value>) -> Answer {
+        let date = (Utc::now() + ahead).to_rfc2822();
+        let body = page("servers", servers, None).to_string();
+        let length = body.len();
+        Answer::Raw(format!(
+            "HTTP/1.1 200 X\r\nContent-Length: {length}\r\nConnection: close\r\nDate: {date}\r\n\r\n{body}"
+        ))
+    }
+
     #[tokio::test]
-    async fn hetzners_clock_decides() {
-        let list = page("servers", vec![expiring(1, -600)], None);
-        let then = "Date: Sun, 22 Nov 2020 10:00:00 GMT\r\n";
-        let (reply, lines) = reaped(false, vec![Answer::WithHeaders(200, then, list)]).await;
-        assert!(reply.servers.is_empty() && lines.is_empty());
+    async fn a_date_that_our_clock_does_not_have_deletes_nothing_and_is_told() {
+        // With three hours left, and one that is long over by both clocks.
+        let servers = || vec![expiring(1, 2 * 3_600), expiring(2, -600)];
+        let fake = Fake::start(vec![dated(TimeDelta::hours(3), servers())]).await;
+        let scope = Scope::Fleet(fleet());
+        let told = reap(&client(&fake.url), &scope, TTL, false, Asking::ONCE)
+            .await
+            .unwrap_err();
+        assert_eq!(
+            fake.requests().len(),
+            1,
+            "nothing but the list was asked for"
+        );
+        insta::assert_snapshot!(told.to_string().replace("10799s", "3h"), @"nothing was deleted, because nobody knows what time it is: Hetzner's clock is 3h ahead of this machine's; set this machine's clock right, or ask again");
+    }
+
+    /// Lists with this clock of Hetzner's, half a minute apart, until it is settled.
+    async fn reaped_in_time(ahead: impl Fn(u32) -> TimeDelta) -> Result<ReapReply, ReapError> {
+        let hands = Hands::default();
+        let lists = (0..30).map(|list| {
+            let goes_by = TimeDelta::seconds(30 * i64::from(list));
+            dated(
+                ahead(list) + goes_by,
+                vec![expiring(1, -600), expiring(2, 1_800)],
+            )
+        });
+        let fake = Arc::new(Fake::start(lists.collect()).await);
+        let endpoint = Endpoint {
+            url: fake.url.clone(),
+            token: "token".to_owned().into(),
+        };
+        let clock = Clock::start(hands.source());
+        let client = Client::patient(&endpoint, Answers::default(), clock).unwrap();
+        let turning = tokio::spawn(async move {
+            let mut lists = 0;
+            loop {
+                if fake.requests().len() > lists {
+                    lists += 1;
+                    tokio::time::sleep(Duration::from_millis(30)).await;
+                    hands.pass(Duration::from_secs(30));
+                }
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        });
+        let asking = Asking {
+            again: Duration::from_millis(100),
+            ..Asking::PATIENT
+        };
+        let scope = Scope::Fleet(fleet());
+        let reply = reap(&client, &scope, TTL, true, asking).await;
+        turning.abort();
+        reply
+    }
+
+    #[tokio::test]
+    async fn a_date_that_ten_lists_over_five_minutes_tell_is_believed() {
+        // It is an hour later at Hetzner's than our clock says, for good.
+        let reply = reaped_in_time(|_| TimeDelta::hours(1)).await.unwrap();
+        let named: Vec<u64> = reply.servers.iter().map(|it| it.server).collect();
+        assert_eq!(named, [1, 2]);
+    }
+
+    #[tokio::test]
+    async fn dates_that_go_on_contradicting_each_other_end_in_a_sentence() {
+        let told = reaped_in_time(|list| TimeDelta::hours(1 + i64::from(list % 2))).await;
+        assert!(matches!(told, Err(ReapError::Time { .. })), "{told:?}");
     }
 }

@@ -12,8 +12,10 @@ use cattle_core::{
     desired::{Desired, SpecState},
     fleet::Fleet,
     guard::{self, guard},
+    hearing::{Hearing, PASS_EVERY},
     identity::{self, Grounds, Own, Project},
     ledger::Ledger,
+    lifecycle,
     names::{CattleName, SpecHash},
     observed::Observed,
     plan::{self, plan},
@@ -27,8 +29,10 @@ use tokio::sync::watch;
 
 use crate::{
     clock::Clock,
+    clock_alarm::ClockAlarm,
     execute::Executor,
     fleet_file::FleetFile,
+    guest_api::Pulse,
     intake::Scanner,
     meter::Meter,
     record::record,
@@ -78,8 +82,14 @@ pub struct Reconciler {
     pub project_told: Project,
     /// Whether guests are listened to.
     pub serves_guests: bool,
-    /// Since when, by Hetzner's clock, which is known from the first list on.
+    /// Whether they could be heard from pass to pass.
+    pub hearing: Hearing,
+    /// Since when without a break, by Hetzner's clock, which is known from the first list on.
     pub guests_heard_since: Option<Timestamp>,
+    /// What they were heard of.
+    pub pulse: Arc<Pulse>,
+    /// Says when clocks part.
+    pub(crate) alarm: ClockAlarm,
     /// Who asks for passes.
     pub bell: Bell,
     /// What passes tell the metrics.
@@ -115,48 +125,40 @@ impl Reconciler {
     /// Passes until told to stop: when the bell rings, and when the last plan said so.
     pub async fn run(mut self, stop: tokio_util::sync::CancellationToken) {
         loop {
-            let wake = match self.pass().await {
-                Ok(wake) => wake,
+            let wait = match self.pass().await {
+                Ok(wait) => wait,
                 Err(error) => {
                     tracing::error!(error = %crate::report(&error), "the pass failed");
-                    Some(self.clock.now() + AFTER_FAILURE)
-                }
-            };
-            let until = async {
-                match wake {
-                    Some(at) => {
-                        let wait = (at - self.clock.now()).to_std().unwrap_or(Duration::ZERO);
-                        tokio::time::sleep(wait).await;
-                    }
-                    None => std::future::pending().await,
+                    self.hearing.broken();
+                    AFTER_FAILURE
                 }
             };
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = self.bell.rung() => {}
-                () = until => {}
+                () = tokio::time::sleep(wait) => {}
             }
         }
     }
 
-    /// One pass. Answers when the next is due without a ring.
+    /// One pass. Answers after how long the next is due without a ring.
     ///
     /// # Errors
     /// The ledger did not answer.
     #[tracing::instrument(skip_all)]
-    pub async fn pass(&mut self) -> Result<Option<Timestamp>, StoreError> {
+    pub async fn pass(&mut self) -> Result<Duration, StoreError> {
         let fleet = tokio::task::block_in_place(|| self.fleet.current());
         self.fleet_seen.send_if_modified(|seen| {
             let changed = !Arc::ptr_eq(seen, &fleet);
             *seen = fleet.clone();
             changed
         });
-        if self.serves_guests
-            && self.guests_heard_since.is_none()
-            && self.observed.borrow().listed_at.is_some()
-        {
-            self.guests_heard_since = Some(self.clock.now());
-        }
+        let listed = self.observed.borrow().listed_at.is_some();
+        // Asked each time: what was missed before the first list is over with it.
+        let hears = self.pulse.took_all() && self.serves_guests && listed;
+        let moment = self.clock.moment();
+        self.scanner.clock_moved(self.hearing.moved(moment));
+        self.guests_heard_since = self.hearing.pass(moment, hears);
         let socket_specs = self.store.socket_specs().await?;
         let scan = tokio::task::block_in_place(|| {
             self.scanner.scan(&fleet, self.clock.now(), &socket_specs)
@@ -174,14 +176,17 @@ impl Reconciler {
         let images = plan::images(&plan, &seen.desired, &seen.ledger);
         self.images
             .send_if_modified(|wanted| std::mem::replace(wanted, images.clone()) != images);
-        let rescan = scan.rescan_in.map(|wait| seen.now + wait);
-        let wake = [plan.next_wake, rescan].into_iter().flatten().min();
+        let planned = plan
+            .next_wake
+            .map(|at| (at - seen.now).to_std().unwrap_or_default());
+        let wait = [planned, scan.rescan_in].into_iter().flatten().min();
         self.meter.read(&seen.ledger, &seen.observed, &plan);
         self.meter.read_project(seen.limits.project);
         self.tell_of_the_project(seen.limits.project, seen.now)
             .await?;
         self.publish(fleet, seen, plan);
-        Ok(wake)
+        self.tell_of_clocks().await;
+        Ok(wait.map_or(PASS_EVERY, |wait| wait.min(PASS_EVERY)))
     }
 
     /// Says it once when the project is not ours, and once when it is again.
@@ -245,7 +250,14 @@ impl Reconciler {
         let observed = self.observed.borrow().clone();
         let now = self.clock.now();
         let wanted = wanted(desired);
+        let heard = self.pulse.heard();
         let mut ledger = self.store.ledger(wanted, now - CREATES_WINDOW).await?;
+        for (run, at) in heard {
+            // It may not be written yet: a guest is not silent because our disk is full.
+            if let Some(run) = ledger.runs.get_mut(&run) {
+                let _ = lifecycle::heartbeat(run, at);
+            }
+        }
         if let Some(since) = fleet.budget.counts_since(now) {
             // After the runs: what went in between is in both, and counted once.
             ledger.charges = self.store.charges(since..Timestamp::MAX_UTC).await?;
@@ -272,6 +284,7 @@ impl Reconciler {
             project,
             in_flight,
             guests_heard_since: self.guests_heard_since,
+            clocks: self.clock.clocks(),
             catalogue: self.catalogue.borrow().clone(),
             token: self.token.borrow().clone(),
             calls: self.executor.creates(now),
@@ -328,6 +341,23 @@ impl Reconciler {
         let changed = applied.contains(&true);
         self.executor.begin(records.effects(&applied));
         Ok(changed)
+    }
+
+    /// An event when clocks part, and when they agree again.
+    async fn tell_of_clocks(&mut self) {
+        let told = self.alarm.look(self.clock.clocks(), self.clock.reading());
+        if let Some(message) = told {
+            let event = NewEvent {
+                cattle: None,
+                run: None,
+                reason: EventReason::Alert,
+                message,
+            };
+            let now = self.clock.now();
+            if let Err(error) = self.store.commit(vec![Edit::Event(event)], now).await {
+                tracing::error!(error = %crate::report(&error), "the ledger did not take an alert");
+            }
+        }
     }
 
     fn publish(&self, fleet: Arc<Fleet>, seen: Seen, plan: Plan) {

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use cattle_core::desired::Authority;
 
-use crate::patience::Patience;
+use crate::{clock::TimeSource, patience::Patience};
 
 /// The controller's settings.
 #[derive(Clone, Debug)]
@@ -29,6 +29,8 @@ pub struct Settings {
     pub peer_check: PeerCheck,
     /// How long is waited for answers and between looks.
     pub patience: Patience,
+    /// The clocks of this machine; turned by hand in a test that runs a controller in its own process.
+    pub time: TimeSource,
 }
 
 /// A spec directory and what specs in it may do.

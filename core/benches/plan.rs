@@ -11,6 +11,7 @@ use std::{
 use cattle_core::{
     action::{Budget, Calls, Limits},
     catalogue::{Catalogue, ImageAnswer},
+    clock::{Clocks, Trust},
     desired::{
         Authority, Cattle, Desired, Origin, Placement, Requester, RootState, SpecEntry, SpecState,
     },
@@ -76,6 +77,10 @@ fn world(running: u64) -> (Desired, Observed, Ledger, Limits) {
         project: cattle_core::identity::Project::Ours,
         in_flight: BTreeSet::new(),
         guests_heard_since: Some(now()),
+        clocks: Clocks {
+            trust: Trust::Agreed,
+            ..Clocks::default()
+        },
         catalogue: Arc::new(Catalogue {
             images: [("123456".to_owned(), unread)].into(),
             ..Catalogue::default()

@@ -14,6 +14,7 @@ use cattle_schemas::{
 use crate::{
     account::Token,
     catalogue::Catalogue,
+    clock::Clocks,
     cost::{Amount, day},
     desired::{Cattle, Origin, Requester},
     names::{CattleName, RunId, ServerId, SpecHash},
@@ -254,8 +255,11 @@ pub struct Limits {
     /// servers.
     pub in_flight: std::collections::BTreeSet<RunId>,
     /// Since when this process has been able to hear its guests without a break (guest API bound,
-    /// tailnet up); `None` while it cannot. Their silence before then proves nothing.
+    /// tailnet up, passes in time, the ledger writable: [`crate::hearing`]); `None` while it cannot.
+    /// Their silence before then proves nothing.
     pub guests_heard_since: Option<Timestamp>,
+    /// What is known of the clocks: nothing is called over while they do not tell the time.
+    pub clocks: Clocks,
     /// What Hetzner offers, as far as it is known.
     pub catalogue: Arc<Catalogue>,
     /// What may be spent.

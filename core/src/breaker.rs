@@ -10,7 +10,7 @@ use std::time::Duration;
 use cattle_schemas::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::ledger::Run;
+use crate::{clock::after, ledger::Run};
 
 /// Boot timeouts in a row that stop an image's creates: one may be a bad host, two bad luck.
 pub const MAX_TIMEOUTS: u32 = 3;
@@ -64,11 +64,11 @@ impl ImageRecord {
 
     /// When the next probe may be made.
     #[must_use]
-    pub fn probe_at(&self) -> Option<Timestamp> {
+    pub fn probe_at(&self, now: Timestamp) -> Option<Timestamp> {
         let timed_out = self.timed_out_at?;
         match self.released_at {
-            Some(released) if released > timed_out => Some(released),
-            _ => Some(timed_out + PROBE_EVERY),
+            Some(released) if released > timed_out => Some(released.min(now)),
+            _ => Some(after(timed_out, PROBE_EVERY, now)),
         }
     }
 }

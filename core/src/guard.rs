@@ -9,6 +9,7 @@ mod brakes;
 use std::collections::{BTreeMap, BTreeSet};
 
 use cattle_schemas::{Timestamp, status::EndReason};
+use chrono::TimeDelta;
 
 use crate::{
     action::{Action, Budget, Limits, Plan},
@@ -150,6 +151,7 @@ impl<'a> Tally<'a> {
                 counts_for,
                 ..
             } => self.may_end(*run, *reason, counts_for.as_ref()),
+            Action::Stop { run, reason, .. } => self.may_stop(*run, *reason),
             Action::Relabel { server, .. } | Action::PowerOn { server, .. } => require(
                 !self.is_foreign(*server),
                 "another tool's server is never touched",
@@ -161,7 +163,6 @@ impl<'a> Tally<'a> {
             | Action::Close { .. }
             | Action::MarkBooted { .. }
             | Action::Update { .. }
-            | Action::Stop { .. }
             | Action::Pause(_)
             | Action::Resume { .. }
             | Action::ConfirmGone { .. }
@@ -348,6 +349,7 @@ impl<'a> Tally<'a> {
     }
 
     fn may_reap(&self, server: ServerId) -> Verdict {
+        self.time_is_known()?;
         self.is_ours(server)?;
         require(
             !self.live_run_of(server),
@@ -380,23 +382,74 @@ impl<'a> Tally<'a> {
                 self.is_changed(run)?;
                 self.counts(run, counts_for)
             }
-            EndReason::BootTimeout => require(
-                run.started_at.is_none(),
-                "a run that has started does not time out at boot",
-            ),
+            EndReason::BootTimeout => {
+                self.time_is_known()?;
+                require(
+                    run.started_at.is_none(),
+                    "a run that has started does not time out at boot",
+                )
+            }
+            EndReason::GuestLost => self.is_silent(run),
             EndReason::CreateFailed => require(
                 run.env_at.is_none() || run.server.is_none(),
                 "a server whose guest has called was made",
             ),
-            EndReason::TtlExpired => require(
-                run.expires_at <= self.inputs.now,
-                "a run is not over before its time",
-            ),
+            EndReason::TtlExpired => self.is_past_its_time(run),
             EndReason::Completed | EndReason::TaskFailed => {
                 require(run.outcome.is_some(), "only a result says how a task ended")
             }
             _ => Ok(()),
         }
+    }
+
+    fn may_stop(&self, id: RunId, reason: EndReason) -> Verdict {
+        match reason {
+            EndReason::TtlExpired => self.is_past_its_time(self.run(id)?),
+            _ => Ok(()),
+        }
+    }
+
+    fn time_is_known(&self) -> Verdict {
+        require(
+            self.inputs.limits.clocks.trust.judges(),
+            "nothing is over by a clock that does not tell the time",
+        )
+    }
+
+    fn is_past_its_time(&self, run: &Run) -> Verdict {
+        self.time_is_known()?;
+        require(
+            run.expires_at <= self.inputs.now,
+            "a run is not over before its time",
+        )
+    }
+
+    /// Its server was seen off, or nothing was heard of it for the whole wait while everything could
+    /// be.
+    fn is_silent(&self, run: &Run) -> Verdict {
+        let bound = run.server.as_ref().map(|server| server.id);
+        let off = self.listed.values().any(|server| {
+            let its = bound.map_or(server.labels.run == Some(run.id), |bound| {
+                bound == server.id
+            });
+            its && server.status == ServerState::Off
+        });
+        if off {
+            return Ok(());
+        }
+        self.time_is_known()?;
+        let Inputs { limits, now, .. } = self.inputs;
+        let long = |since: Timestamp| *now - since >= delta(deadlines::SILENCE);
+        require(
+            limits.guests_heard_since.is_some_and(long),
+            "no guest is lost before it could be heard for the whole wait",
+        )?;
+        // A sign of the future is from before the clock went back.
+        let of_late = |seen: Timestamp| seen <= *now && !long(seen);
+        require(
+            !run.last_seen_at.is_some_and(of_late),
+            "no guest is lost that was heard of late",
+        )
     }
 
     fn may_release(&self, id: RunId) -> Verdict {
@@ -472,6 +525,10 @@ impl<'a> Tally<'a> {
             "a run with a listed server is not gone",
         )
     }
+}
+
+fn delta(span: std::time::Duration) -> TimeDelta {
+    TimeDelta::from_std(span).unwrap_or(TimeDelta::MAX)
 }
 
 /// Whether a pause of everything holds.

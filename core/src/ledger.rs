@@ -17,6 +17,7 @@ use crate::{
     breaker::ImageRecord,
     catalogue::ImageKind,
     charge::Charge,
+    clock::Wait,
     cost::{Amount, ServerPrice},
     desired::{Authority, Placement, Requester},
     names::{CattleName, FleetName, PersonaName, RunId, ServerId, SpecHash},
@@ -78,8 +79,8 @@ pub struct Assignment {
     pub ended: Option<AssignmentEnd>,
     /// Runs since `queued_at` that ended before their env was handed out.
     pub failed_starts: u32,
-    /// Not before this, after a failed start.
-    pub not_before: Option<Timestamp>,
+    /// Not before this is over, after a failed start.
+    pub not_before: Option<Wait>,
 }
 
 /// Why an assignment is spent.
@@ -126,10 +127,10 @@ pub struct Run {
     pub attempt: u32,
     /// When the latest of them was about to be made, by Hetzner's clock: what the TTL counts from.
     pub posted_at: Timestamp,
-    /// Not to be posted again before this, after a failed attempt. With a server: not to be powered
-    /// on again before this, after a failed power-on. Of an ended run: not to be deleted again
-    /// before this, after a failed delete.
-    pub retry_at: Option<Timestamp>,
+    /// Not to be posted again before this is over, after a failed attempt. With a server: not to be
+    /// powered on again before this, after a failed power-on. Of an ended run: not to be deleted
+    /// again before this, after a failed delete.
+    pub retry_at: Option<Wait>,
     /// The fate of the latest attempt.
     pub create: CreateState,
     /// An attempt before the latest may have made a server all the same: its reply was lost. Then a

@@ -142,6 +142,8 @@ words!(
         PreviousRun = "previous-run",
         /// `unprovenImage` servers exist of an image that no guest has reported from yet.
         UnprovenImage = "unproven-image",
+        /// Hetzner's clock and this machine's do not agree, so nobody knows what time it is.
+        ClockSkew = "clock-skew",
         /// Hetzner does not answer.
         HetznerUnreachable = "hetzner-unreachable",
     }
@@ -184,6 +186,8 @@ words!(
         ServersReadable = "ServersReadable",
         /// Controller: the API answers.
         HetznerReachable = "HetznerReachable",
+        /// Controller: clocks do not agree; the reason is `hetzner`, `unsettled` or `own-clock`.
+        ClockSkew = "ClockSkew",
         /// Controller: the token may read and write.
         TokenAccepted = "TokenAccepted",
         /// Controller: the token opens the project in which the fleet lives.

@@ -132,7 +132,10 @@ impl Stage {
             assert!(self.sim.control(&clock).status < 300);
             self.hands.pass(STEP);
         }
-        panic!("six hours went by in vain: {what}\n{}", self.project.log_tail());
+        panic!(
+            "six hours went by in vain: {what}\n{}",
+            self.project.log_tail()
+        );
     }
 
     fn created(&self) -> u64 {
@@ -153,7 +156,11 @@ impl Stage {
 }
 
 fn timed_out(world: &World) -> usize {
-    let ended = world.ledger.runs.values().filter_map(|run| run.ended.as_ref());
+    let ended = world
+        .ledger
+        .runs
+        .values()
+        .filter_map(|run| run.ended.as_ref());
     ended
         .filter(|end| end.reason == EndReason::BootTimeout)
         .count()
@@ -214,8 +221,7 @@ fn an_image_that_never_boots_costs_what_was_in_flight_and_its_probes() {
         let before = timed_out(&world);
         stage
             .until("the probe has failed and is gone", |world| {
-                timed_out(world) > before
-                    && !world.ledger.runs.values().any(|run| run.holds_slot())
+                timed_out(world) > before && !world.ledger.runs.values().any(|run| run.holds_slot())
             })
             .await;
         assert_eq!(stage.created(), MAX_INSTANCES + 1);

@@ -23,6 +23,7 @@ use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
 use crate::{
     args::LogFormat,
+    clock::TimeSource,
     daemon::{self, Daemon},
     hetzner::Endpoint,
     patience::Patience,
@@ -102,6 +103,7 @@ impl Stage {
             retention: Duration::from_secs(24 * 3600),
             peer_check: PeerCheck::Off,
             patience: Patience::default(),
+            time: TimeSource::default(),
             project,
         };
         let endpoint = Endpoint {

@@ -225,8 +225,8 @@ impl Executor {
             tracing::warn!(%server, name, "its labels say that it is not ours any more: left alone");
             return;
         }
-        let now = needs.clock.now();
-        if found.labels.expires_at.is_none_or(|expiry| expiry > now) {
+        let judged = needs.clock.judged();
+        if found.labels.expires_at.is_none_or(|expiry| expiry > judged) {
             tracing::info!(%server, name, "it expires later than was listed: left alone");
             return;
         }

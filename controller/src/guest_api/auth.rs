@@ -13,7 +13,7 @@ use subtle::ConstantTimeEq;
 
 use super::{
     Desk, Peer,
-    problem::{Answer, Refusal},
+    problem::{Answer, LedgerFailed, Refusal},
 };
 use crate::{
     settings::PeerCheck,
@@ -56,7 +56,12 @@ pub(super) async fn check_peer(
         let refusal = Refusal::new(ErrorCode::TooManyRequests, "too many wrong tokens");
         return refusal.into_response();
     }
-    next.run(request).await
+    let response = next.run(request).await;
+    if response.extensions().get::<LedgerFailed>().is_some() {
+        // It was not taken in, and its silence says nothing until this is over.
+        desk.pulse.missed();
+    }
+    response
 }
 
 /// A caller whose token the ledger knows, and the run it is bound to.
@@ -120,8 +125,8 @@ pub(super) async fn session_or_kept(
     headers: &HeaderMap,
     peer: Peer,
 ) -> Answer<Caller> {
-    let now = desk.clock.now();
-    let heard = |run: &Run| run.is_live() || run.is_kept(now);
+    let judged = desk.clock.judged();
+    let heard = |run: &Run| run.is_live() || run.is_kept(judged);
     in_session(desk, headers, peer, heard).await
 }
 

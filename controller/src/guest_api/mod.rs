@@ -34,7 +34,8 @@ use cattle_schemas::{
 };
 use tokio::{net::TcpListener, sync::watch};
 
-use self::{auth::Peers, problem::Refusal, pulse::Pulse, rate::Rates};
+pub use self::pulse::Pulse;
+use self::{auth::Peers, problem::Refusal, rate::Rates};
 use crate::{
     clock::Clock,
     edit,
@@ -65,6 +66,8 @@ pub struct GuestApi {
     pub bell: Bell,
     /// Now.
     pub clock: Clock,
+    /// What was heard, for the loop too.
+    pub pulse: Arc<Pulse>,
     /// The fleet's configuration, as it is.
     pub fleet: watch::Receiver<Arc<Fleet>>,
     /// The directory of personas.
@@ -86,7 +89,7 @@ struct Desk {
     archives: PersonaArchives,
     peers: Peers,
     rates: Rates,
-    pulse: Pulse,
+    pulse: Arc<Pulse>,
 }
 
 /// The accepted socket's other end.
@@ -116,7 +119,7 @@ pub async fn serve(
             hetzner_is_loopback: api.hetzner_is_loopback,
         },
         rates: Rates::default(),
-        pulse: Pulse::default(),
+        pulse: api.pulse,
     });
     let writer = tokio::spawn(pulse::write(desk.clone()));
     let served = listen::accept(listener, router(desk.clone()), shutdown).await;

@@ -15,7 +15,14 @@ const RETRY_AFTER_SECONDS: u64 = 10;
 
 /// A call that is not done.
 #[derive(Debug)]
-pub(super) struct Refusal(Box<Problem>);
+pub(super) struct Refusal {
+    problem: Box<Problem>,
+    ledger_failed: bool,
+}
+
+/// On a response: what the guest said could not be taken in, for the ledger's sake.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LedgerFailed;
 
 pub(super) type Answer<T> = Result<T, Refusal>;
 
@@ -25,7 +32,10 @@ impl Refusal {
         if problem.retryable {
             problem.retry_after_seconds = Some(RETRY_AFTER_SECONDS);
         }
-        Self(Box::new(problem))
+        Self {
+            problem: Box::new(problem),
+            ledger_failed: false,
+        }
     }
 
     pub(super) fn forbidden(detail: impl Into<String>) -> Self {
@@ -35,14 +45,14 @@ impl Refusal {
     /// 410: nothing follows for this run; the guest has nobody to hand over to.
     pub(super) fn gone() -> Self {
         let mut refusal = Self::new(ErrorCode::WrongPhase, "the run is over");
-        refusal.0.status = StatusCode::GONE.as_u16();
+        refusal.problem.status = StatusCode::GONE.as_u16();
         refusal
     }
 
     /// The guest may come again after so many seconds.
     pub(super) fn after(mut self, seconds: u64) -> Self {
-        self.0.retryable = true;
-        self.0.retry_after_seconds = Some(seconds);
+        self.problem.retryable = true;
+        self.problem.retry_after_seconds = Some(seconds);
         self
     }
 }
@@ -53,12 +63,16 @@ impl From<StoreError> for Refusal {
             error = &error as &dyn std::error::Error,
             "a guest's call failed"
         );
-        match error {
+        let refusal = match error {
             StoreError::Full { .. } => Self::new(ErrorCode::StorageFull, "the ledger has no room"),
             _ => Self::new(
                 ErrorCode::Unavailable,
                 "the ledger cannot be used right now",
             ),
+        };
+        Self {
+            ledger_failed: true,
+            ..refusal
         }
     }
 }
@@ -78,9 +92,12 @@ impl From<BytesRejection> for Refusal {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let status =
-            StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let retry_after = self.0.retry_after_seconds;
-        let mut response = (status, Json(*self.0)).into_response();
+            StatusCode::from_u16(self.problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let retry_after = self.problem.retry_after_seconds;
+        let mut response = (status, Json(*self.problem)).into_response();
+        if self.ledger_failed {
+            response.extensions_mut().insert(LedgerFailed);
+        }
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
         if let Some(seconds) = retry_after {

@@ -1,11 +1,15 @@
 //! Signs of life, written together.
 //!
 //! A heartbeat changes one instant that is judged in minutes; a thousand guests must not mean a
-//! transaction each, let alone a pass each.
+//! transaction each, let alone a pass each. What was heard counts from the moment it is heard: it
+//! stays here, for the loop to read, until the ledger has it.
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -18,19 +22,36 @@ use super::{Desk, transition};
 /// How long a sign of life may wait: short beside the three minutes after which a guest is lost.
 const WRITE_EVERY: Duration = Duration::from_secs(2);
 
-/// What was heard since the last write.
-#[derive(Default)]
-pub(super) struct Pulse {
+/// What was heard and is not in the ledger yet.
+#[derive(Debug, Default)]
+pub struct Pulse {
     heard: Mutex<HashMap<RunId, Timestamp>>,
+    missed: AtomicBool,
     closed: CancellationToken,
 }
 
 impl Pulse {
     /// A run's guest lives.
     pub(super) fn beat(&self, run: RunId, now: Timestamp) {
-        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut heard = self.lock();
         let last = heard.entry(run).or_insert(now);
         *last = now.max(*last);
+    }
+
+    /// What was heard and may not be in the ledger. Read it before the ledger: what is written in
+    /// between is then in both.
+    pub(crate) fn heard(&self) -> HashMap<RunId, Timestamp> {
+        self.lock().clone()
+    }
+
+    /// Something that a guest said could not be taken in.
+    pub(super) fn missed(&self) {
+        self.missed.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether everything was taken in since this was asked before.
+    pub(crate) fn took_all(&self) -> bool {
+        !self.missed.swap(false, Ordering::Relaxed)
     }
 
     /// Nothing more will be heard.
@@ -38,8 +59,14 @@ impl Pulse {
         self.closed.cancel();
     }
 
-    fn take(&self) -> HashMap<RunId, Timestamp> {
-        std::mem::take(&mut *self.heard.lock().unwrap_or_else(PoisonError::into_inner))
+    /// The ledger has this.
+    fn written(&self, written: &HashMap<RunId, Timestamp>) {
+        self.lock()
+            .retain(|run, at| written.get(run).is_none_or(|written| written < at));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<RunId, Timestamp>> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -57,7 +84,7 @@ pub(super) async fn write(desk: Arc<Desk>) {
 }
 
 async fn flush(desk: &Desk) {
-    let heard = desk.pulse.take();
+    let heard = desk.pulse.heard();
     if heard.is_empty() {
         return;
     }
@@ -65,14 +92,15 @@ async fn flush(desk: &Desk) {
         .iter()
         .map(|(&run, &at)| transition(run, move |run| lifecycle::heartbeat(run, at)))
         .collect();
-    if let Err(error) = desk.store.commit(edits, desk.clock.now()).await {
-        tracing::error!(
-            error = &error as &dyn std::error::Error,
-            "signs of life were not recorded"
-        );
-        // Heard all the same: with the next write.
-        for (run, at) in heard {
-            desk.pulse.beat(run, at);
+    match desk.store.commit(edits, desk.clock.now()).await {
+        Ok(_) => desk.pulse.written(&heard),
+        // Heard all the same, and with the next write. Who else said something is not known.
+        Err(error) => {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "signs of life were not recorded"
+            );
+            desk.pulse.missed();
         }
     }
 }

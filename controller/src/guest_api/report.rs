@@ -60,7 +60,8 @@ async fn hear(desk: &Desk, caller: &Caller, report: Said) -> Answer<Json<ReportR
     // With the run as it is after what was said. The result may have ended it already.
     let now = desk.clock.now();
     let run = desk.store.run(caller.run.id).await?;
-    let run = run.filter(|run| run.is_live() || run.is_kept(now) || just_handed_over);
+    let judged = desk.clock.judged();
+    let run = run.filter(|run| run.is_live() || run.is_kept(judged) || just_handed_over);
     Ok(reply(&run.ok_or_else(Refusal::gone)?, now))
 }
 

@@ -16,7 +16,6 @@ use cattle_core::{
     rate::Class,
 };
 use cattle_schemas::{Timestamp, status::CallBudget};
-use chrono::{TimeDelta, Utc};
 use hcloud::models::ReplaceServerRequest;
 use reqwest::Method;
 use serde_json::Value;
@@ -31,7 +30,7 @@ use super::{
     transport::{Call, Endpoint, EndpointError, Reply, Transport},
     wire::{self, ActionState, NextPage, Odd},
 };
-use crate::patience::Answers;
+use crate::{clock::Clock, patience::Answers};
 
 /// The most that the API gives on one page.
 const PER_PAGE: usize = 50;
@@ -61,16 +60,20 @@ impl Client {
     /// # Errors
     /// The endpoint is not https (nor loopback), or the token cannot be sent.
     pub fn new(endpoint: &Endpoint) -> Result<Self, EndpointError> {
-        Self::patient(endpoint, Answers::default())
+        Self::patient(endpoint, Answers::default(), Clock::default())
     }
 
-    /// The same, with another patience.
+    /// The same, with another patience and a clock of others, which hears every reply's date.
     ///
     /// # Errors
     /// As above.
-    pub fn patient(endpoint: &Endpoint, answers: Answers) -> Result<Self, EndpointError> {
+    pub fn patient(
+        endpoint: &Endpoint,
+        answers: Answers,
+        clock: Clock,
+    ) -> Result<Self, EndpointError> {
         Ok(Self {
-            transport: Transport::new(endpoint, answers)?,
+            transport: Transport::new(endpoint, answers, clock)?,
             memory: Arc::default(),
         })
     }
@@ -104,16 +107,10 @@ impl Client {
         self.transport.gate().creates(begun, now)
     }
 
-    /// What to add to our clock to get Hetzner's; `None` before the first reply.
+    /// Hetzner's clock, as its replies tell it.
     #[must_use]
-    pub fn clock_offset(&self) -> Option<TimeDelta> {
-        self.transport.offset()
-    }
-
-    /// `now` by Hetzner's clock, as far as it is known.
-    #[must_use]
-    pub fn hetzner_now(&self, now: Timestamp) -> Timestamp {
-        now + self.clock_offset().unwrap_or_else(TimeDelta::zero)
+    pub fn clock(&self) -> &Clock {
+        self.transport.clock()
     }
 
     /// What the API's answers say of the token, from call to call.
@@ -157,7 +154,7 @@ impl Client {
                 .query("label_selector", scope.selector())
                 .query("sort", "id:asc")
         };
-        let (entries, asked_at_hetzner) = self.pages(call, "servers").await?;
+        let entries = self.pages(call, "servers").await?;
         // An entry that moved to the next page while we read is there twice.
         let mut servers = BTreeMap::new();
         let mut odd = Vec::new();
@@ -184,7 +181,6 @@ impl Client {
         Ok(Listed {
             servers: servers.into_values().collect(),
             odd,
-            asked_at_hetzner,
         })
     }
 
@@ -299,7 +295,7 @@ impl Client {
                 return Err(error);
             }
         };
-        let now = self.hetzner_now(Utc::now());
+        let now = self.clock().now();
         let server = reply
             .body
             .get("server")
@@ -436,9 +432,8 @@ impl Client {
         &self,
         call: impl Fn() -> Call,
         key: &'static str,
-    ) -> Result<(Vec<Value>, Option<Timestamp>), ApiError> {
+    ) -> Result<Vec<Value>, ApiError> {
         let mut entries = Vec::new();
-        let mut asked_at = None;
         let mut page = 1;
         loop {
             let call = call()
@@ -450,7 +445,6 @@ impl Client {
                 let kind = Kind::Unreadable(why.to_owned());
                 ApiError::about(reply, operation, subject.clone(), kind)
             };
-            asked_at = asked_at.or(reply.date);
             let next = wire::next_page(&reply.body);
             let Some(Value::Array(mut found)) = reply.body.get_mut(key).map(Value::take) else {
                 return Err(unreadable(&reply, &format!("no `{key}` in it")));
@@ -458,8 +452,8 @@ impl Client {
             let full = found.len() >= PER_PAGE;
             entries.append(&mut found);
             match next {
-                NextPage::None => return Ok((entries, asked_at)),
-                NextPage::Missing if !full => return Ok((entries, asked_at)),
+                NextPage::None => return Ok(entries),
+                NextPage::Missing if !full => return Ok(entries),
                 NextPage::Missing => {
                     return Err(unreadable(&reply, "it does not say whether there is more"));
                 }

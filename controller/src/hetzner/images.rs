@@ -43,7 +43,7 @@ impl Client {
                         // Usable until its time is over, which is said of it.
                         .query("include_deprecated", "true")
                 };
-                let (mut entries, _) = self.pages(call, "images").await?;
+                let mut entries = self.pages(call, "images").await?;
                 entries.retain(|entry| string(entry, &["name"]).as_deref() == Some(name));
                 entries
             }
@@ -56,7 +56,7 @@ impl Client {
                         .query("status", "available")
                         .query("sort", "created:desc")
                 };
-                self.pages(call, "images").await?.0
+                self.pages(call, "images").await?
             }
         };
         let found = entries.iter().filter_map(listed).collect();

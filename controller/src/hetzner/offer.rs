@@ -39,7 +39,7 @@ impl Client {
     pub async fn server_types(&self) -> Result<BTreeMap<String, ServerType>, ApiError> {
         let (operation, subject) = (Operation::ListServerTypes, "the server types");
         let call = || Call::get(operation, subject, "/server_types");
-        let (entries, _) = self.pages(call, "server_types").await?;
+        let entries = self.pages(call, "server_types").await?;
         let types: BTreeMap<_, _> = entries.iter().filter_map(server_type).collect();
         if types.is_empty() {
             let kind = Kind::Unreadable("no server types in it".to_owned());

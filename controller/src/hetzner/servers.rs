@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use cattle_core::{labels, names::FleetName, observed::ObservedServer};
-use cattle_schemas::Timestamp;
 use hcloud::models::{CreateServerRequest, CreateServerRequestFirewalls};
 
 #[cfg(doc)]
@@ -44,8 +43,6 @@ pub struct Listed {
     pub servers: Vec<ObservedServer>,
     /// What is no server to us: without an id, or not of this scope. These exist and may bill.
     pub odd: Vec<Odd>,
-    /// Hetzner's clock when it answered the first page.
-    pub asked_at_hetzner: Option<Timestamp>,
 }
 
 impl Listed {

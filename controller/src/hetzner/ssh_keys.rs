@@ -80,7 +80,7 @@ impl Client {
         let call = || {
             Call::get(Operation::ListSshKeys, "the SSH keys", "/ssh_keys").query("sort", "id:asc")
         };
-        let (entries, _) = self.pages(call, "ssh_keys").await?;
+        let entries = self.pages(call, "ssh_keys").await?;
         Ok(entries
             .iter()
             .filter_map(|entry| {

@@ -5,19 +5,14 @@
 //! token elsewhere), proxies from the environment (`HTTP_PROXY` breaks loopback, and nobody but
 //! Hetzner is to see the token).
 
-use std::{
-    fmt,
-    net::IpAddr,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 
 use cattle_core::{
     account::Token,
     rate::{Class, Told},
 };
 use cattle_schemas::Timestamp;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use reqwest::{
     Method,
     header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, RETRY_AFTER},
@@ -34,7 +29,7 @@ use super::{
     standing,
     table::Operation,
 };
-use crate::patience::Answers;
+use crate::{clock::Clock, patience::Answers};
 
 /// The real one.
 pub const DEFAULT_ENDPOINT: &str = "https://api.hetzner.cloud/v1";
@@ -149,18 +144,10 @@ impl Call {
 pub(super) struct Reply {
     /// Its JSON; `Null` where there was no body.
     pub(super) body: Value,
-    /// Hetzner's clock when it answered.
-    pub(super) date: Option<Timestamp>,
     /// For errors about what it says.
     pub(super) status: u16,
     pub(super) correlation_id: Option<String>,
     pub(super) endpoint: Arc<str>,
-}
-
-/// What replies taught us, shared by all clones of a client.
-#[derive(Debug, Default)]
-struct Learnt {
-    offset: Option<TimeDelta>,
 }
 
 /// The one HTTP client.
@@ -170,7 +157,7 @@ pub(super) struct Transport {
     answers: Answers,
     base: Arc<str>,
     redactor: Arc<Redactor>,
-    learnt: Arc<Mutex<Learnt>>,
+    clock: Clock,
     token: watch::Sender<Token>,
     gate: Gate,
     /// What this clone's calls are for, where that is not what they are usually for.
@@ -186,7 +173,11 @@ impl fmt::Debug for Transport {
 }
 
 impl Transport {
-    pub(super) fn new(endpoint: &Endpoint, answers: Answers) -> Result<Self, EndpointError> {
+    pub(super) fn new(
+        endpoint: &Endpoint,
+        answers: Answers,
+        clock: Clock,
+    ) -> Result<Self, EndpointError> {
         let base = checked_base(&endpoint.url)?;
         let token = endpoint.token.expose_secret();
         if token.trim().is_empty() {
@@ -212,7 +203,7 @@ impl Transport {
             answers,
             base: base.into(),
             redactor: Arc::new(Redactor::new(token.trim())),
-            learnt: Arc::default(),
+            clock,
             token: watch::Sender::new(Token::Unknown),
             gate: Gate::open(),
             class: None,
@@ -231,9 +222,9 @@ impl Transport {
         &self.gate
     }
 
-    /// What to add to our clock to get Hetzner's.
-    pub(super) fn offset(&self) -> Option<TimeDelta> {
-        self.lock().offset
+    /// The clock that every reply's date goes to.
+    pub(super) fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     /// What answers said of the token.
@@ -245,17 +236,12 @@ impl Transport {
         let Some(heard) = standing::heard(writes, result) else {
             return;
         };
-        let now = Utc::now() + self.offset().unwrap_or_else(TimeDelta::zero);
+        let now = self.clock.now();
         self.token.send_if_modified(|token| {
             let known = std::mem::take(token);
             *token = known.after(heard, now);
             *token != known
         });
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Learnt> {
-        // A plain value: a panic elsewhere cannot have left it half-written.
-        self.learnt.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// One exchange, as soon as the rate limit has room for it. Any status outside 200–299 is an
@@ -330,7 +316,7 @@ impl Transport {
         if let Some(body) = body {
             request = request.header(CONTENT_TYPE, "application/json").body(body);
         }
-        let sent_at = Utc::now();
+        let sent = self.clock.reading();
         let mut response = match request.send().await {
             Ok(response) => response,
             Err(error) => {
@@ -348,8 +334,12 @@ impl Transport {
         let status = response.status();
         let headers = response.headers().clone();
         let date = header_date(&headers);
-        let asked_at = self.learn_clock(date, sent_at, Utc::now());
-        let told = header_told(&headers, asked_at);
+        match date {
+            Some(date) => self.clock.hear(sent, date),
+            None => self.clock.hear_undated(),
+        }
+        // The header's other date is by the same clock, whatever that is worth.
+        let told = header_told(&headers, date.unwrap_or_else(|| self.clock.now()));
         let hold = if status.as_u16() == 429 {
             Some(permit.refused(told, |refill| retry_after(&headers, refill)))
         } else {
@@ -407,26 +397,10 @@ impl Transport {
         };
         Ok(Reply {
             body,
-            date,
             status: status.as_u16(),
             correlation_id,
             endpoint: self.base.clone(),
         })
-    }
-
-    /// Learns Hetzner's clock from a reply's `Date`; answers what time it was there, as far as that
-    /// is known.
-    fn learn_clock(
-        &self,
-        date: Option<Timestamp>,
-        sent: Timestamp,
-        received: Timestamp,
-    ) -> Timestamp {
-        let mut learnt = self.lock();
-        if let Some(date) = date {
-            learnt.offset = Some(offset(date, sent, received));
-        }
-        date.unwrap_or_else(|| received + learnt.offset.unwrap_or_else(TimeDelta::zero))
     }
 }
 
@@ -490,20 +464,6 @@ fn header_told(headers: &HeaderMap, at: Timestamp) -> Option<Told> {
         remaining: number("ratelimit-remaining")?,
         full_in: full_in.map(|seconds| Duration::from_secs(seconds.unsigned_abs())),
     })
-}
-
-/// The smallest offset that explains the header. `Date` is cut to whole seconds and was written at
-/// some time between our two readings, so that a clock that agrees gives exactly zero.
-fn offset(date: Timestamp, sent: Timestamp, received: Timestamp) -> TimeDelta {
-    let least = date - received;
-    let most = date + TimeDelta::seconds(1) - sent;
-    if least > TimeDelta::zero() {
-        least
-    } else if most < TimeDelta::zero() {
-        most
-    } else {
-        TimeDelta::zero()
-    }
 }
 
 /// How long to wait after a 429: until the next call is refilled (`refill` of them a second), and

@@ -19,6 +19,7 @@ use cattle_core::{
     untrusted,
 };
 use cattle_schemas::{Timestamp, problem::Diagnostic};
+use chrono::TimeDelta;
 
 use super::{
     beneath::{Beneath, EntryKind, ReadError},
@@ -121,6 +122,24 @@ impl Scanner {
             owners: BTreeMap::new(),
             since: None,
             unreadable_since: BTreeMap::new(),
+        }
+    }
+
+    /// The time has moved by so much, beyond what went by: what is absent is so for as long as before.
+    pub fn clock_moved(&mut self, by: TimeDelta) {
+        if by.is_zero() {
+            return;
+        }
+        let absent = self
+            .entries
+            .values_mut()
+            .filter_map(|entry| match &mut entry.state {
+                SpecState::Absent { since } => Some(since),
+                SpecState::Valid(_) | SpecState::Broken(_) => None,
+            });
+        let unreadable = self.unreadable_since.values_mut();
+        for since in absent.chain(unreadable).chain(&mut self.since) {
+            *since += by;
         }
     }
 

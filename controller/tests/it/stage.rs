@@ -1,9 +1,10 @@
 //! A whole controller in this process, against the imitated API. Nobody waits for minutes: the
-//! controller's own patience is short, and its deadlines follow Hetzner's clock, which is set here.
+//! controller's own patience is short, and its clocks are turned here together with Hetzner's.
 
 use std::{fs, os::unix::fs::DirBuilderExt as _, path::PathBuf, time::Duration};
 
 use cattle_controller::{
+    clock::Hands,
     daemon::{self, Daemon},
     hetzner::Endpoint,
     patience::{Follow, Pace, Patience},
@@ -19,6 +20,9 @@ use tokio_util::sync::CancellationToken;
 const TOKEN: &str = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ01";
 /// For anything that must come about; far longer than it ever takes.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Seconds that go by between two passes when time passes quickly; more, and the controller would
+/// rightly say that it could not hear its guests.
+const STEP: u64 = 30;
 /// After this a delete has stuck.
 pub(crate) const GIVE_UP: Duration = Duration::from_millis(600);
 
@@ -28,6 +32,7 @@ pub(crate) struct Stage {
     dir: TempDir,
     client: reqwest::Client,
     ahead: u64,
+    hands: Hands,
     daemon: Daemon,
 }
 
@@ -58,6 +63,7 @@ impl Stage {
             .token(TOKEN);
         let sim = Sim::start(config).await.unwrap();
         let moment = Duration::from_millis(50);
+        let hands = Hands::default();
         let settings = Settings {
             state_dir: project.join(".clawdlets/cattle"),
             spec_dirs: vec![SpecDir {
@@ -83,6 +89,7 @@ impl Stage {
                 },
                 ..Patience::default()
             },
+            time: hands.source(),
             project,
         };
         let endpoint = Endpoint {
@@ -104,6 +111,7 @@ impl Stage {
             dir,
             client,
             ahead: 0,
+            hands,
             daemon,
         }
     }
@@ -134,11 +142,19 @@ impl Stage {
         self.control("DELETE", "faults", &Value::Null);
     }
 
-    /// Lets time pass at Hetzner; the controller follows with its next list.
-    pub(crate) fn pass_time(&mut self, seconds: u64) {
-        self.ahead += seconds;
-        let ms = self.ahead * 1000;
-        self.control("PUT", "clock", &json!({ "offsetMs": ms }));
+    /// Lets time pass, at Hetzner and here, with passes as often as ever: whatever waits by the clock
+    /// is due then.
+    pub(crate) async fn pass_time(&mut self, seconds: u64) {
+        let mut left = seconds;
+        while left > 0 {
+            let step = left.min(STEP);
+            left -= step;
+            self.ahead += step;
+            let ms = self.ahead * 1000;
+            self.control("PUT", "clock", &json!({ "offsetMs": ms }));
+            self.hands.pass(Duration::from_secs(step));
+            self.daemon.handle.clone().next_pass().await.unwrap();
+        }
     }
 
     /// Drops a spec file.

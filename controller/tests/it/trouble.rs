@@ -23,7 +23,7 @@ async fn replaced(stage: &mut Stage, name: &str) -> String {
             status["reason"] == "backoff" || boots(status)
         })
         .await;
-    stage.pass_time(BACKOFF);
+    stage.pass_time(BACKOFF).await;
     let status = stage.until(name, boots).await;
     assert_ne!(status["run"]["run"], first);
     let mut servers = stage.servers();
@@ -87,7 +87,7 @@ async fn what_is_unclear_about_many_is_asked_with_one_call_and_what_is_stuck_is_
         0,
         "nothing is unclear yet"
     );
-    stage.pass_time(151);
+    stage.pass_time(151).await;
     let ids = stage
         .until_there("one call for all three", |stage| {
             let calls = stage.calls("list_actions");
@@ -99,7 +99,7 @@ async fn what_is_unclear_about_many_is_asked_with_one_call_and_what_is_stuck_is_
         .await;
     assert!(ids <= 25, "{ids}");
     assert_eq!(stage.calls("get_server").len(), 0);
-    stage.pass_time(12 * 60 - 151 + 1);
+    stage.pass_time(12 * 60 - 151 + 1).await;
     for name in ["ann", "bob", "cat"] {
         let status = stage.until(name, has_failed).await;
         let run = ended(&status).unwrap();
@@ -142,7 +142,7 @@ async fn a_refused_power_on_is_tried_again_after_its_wait() {
         .until_told("rex", "the server was found off: cannot power on")
         .await;
     assert_eq!(stage.calls("poweron_server").len(), 1);
-    stage.pass_time(11);
+    stage.pass_time(11).await;
     stage.until("rex", boots).await;
     assert_eq!(stage.calls("poweron_server").len(), 2);
     stage.close().await;
@@ -164,9 +164,9 @@ async fn three_power_ons_and_no_more() {
                 (stage.calls("poweron_server").len() == n).then_some(())
             })
             .await;
-        stage.pass_time(11);
+        stage.pass_time(11).await;
     }
-    stage.pass_time(61);
+    stage.pass_time(61).await;
     let message = replaced(&mut stage, "rex").await;
     assert!(
         message.starts_with("its server was found off and could not be powered on, 3 times ("),
@@ -184,7 +184,7 @@ async fn one_that_stays_off_after_its_power_on_is_replaced_within_a_minute() {
     }
     stage.drop_spec("rex");
     stage.until_told("rex", "powered on").await;
-    stage.pass_time(61);
+    stage.pass_time(61).await;
     insta::assert_snapshot!(replaced(&mut stage, "rex").await, @"its server was found off again after it was powered on");
     assert_eq!(stage.calls("poweron_server").len(), 1);
     stage.close().await;
@@ -205,7 +205,7 @@ async fn a_power_on_that_fails_says_with_what() {
                 .is_some_and(|it| it.contains("host_gone"))
         })
         .await;
-    stage.pass_time(61);
+    stage.pass_time(61).await;
     insta::assert_snapshot!(replaced(&mut stage, "rex").await, @"its server was found off again after it was powered on (Hetzner did not start the server: its start_server ended in `host_gone`)");
     stage.close().await;
 }
@@ -220,7 +220,7 @@ async fn a_delete_that_never_ends_is_told_and_tried_again() {
         &json!({ "kind": "action_stuck" }),
         &json!({}),
     );
-    stage.pass_time(16 * 60);
+    stage.pass_time(16 * 60).await;
     stage
         .until("rex", |status| {
             let run = ended(status).and_then(|run| run["endReason"].as_str());
@@ -237,7 +237,7 @@ async fn a_delete_that_never_ends_is_told_and_tried_again() {
         "it was asked for by id"
     );
     let deletes = stage.calls("delete_server").len();
-    stage.pass_time(70);
+    stage.pass_time(70).await;
     stage
         .until_there("a further delete", |stage| {
             (stage.calls("delete_server").len() > deletes).then_some(())
@@ -245,7 +245,7 @@ async fn a_delete_that_never_ends_is_told_and_tried_again() {
         .await;
     let id = stage.servers()[0]["id"].clone();
     stage.control("POST", &format!("servers/{id}/vanish"), &Value::Null);
-    stage.pass_time(70);
+    stage.pass_time(70).await;
     stage.until_told("rex", "is gone").await;
     stage.close().await;
 }
@@ -334,7 +334,7 @@ async fn odd_servers_are_shown_and_go_on_and_go_at_their_time() {
 
     // What nobody stands behind goes at its time, though its list entry is odd.
     stage.fault("list_servers", &odd, &json!({ "count": 0 }));
-    stage.pass_time(2 * 3600 + 1);
+    stage.pass_time(2 * 3600 + 1).await;
     stage
         .until_there("both gone", |stage| {
             stage.servers().is_empty().then_some(())

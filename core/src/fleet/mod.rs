@@ -24,6 +24,7 @@ use shared::{decode_host, decode_shared};
 
 use crate::{
     action::{self, Budget},
+    clock::Clocks,
     desired::Placement,
     expiry::Lifetimes,
     names::FleetName,
@@ -129,6 +130,7 @@ impl Fleet {
             project: crate::identity::Project::Ours,
             in_flight: BTreeSet::new(),
             guests_heard_since: None,
+            clocks: Clocks::default(),
             catalogue: Arc::default(),
             budget: self.budget,
             token: crate::account::Token::default(),

@@ -40,7 +40,7 @@ impl Tally<'_> {
         let free = names.into_iter().find(|name| {
             !self.probed.contains(name)
                 && !booting.contains(name.as_str())
-                && record(name).is_some_and(|it| it.probe_at().is_none_or(|at| at <= *now))
+                && record(name).is_some_and(|it| it.probe_at(*now).is_none_or(|at| at <= *now))
         });
         let Some(free) = free else {
             return Err("of an image that does not boot one server at a time is tried");

@@ -8,6 +8,7 @@ use super::{
     end::{Ending, release},
 };
 use crate::{
+    clock::Wait,
     desired::Requester,
     ledger::{Assignment, AssignmentEnd, Run},
 };
@@ -116,7 +117,7 @@ pub(super) fn after_run(assignment: &mut Assignment, run: &Run, ending: &Ending,
             if assignment.failed_starts >= MAX_FAILED_STARTS {
                 assignment.ended = spent(false);
             } else {
-                assignment.not_before = Some(now + backoff(assignment.failed_starts));
+                assignment.not_before = Some(Wait::new(now, backoff(assignment.failed_starts)));
             }
         }
     }

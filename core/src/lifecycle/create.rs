@@ -10,6 +10,7 @@ use cattle_schemas::{
 
 use super::{Transition, deadlines};
 use crate::{
+    clock::Wait,
     desired::{Cattle, Origin},
     expiry,
     ledger::{CreateState, Run, RunServer, RunSpec},
@@ -97,12 +98,13 @@ fn bind(run: &mut Run, server: RunServer, reason: EventReason) -> Transition {
             Transition::refused()
         };
     }
-    if let Some(created) = server.created
+    if let Some(created) = server.created.map(|at| at.max(run.created_at))
         && run.attempt > 1
         && created < run.posted_at
     {
-        // An earlier attempt made it: its time counts from then. (Of a first attempt the difference
-        // is between two clocks, and not worth a change of labels.)
+        // An earlier attempt made it: its time counts from then, but from no time before the first.
+        // (Of a first attempt the difference is between two clocks, and not worth a change of
+        // labels.)
         run.expires_at -= run.posted_at - created;
         run.posted_at = created;
     }
@@ -133,7 +135,7 @@ pub fn refuse_create(
     run.create_message = Some(message.to_owned());
     run.create_reason = Some(reason);
     let retry_at = retry_at.map(|at| at.max(now + deadlines::lost_again(run.attempt)));
-    run.retry_at = retry_at;
+    run.retry_at = retry_at.map(|at| Wait::until(at, now));
     let told = refused_event(reason);
     if run.earlier_attempt_open {
         return Transition::told(told, message);
@@ -169,7 +171,8 @@ pub fn lost_reply(run: &mut Run, message: &str, retry_at: Option<Timestamp>) -> 
         return Transition::refused();
     }
     run.create_message = Some(message.to_owned());
-    run.retry_at = Some(retry_at.unwrap_or(run.posted_at + deadlines::lost_again(run.attempt)));
+    let again = retry_at.unwrap_or(run.posted_at + deadlines::lost_again(run.attempt));
+    run.retry_at = Some(Wait::until(again, run.posted_at));
     Transition::silent()
 }
 
@@ -210,7 +213,8 @@ pub fn lookup_missed(run: &mut Run, asked_at: Timestamp, now: Timestamp) -> Tran
     run.called_at = Some(now);
     let settles = run.posted_at + deadlines::CREATE_SETTLES;
     if asked_at < settles {
-        run.retry_at = run.retry_at.max(Some(settles));
+        let later = run.retry_at.filter(|wait| wait.ends(now) > settles);
+        run.retry_at = later.or(Some(Wait::until(settles, now)));
         return Transition::silent();
     }
     run.earlier_attempt_open = false;

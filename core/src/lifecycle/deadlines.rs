@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use cattle_schemas::{Timestamp, guest::HEARTBEAT_SECONDS};
 
-use crate::{catalogue::ImageKind, ledger::Run};
+use crate::{
+    catalogue::ImageKind,
+    clock::{AGREES, after},
+    ledger::Run,
+};
 
 /// What a server is given, by what its image is.
 struct Patience {
@@ -130,10 +134,19 @@ pub fn lost_again(attempt: u32) -> Duration {
 /// When a run that has not started is given up. `heard_since` is since when guests can be heard:
 /// a guest that could not reach us is not broken, so it gets [`SILENCE`] from then.
 #[must_use]
-pub fn boot(run: &Run, heard_since: Timestamp) -> Timestamp {
-    let from_post = run.posted_at + boot_within(run);
-    let from_env = run.env_at.map_or(from_post, |at| at + FIRST_REPORT);
-    let from_us = if heard_since > run.posted_at {
+pub fn boot(run: &Run, heard_since: Timestamp, now: Timestamp) -> Timestamp {
+    // One that was posted in the future was posted before the clock went back, and being heard began
+    // anew with that.
+    let posted_at = if run.posted_at - now > AGREES {
+        heard_since
+    } else {
+        run.posted_at
+    };
+    let from_post = posted_at + boot_within(run);
+    let from_env = run
+        .env_at
+        .map_or(from_post, |at| after(at, FIRST_REPORT, now));
+    let from_us = if heard_since > posted_at {
         heard_since + SILENCE
     } else {
         from_post
@@ -144,9 +157,16 @@ pub fn boot(run: &Run, heard_since: Timestamp) -> Timestamp {
 /// When a started run's guest is given up; `None` for one that was never heard of (adopted from a
 /// lost ledger).
 #[must_use]
-pub fn silence(run: &Run, heard_since: Timestamp) -> Option<Timestamp> {
+pub fn silence(run: &Run, heard_since: Timestamp, now: Timestamp) -> Option<Timestamp> {
     run.started_at?;
-    Some(run.last_seen_at?.max(heard_since) + SILENCE)
+    let last = run.last_seen_at?;
+    // What was heard in the future was heard before the clock went back.
+    let last = if last - now > AGREES {
+        heard_since
+    } else {
+        last
+    };
+    Some(last.max(heard_since) + SILENCE)
 }
 
 /// Until when a live run's guest counts as there although Hetzner says that its server is not;

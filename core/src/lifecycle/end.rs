@@ -6,6 +6,7 @@ use cattle_schemas::{Timestamp, event::EventReason, status::EndReason};
 
 use super::{Transition, assignment, deadlines};
 use crate::{
+    clock::Wait,
     identity::{Grounds, Project},
     ledger::{Assignment, Run, RunEnd, StopRequest},
 };
@@ -108,7 +109,7 @@ pub fn delete_failed(run: &mut Run, message: &str, wait: Duration, now: Timestam
     let since = run.kept_until().unwrap_or(end.at);
     let so_far = (now - since).to_std().unwrap_or_default();
     let longer = (so_far / 4).min(deadlines::MAX_DELETE_AGAIN);
-    run.retry_at = Some(now + wait.max(longer));
+    run.retry_at = Some(Wait::new(now, wait.max(longer)));
     if run.delete_message.as_deref() == Some(message) {
         // Said once; it may go on for hours.
         return Transition::silent();

@@ -3,7 +3,7 @@
 use cattle_schemas::{Timestamp, event::EventReason, guest::Outcome};
 
 use super::Transition;
-use crate::ledger::Run;
+use crate::{clock::AGREES, ledger::Run};
 
 /// The env is about to be handed out: from here on the spec is used up. Applies again for the same
 /// guest until it reports in. Whether it is the same guest is the token's matter.
@@ -47,8 +47,14 @@ pub fn heartbeat(run: &mut Run, now: Timestamp) -> Transition {
     if !run.is_live() || run.started_at.is_none() {
         return Transition::refused();
     }
-    run.last_seen_at = run.last_seen_at.max(Some(now));
+    run.last_seen_at = Some(last_sign(run, now));
     Transition::silent()
+}
+
+/// The later of two signs of life; one of the future was noted before the clock went back.
+fn last_sign(run: &Run, now: Timestamp) -> Timestamp {
+    let known = run.last_seen_at.filter(|at| *at - now <= AGREES);
+    known.map_or(now, |at| at.max(now))
 }
 
 /// The result. The first one counts; a repeated one is a sign of life.
@@ -56,7 +62,7 @@ pub fn outcome(run: &mut Run, outcome: Outcome, now: Timestamp) -> Transition {
     if !run.is_live() || run.env_at.is_none() {
         return Transition::refused();
     }
-    run.last_seen_at = run.last_seen_at.max(Some(now));
+    run.last_seen_at = Some(last_sign(run, now));
     if run.outcome.is_some() {
         return Transition::silent();
     }

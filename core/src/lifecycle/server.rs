@@ -13,6 +13,7 @@ use super::{
     end::{Ending, end},
 };
 use crate::{
+    clock::Wait,
     ledger::{Assignment, PowerOn, Run},
     observed::{ActionState, ActionStatus},
 };
@@ -147,7 +148,7 @@ pub fn power_on_failed(run: &mut Run, message: &str, wait: Duration, now: Timest
         return Transition::refused();
     }
     run.called_at = Some(now);
-    run.retry_at = Some(now + wait);
+    run.retry_at = Some(Wait::new(now, wait));
     run.create_message = Some(format!("the server is off: {message}"));
     Transition::told(
         EventReason::Alert,

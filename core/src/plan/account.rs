@@ -23,7 +23,7 @@ pub(super) fn refused(pass: &mut Pass<'_>) -> Option<(PendingReason, String)> {
         return None;
     };
     // A list finds out whether the token is taken again, and lists go on.
-    let probe = *why == Refusal::ReadOnly && pass.due(*at + PROBE) && !creating(pass);
+    let probe = *why == Refusal::ReadOnly && pass.passed(*at, PROBE) && !creating(pass);
     (!probe).then(|| (PendingReason::Account, message.clone()))
 }
 

@@ -295,7 +295,8 @@ fn verdict(source: &Requester, seen: &Source<'_>, held: bool) -> Option<(String,
             items(&mut runs.iter().map(|run| (*run, away.clone()))),
         ));
     }
-    if seen.wanted.is_empty() {
+    // Once held back, what is only away is not back.
+    if seen.wanted.is_empty() && !(held && !seen.away.is_empty()) {
         return None;
     }
     let wanted = seen.wanted.len() + seen.away.len();

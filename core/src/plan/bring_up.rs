@@ -39,7 +39,7 @@ pub(super) fn server(pass: &mut Pass<'_>, run: &Run, server: &ObservedServer) {
         ServerState::Off => off(pass, run, server),
         _ => {
             let late = run.booted_at.is_none()
-                && pass.due(run.posted_at + deadlines::usual_start(run))
+                && pass.passed(run.posted_at, deadlines::usual_start(run))
                 && !pass.in_flight(run);
             if late {
                 follow(pass, run);
@@ -61,7 +61,7 @@ fn off(pass: &mut Pass<'_>, run: &Run, server: &ObservedServer) {
         && !server.locked
         && !run.power_on.is_some_and(exhausted)
         && pass.listed_after(run.called_at.max(tried_at))
-        && run.retry_at.is_none_or(|at| pass.due(at));
+        && run.retry_at.is_none_or(|wait| pass.over(wait));
     if possible {
         pass.sections.servers.push(Action::PowerOn {
             run: run.id,

@@ -7,6 +7,7 @@ use cattle_schemas::{
     api::{PlanReply, PlannedAction, PlannedWait, SpawnCost},
     duration::SpecDuration,
 };
+use chrono::TimeDelta;
 
 use crate::{
     action::{Action, Plan},
@@ -23,6 +24,17 @@ use crate::{
 pub(crate) fn span(duration: Duration) -> String {
     SpecDuration::from_secs(duration.as_secs())
         .map_or_else(|_| format!("{}s", duration.as_secs()), |d| d.to_string())
+}
+
+/// How far one clock is from another, as in `is 3h ahead of`.
+#[must_use]
+pub fn apart(ahead: TimeDelta) -> String {
+    let far = span(ahead.abs().to_std().unwrap_or_default());
+    if ahead < TimeDelta::zero() {
+        format!("is {far} behind")
+    } else {
+        format!("is {far} ahead of")
+    }
 }
 
 fn time(at: Timestamp) -> impl fmt::Display {

@@ -23,7 +23,7 @@ fn kept(pass: &mut Pass<'_>, run: &Run) -> bool {
     let Some(until) = run.kept_until() else {
         return false;
     };
-    if pass.due(until) {
+    if pass.expired(until) {
         return false;
     }
     if let Some(message) = let_go(pass, run) {
@@ -76,8 +76,8 @@ fn remove(pass: &mut Pass<'_>, run: &Run) {
     if pass.in_flight(run) {
         return;
     }
-    if let Some(at) = run.retry_at
-        && !pass.due(at)
+    if let Some(wait) = run.retry_at
+        && !pass.over(wait)
     {
         return;
     }
@@ -103,5 +103,5 @@ fn remove(pass: &mut Pass<'_>, run: &Run) {
 /// says why the server stays, and the slot is not held in silence.
 fn stuck(pass: &mut Pass<'_>, run: &Run) -> bool {
     let began = run.kept_until().or(run.ended.as_ref().map(|end| end.at));
-    run.delete_message.is_some() || began.is_none_or(|at| pass.due(at + deadlines::DELETE_ENDS))
+    run.delete_message.is_some() || began.is_none_or(|at| pass.passed(at, deadlines::DELETE_ENDS))
 }

@@ -44,7 +44,7 @@ fn end<'a>(pass: &mut Pass<'a>, run: &'a Run) -> Option<Action> {
     let off = off_after_env(pass, run);
     if let Some(stop) = &run.stop {
         let waits = run.started_at.is_some() && !off;
-        return if waits && !pass.due(stop.at + deadlines::HANDOVER) {
+        return if waits && !pass.passed(stop.at, deadlines::HANDOVER) {
             None
         } else {
             ending(run, stop.reason, stop.message.clone())
@@ -112,10 +112,13 @@ fn by_spec<'a>(pass: &mut Pass<'a>, run: &'a Run) -> Option<Action> {
     })
 }
 
-/// A deadline is over. Not before the first list: deadlines are Hetzner's time, and until it has
-/// answered `now` is only ours, which may be hours ahead of it.
+/// A deadline is over. Not before the first list, and not while the clocks do not tell the time:
+/// deadlines are Hetzner's, and until then `now` is only ours, which may be hours ahead.
 fn by_clock(pass: &mut Pass<'_>, run: &Run) -> Option<Action> {
     pass.observed.listed_at?;
+    if !pass.limits.clocks.trust.judges() {
+        return None;
+    }
     if run.server.is_none() && !pass.in_flight(run) {
         if let Some(at) = start_by(pass, run)
             && pass.due(at)
@@ -148,7 +151,7 @@ fn by_clock(pass: &mut Pass<'_>, run: &Run) -> Option<Action> {
     let heard_since = pass.limits.guests_heard_since?;
     if run.started_at.is_none() {
         return pass
-            .due(deadlines::boot(run, heard_since))
+            .due(deadlines::boot(run, heard_since, pass.now))
             .then(|| Action::End {
                 run: run.id,
                 reason: EndReason::BootTimeout,
@@ -161,7 +164,7 @@ fn by_clock(pass: &mut Pass<'_>, run: &Run) -> Option<Action> {
                 counts_for: None,
             });
     }
-    let silent_at = deadlines::silence(run, heard_since)?;
+    let silent_at = deadlines::silence(run, heard_since, pass.now)?;
     if pass.due(silent_at) {
         if run.missing_since.is_some() && !pass.view.servers.contains_key(&run.id) {
             // Now a 404 counts: the question after the next list says what became of the server.
@@ -303,8 +306,8 @@ fn unseen(pass: &mut Pass<'_>, run: &Run) {
         return;
     }
     pass.list_soon = true;
-    if let Some(at) = run.retry_at
-        && !pass.due(at)
+    if let Some(wait) = run.retry_at
+        && !pass.over(wait)
     {
         return;
     }
@@ -327,9 +330,9 @@ pub(super) fn look_up(pass: &mut Pass<'_>, run: &Run) {
     if pass.limits.project == Project::Foreign {
         return;
     }
-    let settles = run.posted_at + deadlines::CREATE_SETTLES;
-    let again = run.called_at.map(|at| at + deadlines::LOOK_AGAIN);
-    if pass.due(settles.max(again.unwrap_or(settles))) {
+    let settled = pass.passed(run.posted_at, deadlines::CREATE_SETTLES);
+    let again = |at| pass.passed(at, deadlines::LOOK_AGAIN);
+    if settled && run.called_at.is_none_or(again) {
         pass.sections.servers.push(Action::Lookup {
             run: run.id,
             name: run.server_name(),

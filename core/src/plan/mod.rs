@@ -35,17 +35,18 @@ mod probes;
 mod queue;
 mod view;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use cattle_schemas::Timestamp;
 
 use self::{brake::Brake, view::View};
 pub use self::{
     choice::images,
-    describe::{cattle_of, to_api},
+    describe::{apart, cattle_of, to_api},
 };
 use crate::{
     action::{Action, Limits, Plan, Waiting},
+    clock::{AGREES, Wait, after},
     desired::{Cattle, Desired, RootState, SpecState},
     identity,
     ledger::{Ledger, Run},
@@ -144,6 +145,22 @@ impl<'a> Pass<'a> {
         }
     }
 
+    /// Notes the end of a wait that is kept. True when it is over.
+    fn over(&mut self, wait: Wait) -> bool {
+        self.due(wait.ends(self.now))
+    }
+
+    /// Whether so much has gone by since then; otherwise the loop wakes for it.
+    fn passed(&mut self, since: Timestamp, wait: Duration) -> bool {
+        self.due(after(since, wait, self.now))
+    }
+
+    /// Notes when something is to be called over for good. True when it is; never while the time is
+    /// not known.
+    fn expired(&mut self, at: Timestamp) -> bool {
+        self.limits.clocks.trust.judges() && self.due(at)
+    }
+
     /// Whether something is being done about this run's server already.
     fn in_flight(&self, run: &Run) -> bool {
         self.limits.in_flight.contains(&run.id)
@@ -180,7 +197,8 @@ impl<'a> Pass<'a> {
     /// Whether the list was asked for after `known`.
     fn listed_after(&self, known: Option<Timestamp>) -> bool {
         match (self.observed.listed_at, known) {
-            (Some(listed), Some(known)) => listed > known,
+            // What is noted of the future was noted before the clock went back.
+            (Some(listed), Some(known)) => listed > known || known - self.now > AGREES,
             (Some(_), None) => true,
             (None, _) => false,
         }

@@ -39,7 +39,7 @@ pub(super) fn servers(pass: &mut Pass<'_>) {
 /// Left to its expiry.
 fn reap(pass: &mut Pass<'_>, server: &ObservedServer) {
     if let Some(expired_at) = server.labels.expires_at
-        && pass.due(expired_at)
+        && pass.expired(expired_at)
     {
         // Only a list says that it is gone, and a cattle of its name may be waiting for that.
         pass.list_soon = true;

@@ -95,7 +95,7 @@ fn probe(pass: &mut Pass<'_>, image: &str, record: &ImageRecord, under_way: u32)
             "{failed}; waits for the one that is tried ({under_way} under way)"
         ));
     }
-    let at = record.probe_at()?;
+    let at = record.probe_at(pass.now)?;
     (!pass.due(at)).then(|| {
         format!(
             "{failed}; one more is tried at {}, or now by `clawdlets cattle resume --reason breaker`",

@@ -11,10 +11,15 @@ use cattle_schemas::{
 };
 
 use super::{
-    Pass, Wish, account, brake, budget::Purse, calls, choice, describe::span, probes::Probes,
+    Pass, Wish, account, brake,
+    budget::Purse,
+    calls, choice,
+    describe::{apart, span},
+    probes::Probes,
 };
 use crate::{
     action::{Action, Waiting},
+    clock::{AGREES, Trust},
     cost::Amount,
     desired::{Cattle, Origin, Placement, Requester, SpecState},
     identity::Project,
@@ -155,7 +160,7 @@ fn candidate<'a>(
         Some(assignment) => {
             queued_at = Some(assignment.queued_at);
             requester = &assignment.requester;
-            if pass.due(assignment.queued_at + cattle.start_within) {
+            if pass.expired(assignment.queued_at + cattle.start_within) {
                 pass.sections.ledger.push(Action::Close {
                     cattle: cattle.name.clone(),
                     hash: cattle.hash.clone(),
@@ -175,9 +180,10 @@ fn candidate<'a>(
         return None;
     }
     if let Some(assignment) = assignment
-        && let Some(at) = assignment.not_before
-        && !pass.due(at)
+        && let Some(backoff) = assignment.not_before
+        && !pass.over(backoff)
     {
+        let at = backoff.ends(pass.now);
         let message = format!(
             "{} of {} runs failed before the task began; the next starts at {}",
             assignment.failed_starts,
@@ -292,9 +298,10 @@ fn with_live_run<'a>(
         wait(pass, &cattle.name, reason, message);
         return None;
     }
-    if let Some(at) = run.retry_at
-        && !pass.due(at)
+    if let Some(retry) = run.retry_at
+        && !pass.over(retry)
     {
+        let at = retry.ends(pass.now);
         let cause = run
             .create_message
             .as_deref()
@@ -362,7 +369,8 @@ fn admit(pass: &mut Pass<'_>, candidates: Vec<Candidate<'_>>) {
         .creates_last_hour
         .iter()
         .copied()
-        .filter(|at| *at + HOUR > now)
+        // One of the future was noted before the clock went back.
+        .filter(|at| *at + HOUR > now && *at - now <= AGREES)
         .collect();
     let retries = u32::try_from(pass.sections.starts.len()).unwrap_or(u32::MAX);
     let mut creates = u32::try_from(window.len())
@@ -455,6 +463,16 @@ fn closed_gate(pass: &mut Pass<'_>) -> Option<(PendingReason, String)> {
     }
     if let Some(refused) = account::refused(pass) {
         return Some(refused);
+    }
+    if let Trust::Unsettled(dispute) = limits.clocks.trust {
+        // A time to live that counts from a wrong hour ends at a wrong one.
+        return Some((
+            PendingReason::ClockSkew,
+            format!(
+                "Hetzner's clock {} this machine's: nothing starts until that is settled, which takes about five minutes, or until this machine's clock is set right",
+                apart(dispute.ahead)
+            ),
+        ));
     }
     if pass.listed_lately() {
         let reason = match (&pass.observed.firewall, pass.limits.project) {

@@ -6,11 +6,13 @@ use super::conditions::condition;
 use crate::{
     account::{Refusal, Token},
     action::Limits,
+    clock::{AGREES, Clocks, Trust},
     desired::{Desired, RootState},
     identity::{self, Project},
     ledger::Ledger,
     observed::Observed,
     pause::Pause,
+    plan::apart,
 };
 
 /// Servers that are named in one sentence; of more it says how many there are.
@@ -38,6 +40,7 @@ pub fn controller_status(
         paused(ConditionType::StartsPaused, limits, ledger, |it| it.starts),
         paused(ConditionType::EndsPaused, limits, ledger, |it| it.ends),
         reachable(limits, observed),
+        clock_skew(limits.clocks),
     ];
     conditions.extend(project(limits));
     conditions.extend(token(&limits.token));
@@ -117,6 +120,46 @@ fn reachable(limits: &Limits, observed: &Observed) -> Condition {
             None,
         ),
         (None, Some(_)) => condition(kind, true, "listed", "", None),
+    }
+}
+
+/// Whether a clock is not what the others are.
+#[must_use]
+pub fn clock_skew(clocks: Clocks) -> Condition {
+    let kind = ConditionType::ClockSkew;
+    let wall = clocks.wall_ahead;
+    match clocks.trust {
+        Trust::Unsettled(dispute) => condition(
+            kind,
+            true,
+            "unsettled",
+            format!(
+                "Hetzner's clock {} this machine's: nothing starts or expires until ten of its replies over five minutes have told the same, or this machine's clock is set right",
+                apart(dispute.ahead)
+            ),
+            Some(dispute.since),
+        ),
+        Trust::Disputed(dispute) => condition(
+            kind,
+            true,
+            "hetzner",
+            format!(
+                "Hetzner's latest date {} its earlier ones; it is not believed, and nothing expires by it, until ten replies over five minutes have told the same",
+                apart(dispute.ahead)
+            ),
+            Some(dispute.since),
+        ),
+        Trust::Agreed if wall.abs() > AGREES => condition(
+            kind,
+            true,
+            "own-clock",
+            format!(
+                "this machine's clock {} Hetzner's, which is the one that is used; set it right",
+                apart(wall)
+            ),
+            None,
+        ),
+        Trust::Agreed | Trust::Unheard => condition(kind, false, "agree", "", None),
     }
 }
 

@@ -16,7 +16,7 @@ use cattle_schemas::{
 use self::conditions::{condition, conditions};
 pub use self::{
     conditions::image_resolved,
-    controller::controller_status,
+    controller::{clock_skew, controller_status},
     run::{run_cost, run_status},
 };
 use crate::{

@@ -6,6 +6,7 @@ use cattle_core::{
     account::{Heard, Refusal, Token},
     action::{Budget, Calls, Limits, Plan},
     catalogue::{Architecture, Catalogue, Image, ImageAnswer, ImageKind},
+    clock::{Clocks, Trust},
     cost::{Price, ServerPrice},
     desired::{
         Authority, Cattle, Desired, Origin, Placement, Requester, RootState, SpecEntry, SpecState,
@@ -187,6 +188,10 @@ impl World {
                 project: cattle_core::identity::Project::Ours,
                 in_flight: std::collections::BTreeSet::new(),
                 guests_heard_since: Some(at(0)),
+                clocks: Clocks {
+                    trust: Trust::Agreed,
+                    ..Clocks::default()
+                },
                 catalogue: Arc::new(catalogue()),
                 budget: Budget::default(),
                 calls: Calls::default(),

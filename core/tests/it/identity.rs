@@ -317,7 +317,7 @@ fn a_404_proves_nothing_in_a_project_that_is_not_ours() {
         let told = world.not_found(project, 0);
         assert_eq!(told.events[0].reason, EventReason::Alert);
         assert_eq!(world.rex().gone_at, None, "a delete's is no proof either");
-        assert_eq!(world.rex().retry_at, Some(at(5060)));
+        assert_eq!(world.rex().retry_at.unwrap().until, at(5060));
     }
 }
 

@@ -1,6 +1,7 @@
 //! What may happen to a run and its assignment, and what may not.
 
 use cattle_core::{
+    clock::Wait,
     ledger::{Assignment, Run},
     lifecycle::{self, Ending, ExtendError, Transition, deadlines, phase_of},
     names::ServerId,
@@ -165,7 +166,7 @@ fn a_run_that_failed_before_leaves_its_spec_to_another(#[case] reason: EndReason
     let (_, assignment) = ended(World::booting(), reason);
     assert_eq!(assignment.ended, None);
     assert_eq!(assignment.failed_starts, 1);
-    assert_eq!(assignment.not_before, Some(at(130)));
+    assert_eq!(assignment.not_before.unwrap().until, at(130));
 }
 
 #[test]
@@ -233,7 +234,7 @@ fn a_rerun_starts_over_but_never_beside_a_live_run() {
 fn a_rerun_of_what_is_pending_only_frees_it_from_its_backoff() {
     let mut pending = assignment(at(100));
     assert!(!lifecycle::rerun(&mut pending, None, at(200)).applied);
-    pending.not_before = Some(at(300));
+    pending.not_before = Some(Wait::until(at(300), at(100)));
     pending.failed_starts = 2;
     assert!(lifecycle::rerun(&mut pending, None, at(200)).applied);
     assert_eq!(pending, assignment(at(100)));
@@ -286,7 +287,7 @@ fn a_refusal_settles_nothing_while_an_earlier_reply_is_missing() {
     );
     let _ = lifecycle::lookup_missed(world.rex(), at(112), at(112));
     assert!(!world.rex().is_refused(), "too young to be settled");
-    assert_eq!(world.rex().retry_at, Some(at(125)));
+    assert_eq!(world.rex().retry_at.unwrap().until, at(125));
     assert!(lifecycle::lookup_missed(world.rex(), at(125), at(125)).applied);
     assert!(world.rex().is_refused());
 }
@@ -455,7 +456,7 @@ fn replies_lost_again_and_again_are_waited_for_longer() {
     let mut waits = Vec::new();
     for _ in 0..4 {
         let _ = lifecycle::lost_reply(run, "timed out", None);
-        let retry_at = run.retry_at.unwrap();
+        let retry_at = run.retry_at.unwrap().until;
         waits.push((retry_at - run.posted_at).num_seconds());
         let _ = lifecycle::retry(run, secs(86_400), retry_at);
     }
@@ -481,7 +482,7 @@ fn a_create_that_is_refused_again_and_again_waits_longer_but_not_long() {
         run.attempt = attempt;
         let soon = Some(at(202));
         let _ = lifecycle::refuse_create(run, PendingReason::Backoff, "down", soon, at(200));
-        (run.retry_at.unwrap() - at(200)).num_seconds()
+        (run.retry_at.unwrap().until - at(200)).num_seconds()
     };
     assert_eq!([1, 2, 4, 100].map(&mut wait), [2, 5, 15, 60]);
 }

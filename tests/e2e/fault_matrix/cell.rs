@@ -164,7 +164,7 @@ pub(super) async fn live(
             over_at_list = None;
         }
         if let Some(at) = stillness.look(&world, &account) {
-            stage.turn_clock_to(at);
+            stage.turn_clock_to(at).await;
         }
         if Instant::now() > deadline {
             return Err(format!(

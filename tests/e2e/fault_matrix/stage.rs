@@ -8,6 +8,7 @@ use std::{
 };
 
 use cattle_controller::{
+    clock::Hands,
     daemon::{self, Daemon},
     hetzner::Endpoint,
     patience::{Again, Answers, Follow, Pace, Patience},
@@ -33,9 +34,13 @@ pub(super) const GO: &str = "go";
 const SSH_KEY: &str =
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGPfZx8gEr2tGSrRdwCNs0t6QFzW6Y6Y0B8M2m5m6p5y operator";
 
+/// What goes by between two passes when time goes by quickly; more, and the controller would rightly
+/// say that it could not hear its guests.
+const STEP_MS: i64 = 30_000;
+
 /// What a controller among forty on two cores waits: long enough that no healthy answer is late,
 /// short enough that three hundred cells are a minute's work. Deadlines that the ledger dates are
-/// production's: for those the stage moves Hetzner's clock.
+/// production's: for those the stage turns the clocks, Hetzner's and the controller's.
 fn patience() -> Patience {
     Patience {
         answers: Answers {
@@ -66,8 +71,10 @@ pub(super) struct Stage {
     pub(super) sim: Sim,
     daemon: Daemon,
     stop: CancellationToken,
-    /// How far Hetzner's clock is ahead, in milliseconds.
+    /// How much time was let go by, in milliseconds.
     ahead: i64,
+    /// Of the controller's clocks.
+    hands: Hands,
 }
 
 impl Stage {
@@ -95,6 +102,7 @@ impl Stage {
         for rule in rules {
             control(&sim, "POST", "/_sim/faults", rule);
         }
+        let hands = Hands::default();
         let settings = Settings {
             project: project.path(),
             state_dir: project.state(),
@@ -109,6 +117,7 @@ impl Stage {
             retention: Duration::from_secs(24 * 3_600),
             peer_check: PeerCheck::Off,
             patience: patience(),
+            time: hands.source(),
         };
         let endpoint = Endpoint {
             url: sim.url(),
@@ -124,6 +133,7 @@ impl Stage {
             daemon,
             stop,
             ahead: 0,
+            hands,
         }
     }
 
@@ -182,14 +192,17 @@ impl Stage {
         }
     }
 
-    /// Moves Hetzner's clock so that what is due at `at`, by that clock, is due now. The controller
-    /// follows when its next reply tells it. Never backwards.
-    pub(super) fn turn_clock_to(&mut self, at: chrono::DateTime<chrono::Utc>) {
+    /// Lets time go by, at Hetzner and for the controller alike and with passes as often as ever, so
+    /// that what is due at `at` is due then. Never backwards.
+    pub(super) async fn turn_clock_to(&mut self, at: chrono::DateTime<chrono::Utc>) {
         // Dates are cut to whole seconds, and a small difference counts as none.
         let ahead = (at - chrono::Utc::now()).num_milliseconds() + 4_000;
-        if ahead > self.ahead {
-            self.ahead = ahead;
-            self.control("PUT", "/_sim/clock", &json!({"offsetMs": ahead}));
+        while self.ahead < ahead {
+            let step = (ahead - self.ahead).min(STEP_MS);
+            self.ahead += step;
+            self.control("PUT", "/_sim/clock", &json!({"offsetMs": self.ahead}));
+            self.hands.pass(Duration::from_millis(step.unsigned_abs()));
+            self.next_pass().await;
         }
     }
 

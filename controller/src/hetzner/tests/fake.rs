@@ -69,8 +69,13 @@ impl Fake {
 fn bytes(answer: Answer) -> String {
     let with = |status: u16, headers: &str, body: &str| {
         let length = body.len();
+        let date = if headers.contains("Date: ") {
+            String::new()
+        } else {
+            format!("Date: {}\r\n", chrono::Utc::now().to_rfc2822())
+        };
         format!(
-            "HTTP/1.1 {status} X\r\nContent-Length: {length}\r\nConnection: close\r\n{headers}\r\n{body}"
+            "HTTP/1.1 {status} X\r\nContent-Length: {length}\r\nConnection: close\r\n{date}{headers}\r\n{body}"
         )
     };
     match answer {

@@ -25,6 +25,7 @@ use tempfile::TempDir;
 
 use super::{Scanned, Scanner, Settled, tracked::Moment};
 use crate::{
+    clock::TimeSource,
     patience::Patience,
     settings::{PeerCheck, Settings, SpecDir},
     store::SocketSpec,
@@ -90,6 +91,7 @@ impl Yard {
             retention: Duration::from_secs(1),
             peer_check: PeerCheck::Off,
             patience: Patience::default(),
+            time: TimeSource::default(),
         };
         for path in [
             "bots",

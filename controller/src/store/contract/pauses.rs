@@ -155,7 +155,7 @@ async fn what_runs_tell_of_an_image_stays_when_they_are_forgotten<S: Store>(stor
         }),
     };
     applied(store, vec![release]).await;
-    assert_eq!(image().await.probe_at(), Some(after(9)));
+    assert_eq!(image().await.probe_at(after(50)), Some(after(9)));
     // A report, and other ends than a timeout.
     applied(
         store,

@@ -227,7 +227,7 @@ fn a_delete_that_fails_again_and_again_waits_longer_but_not_long() {
     let mut world = World::ended();
     let mut wait_at = |seconds| {
         let _ = lifecycle::delete_failed(world.rex(), "down", secs(2), at(seconds));
-        (world.rex().retry_at.unwrap() - at(seconds)).num_seconds()
+        (world.rex().retry_at.unwrap().until - at(seconds)).num_seconds()
     };
     assert_eq!([100, 140, 86_400].map(&mut wait_at), [2, 10, 60]);
 }

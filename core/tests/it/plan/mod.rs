@@ -11,3 +11,4 @@ mod orphans;
 mod probes;
 mod queue;
 mod spec;
+mod time;

@@ -180,13 +180,14 @@ fn the_guard_lets_no_second_probe_pass() {
 #[test]
 fn a_record_tells_when_the_next_probe_may_be_made() {
     let mut record = ImageRecord::default();
-    assert_eq!(record.probe_at(), None);
+    let probe_at = |record: &ImageRecord| record.probe_at(at(40));
+    assert_eq!(probe_at(&record), None);
     record.learn(ImageFact::TimedOut(at(10)));
-    assert_eq!(record.probe_at(), Some(at(10) + PROBE_EVERY));
+    assert_eq!(probe_at(&record), Some(at(10) + PROBE_EVERY));
     record.released_at = Some(at(20));
-    assert_eq!(record.probe_at(), Some(at(20)));
+    assert_eq!(probe_at(&record), Some(at(20)));
     record.learn(ImageFact::TimedOut(at(30)));
-    assert_eq!(record.probe_at(), Some(at(30) + PROBE_EVERY));
+    assert_eq!(probe_at(&record), Some(at(30) + PROBE_EVERY));
 }
 
 /// A hundred cattle, an image whose guests are never heard of, a day.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use cattle_core::{
     account::Refusal,
     action::{Action, Calls},
+    clock::Wait,
     desired::{Requester, SpecState},
     ledger::AssignmentEnd,
     lifecycle::{self, deadlines},
@@ -242,7 +243,7 @@ fn a_failed_start_waits_for_its_backoff() {
     let mut world = World::dropped();
     let mut queued = assignment(at(90));
     queued.failed_starts = 1;
-    queued.not_before = Some(at(130));
+    queued.not_before = Some(Wait::until(at(130), at(100)));
     world
         .ledger
         .assignments
