@@ -26,6 +26,7 @@ use crate::{
     logs::Logs,
     parts::{Ground, Parts},
     secrets::Secrets,
+    sessions::Sessions,
     settings::{PeerCheck, Settings},
     socket_api::{self, SocketApi, peer::Users},
     store::{SqliteStore, StateLock, Store},
@@ -125,6 +126,7 @@ pub async fn start(
     let client = Arc::new(Client::patient(endpoint, answers, clock.clone())?);
     let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&settings.ledger()).await?);
     let identity = Identity::open(store.clone(), true).await?;
+    let sessions = Sessions::default();
     let logs = Logs::open(&settings.logs())?;
     let pulse = Arc::<Pulse>::default();
     let bell = Bell::default();
@@ -157,6 +159,7 @@ pub async fn start(
         fleet_file,
         guest_url,
         serves_guests: true,
+        sessions: sessions.clone(),
         identity,
         pace: settings.patience.lists,
     }
@@ -176,6 +179,7 @@ pub async fn start(
             client: client.clone(),
             fleet: parts.fleet.clone(),
         }),
+        looks: Arc::new(parts.executor.clone()),
         identify: Users::default().into_identify(),
         now,
         metrics,
@@ -191,6 +195,11 @@ pub async fn start(
         personas: settings.personas(),
         peer_check: settings.peer_check,
         hetzner_is_loopback: endpoint.is_loopback(),
+        sessions,
+        knows_its_runs: {
+            let handle = parts.handle.clone();
+            Arc::new(move || handle.world().observed.listed_at.is_some())
+        },
     };
     let account = Account {
         token: client.token(),

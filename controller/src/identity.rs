@@ -11,16 +11,13 @@ use cattle_core::{
     names::FleetName,
     observed::{FirewallView, Observed},
 };
-use cattle_schemas::{
-    Timestamp,
-    event::{EventReason, NewEvent},
-};
+use cattle_schemas::Timestamp;
 use chrono::Utc;
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
     hetzner::{Client, Firewall},
-    store::{Edit, Store, StoreError},
+    store::{Store, StoreError},
 };
 
 /// The count of runs on the firewall is raised at most so often: a call for each run would cost a
@@ -35,6 +32,40 @@ const MAX_LIVES: usize = 16;
 const LEDGER_ID: &str = "ledger-id";
 /// The ledger's value with the ids of this controller's lives, newest first.
 const LIVES: &str = "controllers";
+/// The ledger's value with the mark that an operator said to take over from, after a `=`.
+const ACCEPTED_LEDGER: &str = "ledger-accepted";
+/// The ledger's value with the id of the other controller that an operator said is stopped.
+const ACCEPTED_CONTROLLER: &str = "controller-accepted";
+
+/// An operator said that this ledger keeps the fleet from now on, whatever the firewall says. `anew`
+/// gives it another id: an older copy must not be taken for the newer one that may still be found.
+///
+/// # Errors
+/// The ledger does not answer, or the system has no randomness.
+pub async fn take_over(
+    store: &dyn Store,
+    from: Option<&LedgerMark>,
+    anew: bool,
+) -> anyhow::Result<()> {
+    let text = from.map(ToString::to_string).unwrap_or_default();
+    if anew {
+        store.put_meta(LEDGER_ID.to_owned(), draw()?).await?;
+    }
+    store
+        .put_meta(ACCEPTED_LEDGER.to_owned(), format!("={text}"))
+        .await?;
+    Ok(())
+}
+
+/// An operator said that this other controller is stopped.
+///
+/// # Errors
+/// The ledger does not answer.
+pub async fn replaces(store: &dyn Store, rival: &ControllerMark) -> Result<(), StoreError> {
+    store
+        .put_meta(ACCEPTED_CONTROLLER.to_owned(), rival.id.clone())
+        .await
+}
 
 /// Keeps the fleet's firewall told of who keeps the fleet.
 pub struct Identity {
@@ -69,7 +100,7 @@ impl Identity {
             }
             controller = Some(ControllerMark {
                 id: draw()?,
-                started: Utc::now().timestamp(),
+                started: Utc::now().timestamp_millis(),
             });
         }
         let own = Own {
@@ -79,6 +110,8 @@ impl Identity {
             earlier: lives(store.as_ref()).await?,
             settled: false,
             rival: None,
+            accepted: accepted(store.as_ref()).await?,
+            looked_at: None,
         };
         Ok(Self {
             store,
@@ -131,17 +164,30 @@ impl Identity {
     ) -> anyhow::Result<()> {
         let mut own = Own::clone(&self.own.borrow());
         own.runs = self.store.count_runs().await?;
+        own.ledger = self.store.meta(LEDGER_ID.to_owned()).await?;
+        own.accepted = accepted(self.store.as_ref()).await?;
+        own.looked_at = observed.listed_at;
+        let stopped = self.store.meta(ACCEPTED_CONTROLLER.to_owned()).await?;
+        if let Some(stopped) = stopped.filter(|id| !id.is_empty()) {
+            if own.rival.as_ref().is_some_and(|rival| rival.id == stopped) {
+                own.rival = None;
+                own.settled = false;
+            }
+            // Its id may be on the firewall still, or be written once more.
+            if !own.earlier.contains(&stopped) {
+                own.earlier.insert(0, stopped);
+            }
+        }
         if let FirewallView::Seen(marks) = &observed.firewall {
             own.settled |= own.controller.is_some()
                 && marks.controller.as_ref().map(|it| &it.id)
                     == own.controller.as_ref().map(|it| &it.id);
         }
         if let Some(rival) = identity::rival(&own, observed, fleet).cloned() {
-            if own.rival.as_ref().map(|it| &it.id) != Some(&rival.id)
+            if own.rival.as_ref() != Some(&rival)
                 && let Some(ours) = &own.controller
             {
-                self.alert(identity::rival_in_words(ours, &rival), now)
-                    .await?;
+                tracing::error!("{}", identity::rival_in_words(ours, &rival));
             }
             own.rival = Some(rival);
         }
@@ -169,6 +215,13 @@ impl Identity {
             controller = marks.controller.as_ref().map(ToString::to_string),
             "marked the fleet's firewall"
         );
+        if own.accepted.is_some() && marks.ledger.as_ref().map(|it| &it.id) == own.ledger.as_ref() {
+            // Done: should that mark come back, it is somebody else's again.
+            self.store
+                .put_meta(ACCEPTED_LEDGER.to_owned(), String::new())
+                .await?;
+            own.accepted = None;
+        }
         self.raised = Some(Instant::now());
         observed.firewall = FirewallView::Seen(marks);
         own.settled = true;
@@ -184,17 +237,6 @@ impl Identity {
             }
             changed
         });
-    }
-
-    async fn alert(&self, message: String, now: Timestamp) -> Result<(), StoreError> {
-        tracing::error!("{message}");
-        let alert = Edit::Event(NewEvent {
-            cattle: None,
-            run: None,
-            reason: EventReason::Alert,
-            message,
-        });
-        self.store.commit(vec![alert], now).await.map(drop)
     }
 }
 
@@ -229,6 +271,11 @@ async fn record(store: &dyn Store, own: &Own) -> Result<(), StoreError> {
     ids.insert(0, controller.id.clone());
     ids.truncate(MAX_LIVES);
     store.put_meta(LIVES.to_owned(), ids.join(" ")).await
+}
+
+async fn accepted(store: &dyn Store) -> Result<Option<String>, StoreError> {
+    let text = store.meta(ACCEPTED_LEDGER.to_owned()).await?;
+    Ok(text.and_then(|text| Some(text.strip_prefix('=')?.to_owned())))
 }
 
 async fn lives(store: &dyn Store) -> Result<Vec<String>, StoreError> {

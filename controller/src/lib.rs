@@ -12,6 +12,7 @@ pub mod daemon;
 #[cfg(feature = "demo")]
 pub mod demo;
 mod edit;
+mod equipment;
 pub mod execute;
 pub mod fleet_file;
 pub mod guest_api;
@@ -31,6 +32,7 @@ pub mod reconcile;
 pub mod record;
 mod report;
 pub mod secrets;
+pub mod sessions;
 pub mod settings;
 pub mod socket_api;
 pub mod store;

@@ -20,6 +20,7 @@ use crate::{
     identity::Identity,
     intake::{Scanner, Settled},
     parts::Ground,
+    sessions::Sessions,
     settings::Settings,
     store::{MemoryStore, SqliteStore, StateLock, Store},
     world::Bell,
@@ -46,6 +47,7 @@ pub async fn run(
     let client = Arc::new(Client::patient(endpoint, answers, clock.clone())?);
     let parts = Ground {
         settings: settings.clone(),
+        sessions: Sessions::default(),
         identity: Identity::open(store.clone(), !dry_run).await?,
         store,
         client: client.clone(),

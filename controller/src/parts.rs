@@ -1,6 +1,9 @@
 //! Builds the loop and what it stands on, for the daemon and for a single pass alike.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, atomic::AtomicBool},
+};
 
 use cattle_core::{
     action::Plan,
@@ -27,6 +30,7 @@ use crate::{
     meter::Meter,
     reconcile::Reconciler,
     secrets::Secrets,
+    sessions::Sessions,
     settings::Settings,
     store::Store,
     survey::{Doubt, Survey},
@@ -75,6 +79,8 @@ pub struct Ground {
     pub guest_url: String,
     /// Whether guests are listened to.
     pub serves_guests: bool,
+    /// Session tokens until they are handed out.
+    pub sessions: Sessions,
     /// Who this controller is.
     pub identity: Identity,
     /// How far lists are apart.
@@ -113,12 +119,13 @@ impl Ground {
             client: self.client.clone(),
             clock: self.clock.clone(),
             settings: self.settings,
-            secrets: self.secrets,
+            secrets: self.secrets.clone(),
             fleet: fleet_receiver.clone(),
             catalogue: catalogue.clone(),
             doubt,
             bell: self.bell.clone(),
             guest_url: self.guest_url,
+            sessions: self.sessions,
             grounds,
             birth_marks: self.identity.birth_marks(),
         });
@@ -168,6 +175,8 @@ impl Ground {
             bell: self.bell,
             meter: Meter::default(),
             worlds,
+            secrets: self.secrets,
+            recalled: AtomicBool::new(false),
         };
         Parts {
             reconciler,

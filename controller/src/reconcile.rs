@@ -3,7 +3,14 @@
 //! A pass never waits for Hetzner. Lists and effects run beside it and ring the bell; what a pass
 //! reads is always a little old, and every step is made so that this does no harm.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use cattle_core::{
     account::Token,
@@ -16,10 +23,9 @@ use cattle_core::{
     identity::{self, Grounds, Own, Project},
     ledger::Ledger,
     lifecycle,
-    names::{CattleName, SpecHash},
     observed::Observed,
     plan::{self, plan},
-    status,
+    status, substance,
 };
 use cattle_schemas::{
     Timestamp,
@@ -30,13 +36,15 @@ use tokio::sync::watch;
 use crate::{
     clock::Clock,
     clock_alarm::ClockAlarm,
+    edit, equipment,
     execute::Executor,
     fleet_file::FleetFile,
     guest_api::Pulse,
     intake::Scanner,
     meter::Meter,
     record::record,
-    store::{Edit, Store, StoreError},
+    secrets::Secrets,
+    store::{Edit, Store, StoreError, Wanted},
     world::{Bell, World},
 };
 
@@ -96,6 +104,10 @@ pub struct Reconciler {
     pub meter: Meter,
     /// Who wants to know.
     pub worlds: watch::Sender<Arc<World>>,
+    /// Secrets, which what is to start must have.
+    pub secrets: Arc<Secrets>,
+    /// Whether the ledger has told where creates were refused before the start.
+    pub recalled: AtomicBool,
 }
 
 /// What a pass would do, and what names it.
@@ -165,6 +177,10 @@ impl Reconciler {
         });
         let desired = Arc::new(scan.desired);
         let (mut seen, mut plan) = self.decide(&fleet, &desired).await?;
+        // A file that was just being written has been found as well.
+        if scan.rescan_in.is_none() && self.pause(&seen).await? {
+            (seen, plan) = self.decide(&fleet, &desired).await?;
+        }
         for _ in 0..MAX_ROUNDS {
             if plan.actions.is_empty() || !self.act(&seen, &plan).await? {
                 break;
@@ -187,6 +203,29 @@ impl Reconciler {
         self.publish(fleet, seen, plan);
         self.tell_of_clocks().await;
         Ok(wait.map_or(PASS_EVERY, |wait| wait.min(PASS_EVERY)))
+    }
+
+    /// Begins the pauses that whoever keeps the fleet brings about, or brings them up to date.
+    async fn pause(&self, seen: &Seen) -> Result<bool, StoreError> {
+        let Some(own) = &seen.limits.own else {
+            return Ok(false);
+        };
+        let pauses = identity::pauses(
+            own,
+            &seen.observed,
+            &seen.desired,
+            &seen.ledger,
+            &seen.limits.fleet,
+            seen.now,
+        );
+        if pauses.is_empty() {
+            return Ok(false);
+        }
+        let edits = pauses.into_iter().map(|fresh| {
+            edit::of_pause(fresh.reason, "", move |held| lifecycle::pause(held, &fresh))
+        });
+        let applied = self.store.commit(edits.collect(), seen.now).await?;
+        Ok(applied.contains(&true))
     }
 
     /// Says it once when the project is not ours, and once when it is again.
@@ -231,7 +270,7 @@ impl Reconciler {
         let (seen, plan) = self.decide(&fleet, &desired).await?;
         Ok(Preview {
             plan,
-            desired,
+            desired: seen.desired,
             ledger: seen.ledger,
             catalogue: seen.limits.catalogue.clone(),
             now: seen.now,
@@ -273,16 +312,25 @@ impl Reconciler {
                 ledger.runs.insert(run, known);
             }
         }
+        let desired = &substance::settle(desired, &ledger);
+        if !self.recalled.swap(true, Ordering::Relaxed) {
+            self.executor.recall(&ledger);
+        }
         let own = self.own.borrow().clone();
         let project = identity::project(&own, &observed, &ledger, &fleet.name);
         self.grounds.send_replace(Grounds {
             project,
             heard_since: self.guests_heard_since,
+            judges: self.clock.clocks().trust.judges(),
         });
         let limits = Limits {
             own: Some(own),
             project,
             in_flight,
+            cold: self.executor.cold(),
+            unequipped: tokio::task::block_in_place(|| {
+                equipment::lacking(fleet, &self.secrets, desired, &ledger)
+            }),
             guests_heard_since: self.guests_heard_since,
             clocks: self.clock.clocks(),
             catalogue: self.catalogue.borrow().clone(),
@@ -390,12 +438,12 @@ impl Reconciler {
     }
 }
 
-fn wanted(desired: &Desired) -> Vec<(CattleName, SpecHash)> {
+fn wanted(desired: &Desired) -> Vec<Wanted> {
     desired
         .specs
-        .iter()
-        .filter_map(|(name, entry)| match &entry.state {
-            SpecState::Valid(cattle) => Some((name.clone(), cattle.hash.clone())),
+        .values()
+        .filter_map(|entry| match &entry.state {
+            SpecState::Valid(cattle) => Some(Wanted::from(&**cattle)),
             SpecState::Broken(_) | SpecState::Absent { .. } => None,
         })
         .collect()

@@ -10,6 +10,8 @@ use cattle_core::{
     action::{Action, Limits},
     catalogue::Catalogue,
     charge,
+    desired::Cattle,
+    labels,
     ledger::{Assignment, Ledger, Run, RunServer},
     lifecycle::{self, Ending, Transition},
     names::{RunId, ServerId},
@@ -34,6 +36,8 @@ pub enum Effect {
         run: RunId,
         /// Goes into its `user_data` and nowhere else.
         token: SecretString,
+        /// What its guest will get with its env.
+        session: SecretString,
     },
     /// Delete a server of an ended run.
     Delete {
@@ -118,6 +122,16 @@ impl Records {
         self.edits.len() - 1
     }
 
+    /// What the run that begins is made of.
+    fn made_of(&mut self, cattle: &Cattle) {
+        let substance = cattle.substance.clone();
+        self.edit(edit::of_assignment(
+            &cattle.name,
+            &cattle.hash,
+            move |assignment| Some(lifecycle::made_of(assignment.as_mut()?, &substance)),
+        ));
+    }
+
     fn run(
         &mut self,
         id: RunId,
@@ -180,11 +194,13 @@ fn add(
             cattle,
             hash,
             requester,
+            substance,
         } => {
             records.edit(edit::of_assignment(&cattle, &hash, move |assignment| {
                 let (fresh, told) = lifecycle::enqueue(assignment.as_ref(), &requester, now);
-                if fresh.is_some() {
-                    *assignment = fresh;
+                if let Some(mut fresh) = fresh {
+                    let _ = lifecycle::made_of(&mut fresh, &substance);
+                    *assignment = Some(fresh);
                 }
                 Some(told)
             }));
@@ -209,28 +225,38 @@ fn add(
             origin,
             hourly_limit,
         } => {
-            let id = draw_run(now)?;
+            let (id, drawn) = (draw_run(now)?, Drawn::new()?);
             let (mut run, told) = lifecycle::begin(id, &cattle, &origin, limits.max_ttl, now);
             run.hourly_limit = hourly_limit;
             run.fleet = Some(limits.fleet.clone());
+            run.session = Some(drawn.session_text.clone());
             let events = events(&told, cattle.name.as_str(), Some(id));
             let intent = records.edit(Edit::InsertRun {
                 run: Box::new(run),
                 events,
             });
-            create(records, intent, id, 1)?;
+            records.made_of(&cattle);
+            drawn.create(records, intent, id, 1);
         }
-        Action::Retry { run, hourly_limit } => {
+        Action::Retry {
+            run,
+            placement,
+            hourly_limit,
+        } => {
             let attempt = ledger.runs.get(&run).map_or(1, |run| run.attempt + 1);
             let max_ttl = limits.max_ttl;
+            let drawn = Drawn::new()?;
+            let session = drawn.session_text.clone();
             let intent = records.run(run, move |run, _| {
                 let told = lifecycle::retry(run, max_ttl, now);
                 if told.applied {
                     run.hourly_limit = hourly_limit;
+                    run.spec.placement = placement;
+                    run.session = Some(session);
                 }
                 told
             });
-            create(records, intent, run, attempt)?;
+            drawn.create(records, intent, run, attempt);
         }
         Action::Adopt { run, server } => {
             if let Some(server) = servers.get(&server) {
@@ -246,22 +272,36 @@ fn add(
             created,
             expires_at,
         } => {
-            if let Some(server) = servers.get(&server) {
+            if let Some(listed) = servers.get(&server) {
+                let session = labels::session(&listed.labels.raw);
                 let (mut run, told) = lifecycle::adopt_unknown(
                     run,
                     &cattle,
                     &origin,
-                    run_server(server, &limits.catalogue),
+                    run_server(listed, &limits.catalogue),
+                    session.map(|digest| labels::session_text(&digest)),
                     created,
                     expires_at,
                     now,
                 );
                 run.fleet = Some(limits.fleet.clone());
-                let events = events(&told, cattle.name.as_str(), Some(run.id));
+                let (id, attempt) = (run.id, run.attempt);
+                let events = events(&told, cattle.name.as_str(), Some(id));
                 records.edit(Edit::InsertRun {
                     run: Box::new(run),
                     events,
                 });
+                records.made_of(&cattle);
+                learn_session(records, id, attempt, listed);
+            }
+        }
+        Action::Rejoin { run, server } => {
+            if let Some(listed) = servers.get(&server) {
+                let session = labels::session(&listed.labels.raw);
+                let session = session.map(|digest| labels::session_text(&digest));
+                records.run(run, move |run, _| lifecycle::rejoin(run, session));
+                let attempt = ledger.runs.get(&run).map_or(1, |run| run.attempt);
+                learn_session(records, run, attempt, listed);
             }
         }
         Action::MarkBooted { run } => {
@@ -363,27 +403,61 @@ fn add(
     Ok(())
 }
 
-/// The token of an attempt, in the same transaction as its intent, and the create that follows.
-fn create(
-    records: &mut Records,
-    intent: usize,
-    run: RunId,
-    attempt: u32,
-) -> Result<(), getrandom::Error> {
-    let (token, digest) = token::draw()?;
-    records.edit(Edit::InsertToken(TokenRecord {
-        digest,
-        run,
-        attempt,
-        kind: TokenKind::Bootstrap,
-        idempotency: None,
-        peer: None,
-        voided: false,
-    }));
-    records
-        .effects
-        .push((Some(intent), Effect::Create { run, token }));
-    Ok(())
+/// The tokens of an attempt.
+struct Drawn {
+    bootstrap: SecretString,
+    digest: [u8; 32],
+    session: SecretString,
+    /// Its digest, as the server carries it.
+    session_text: String,
+}
+
+impl Drawn {
+    fn new() -> Result<Self, getrandom::Error> {
+        let (bootstrap, digest) = token::draw()?;
+        let (session, session_digest) = token::draw()?;
+        Ok(Self {
+            bootstrap,
+            digest,
+            session,
+            session_text: labels::session_text(&session_digest),
+        })
+    }
+
+    /// The bootstrap token in the same transaction as its intent, and the create that follows. The
+    /// session token becomes one when it is handed out.
+    fn create(self, records: &mut Records, intent: usize, run: RunId, attempt: u32) {
+        records.edit(Edit::InsertToken(TokenRecord {
+            digest: self.digest,
+            run,
+            attempt,
+            kind: TokenKind::Bootstrap,
+            idempotency: None,
+            peer: None,
+            voided: false,
+        }));
+        let effect = Effect::Create {
+            run,
+            token: self.bootstrap,
+            session: self.session,
+        };
+        records.effects.push((Some(intent), effect));
+    }
+}
+
+/// The session of a server's guest is known again, by its label. From which address it spoke is not.
+fn learn_session(records: &mut Records, run: RunId, attempt: u32, server: &ObservedServer) {
+    if let Some(digest) = labels::session(&server.labels.raw) {
+        records.edit(Edit::InsertToken(TokenRecord {
+            digest,
+            run,
+            attempt,
+            kind: TokenKind::Session,
+            idempotency: None,
+            peer: None,
+            voided: false,
+        }));
+    }
 }
 
 fn draw_run(now: Timestamp) -> Result<RunId, getrandom::Error> {

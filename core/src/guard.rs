@@ -15,13 +15,14 @@ use crate::{
     action::{Action, Budget, Limits, Plan},
     charge,
     cost::Amount,
-    desired::{Desired, Requester, RootState, SpecState},
+    desired::{Desired, Placement, Requester, RootState, SpecState},
     labels,
     ledger::{Ledger, Run},
     lifecycle::deadlines,
     names::{CattleName, RunId, ServerId, SpecHash},
     observed::{FirewallView, Observed, ObservedServer, ServerState},
     pause::Pause,
+    spec::hash,
 };
 
 /// What the plan was made from.
@@ -125,7 +126,11 @@ impl<'a> Tally<'a> {
                     "a cattle starts at most once in a plan",
                 )
             }
-            Action::Retry { run, hourly_limit } => self.may_retry(*run, *hourly_limit),
+            Action::Retry {
+                run,
+                placement,
+                hourly_limit,
+            } => self.may_retry(*run, placement, *hourly_limit),
             Action::AdoptUnknown {
                 cattle,
                 run,
@@ -156,7 +161,7 @@ impl<'a> Tally<'a> {
                 !self.is_foreign(*server),
                 "another tool's server is never touched",
             ),
-            Action::Adopt { server, .. } => self.is_ours(*server),
+            Action::Adopt { server, .. } | Action::Rejoin { server, .. } => self.is_ours(*server),
             Action::MarkGone { run } => self.may_mark_gone(*run),
             Action::Release { run, .. } => self.may_release(*run),
             Action::Enqueue { .. }
@@ -299,7 +304,12 @@ impl<'a> Tally<'a> {
         )
     }
 
-    fn may_retry(&mut self, id: RunId, hourly_limit: Option<Amount>) -> Verdict {
+    fn may_retry(
+        &mut self,
+        id: RunId,
+        placement: &Placement,
+        hourly_limit: Option<Amount>,
+    ) -> Verdict {
         self.may_create()?;
         self.starts_allowed()?;
         let run = self.run(id)?;
@@ -312,6 +322,10 @@ impl<'a> Tally<'a> {
         );
         require(wanted, "only a valid spec is started, as it stands")?;
         if run.holds_slot() {
+            require(
+                run.spec.placement == *placement,
+                "what may exist already is not asked for elsewhere",
+            )?;
             require(
                 run.hourly_limit == hourly_limit,
                 "what is set aside for a server does not change while it may exist",
@@ -506,6 +520,19 @@ impl<'a> Tally<'a> {
                 |entry| matches!(&entry.state, SpecState::Valid(cattle) if cattle.hash != run.hash),
             ),
             "only a valid spec with another hash replaces a run",
+        )?;
+        let entry = self.inputs.desired.specs.get(&run.cattle);
+        let Some(SpecState::Valid(cattle)) = entry.map(|entry| &entry.state) else {
+            return Ok(());
+        };
+        // Whatever the hashes say: what would be made in its place must differ from it.
+        let content = hash::content_hash(&run.spec.persona, &run.spec.task);
+        require(
+            cattle.substance.content != content
+                || cattle.model != run.spec.model
+                || cattle.with_github_token != run.spec.with_github_token
+                || cattle.auto_shutdown != run.spec.auto_shutdown,
+            "no run is replaced by another that is just like it",
         )
     }
 

@@ -12,13 +12,15 @@
 
 use std::fmt;
 
-use cattle_schemas::Timestamp;
+use cattle_schemas::{Timestamp, status::PauseReason};
 
 use crate::{
+    desired::{Desired, SpecState},
     labels,
     ledger::{CreateState, Ledger, Run},
     names::FleetName,
     observed::{FirewallView, Observed, ObservedServer},
+    pause::{Pause, PauseItem},
 };
 
 /// The label with the ledger's id and its count of runs.
@@ -60,7 +62,7 @@ impl fmt::Display for LedgerMark {
 pub struct ControllerMark {
     /// Random, drawn at each start.
     pub id: String,
-    /// When it started, in unix seconds by its own clock: for people, to tell which is newer.
+    /// When it started, in unix milliseconds by its own clock: for people, to tell which is newer.
     pub started: i64,
 }
 
@@ -79,7 +81,7 @@ impl ControllerMark {
 
     /// Its start as people read it.
     fn since(&self) -> String {
-        Timestamp::from_timestamp(self.started, 0)
+        Timestamp::from_timestamp_millis(self.started)
             .filter(|_| self.started > 0)
             .map_or_else(
                 || "started at no known time".to_owned(),
@@ -118,6 +120,19 @@ pub struct Own {
     pub settled: bool,
     /// The other controller that was noticed, until an operator says `resume`.
     pub rival: Option<ControllerMark>,
+    /// The ledger's mark that an operator said to take over from; empty for a firewall without one.
+    pub accepted: Option<String>,
+    /// When the firewall was last looked at.
+    pub looked_at: Option<Timestamp>,
+}
+
+impl Own {
+    /// Whether an operator said that this ledger takes over from this mark.
+    #[must_use]
+    pub fn takes_over(&self, mark: Option<&LedgerMark>) -> bool {
+        let text = mark.map(ToString::to_string).unwrap_or_default();
+        self.accepted.as_ref() == Some(&text)
+    }
 }
 
 /// How the ledger stands to the fleet's firewall.
@@ -130,6 +145,8 @@ pub enum Standing {
     /// No ledger has claimed the firewall, and this one may: it has runs, or there is nothing that
     /// somebody else's could have made.
     Unclaimed,
+    /// An operator said that this ledger takes over; the firewall does not say so yet.
+    TakingOver,
     /// It is ours.
     Ours,
     /// This ledger is behind what the fleet has seen: an older copy was put back.
@@ -170,6 +187,9 @@ pub fn obstacle(
         Standing::Unread(Some(why)) => Some(format!(
             "waits for the first look at the fleet's firewall: {why}"
         )),
+        Standing::TakingOver => {
+            Some("this controller takes the fleet over; starts go on with the next list".to_owned())
+        }
         standing => standing.lost(),
     }
 }
@@ -198,7 +218,7 @@ impl Standing {
             Self::Unknown => Some(
                 "this ledger is empty, and there are servers of this fleet: what it does not know of may have run already".to_owned(),
             ),
-            Self::Unread(_) | Self::Fresh | Self::Unclaimed | Self::Ours => None,
+            Self::Unread(_) | Self::Fresh | Self::Unclaimed | Self::TakingOver | Self::Ours => None,
         }
     }
 }
@@ -212,6 +232,7 @@ pub fn standing(own: &Own, observed: &Observed, fleet: &FleetName) -> Standing {
         FirewallView::Seen(marks) => marks,
     };
     match &marks.ledger {
+        mark if own.takes_over(mark.as_ref()) => Standing::TakingOver,
         Some(mark) if own.ledger.as_ref() != Some(&mark.id) => Standing::OtherLedger {
             id: mark.id.clone(),
         },
@@ -258,12 +279,12 @@ pub fn rival<'a>(
 #[must_use]
 pub fn rival_in_words(own: &ControllerMark, rival: &ControllerMark) -> String {
     let which = match rival.started.cmp(&own.started) {
-        std::cmp::Ordering::Greater => "newer",
-        std::cmp::Ordering::Less => "older",
-        std::cmp::Ordering::Equal => "as old",
+        std::cmp::Ordering::Greater => "newer than",
+        std::cmp::Ordering::Less => "older than",
+        std::cmp::Ordering::Equal => "as old as",
     };
     format!(
-        "another controller keeps this fleet too: `{}` ({}), {which} than this one, `{}` ({}); stop one of them, then say `resume` to the other",
+        "another controller keeps this fleet too: `{}` ({}), {which} this one, `{}` ({}); stop one of them, then say `resume` to the other",
         rival.id,
         rival.since(),
         own.id,
@@ -293,7 +314,7 @@ pub fn claim(
         count: own.runs,
     };
     let ledger = match standing(own, observed, fleet) {
-        Standing::Unclaimed => Some(claimed),
+        Standing::Unclaimed | Standing::TakingOver => Some(claimed),
         Standing::Ours
             if may_raise && marks.ledger.as_ref().is_some_and(|it| it.count < own.runs) =>
         {
@@ -338,8 +359,9 @@ pub fn project(own: &Own, observed: &Observed, ledger: &Ledger, fleet: &FleetNam
     match &observed.firewall {
         FirewallView::Unread(_) => Project::Unknown,
         FirewallView::Seen(marks)
-            if marks.ledger.as_ref().map(|it| &it.id) == own.ledger.as_ref()
-                && own.ledger.is_some() =>
+            if own.takes_over(marks.ledger.as_ref())
+                || marks.ledger.as_ref().map(|it| &it.id) == own.ledger.as_ref()
+                    && own.ledger.is_some() =>
         {
             Project::Ours
         }
@@ -362,6 +384,122 @@ fn at_stake(run: &Run, listed_at: Timestamp) -> bool {
 /// What is said of a project that is not ours.
 pub const FOREIGN: &str = "the token opens a project in which nothing of this fleet is, neither its firewall with this ledger's id nor one of the servers that should be there: nothing is created, and no server counts as gone; give the token of the fleet's project (HCLOUD_TOKEN, or the secret `hcloud_token`) and restart";
 
+/// The pauses that whoever keeps the fleet brings about, as they should be now: begun anew, or
+/// brought up to date. None that an operator has ended since the firewall was last looked at.
+#[must_use]
+pub fn pauses(
+    own: &Own,
+    observed: &Observed,
+    desired: &Desired,
+    ledger: &Ledger,
+    fleet: &FleetName,
+    now: Timestamp,
+) -> Vec<Pause> {
+    let held = |reason| ledger.holding().find(move |pause| pause.reason == reason);
+    let over = |reason| {
+        let ends = ledger.pauses.iter().filter(|pause| pause.reason == reason);
+        let ended = ends
+            .filter_map(|pause| Some(pause.resumed.as_ref()?.at))
+            .max();
+        ended.is_some_and(|ended| own.looked_at.is_none_or(|looked| looked <= ended))
+    };
+    let mut wanted = Vec::new();
+    if let (Some(ours), Some(rival)) = (&own.controller, &own.rival)
+        && !over(PauseReason::SecondController)
+    {
+        wanted.push(Pause {
+            starts: true,
+            ends: true,
+            ..Pause::by_controller(
+                PauseReason::SecondController,
+                rival_in_words(ours, rival),
+                now,
+            )
+        });
+    }
+    match held(PauseReason::Ledger) {
+        Some(held) => wanted.push(Pause {
+            items: held
+                .items
+                .iter()
+                .filter(|item| is_open(item, desired, ledger))
+                .cloned()
+                .collect(),
+            ..held.clone()
+        }),
+        None => {
+            let lost = standing(own, observed, fleet).lost();
+            if let Some(why) =
+                lost.filter(|_| own.controller.is_some() && !over(PauseReason::Ledger))
+            {
+                wanted.push(Pause {
+                    starts: true,
+                    items: found(observed, desired, ledger),
+                    ..Pause::by_controller(PauseReason::Ledger, why, now)
+                });
+            }
+        }
+    }
+    wanted.retain(|wanted| {
+        held(wanted.reason).is_none_or(|held| {
+            (held.starts, held.ends, &held.message, &held.items)
+                != (wanted.starts, wanted.ends, &wanted.message, &wanted.items)
+        })
+    });
+    wanted
+}
+
+/// The specs that a lost ledger finds and could start: each may have run already.
+fn found(observed: &Observed, desired: &Desired, ledger: &Ledger) -> Vec<PauseItem> {
+    let specs = desired
+        .specs
+        .iter()
+        .filter_map(|(name, entry)| match &entry.state {
+            SpecState::Valid(cattle) => Some((name, cattle)),
+            SpecState::Broken(_) | SpecState::Absent { .. } => None,
+        });
+    specs
+        .map(|(name, cattle)| PauseItem {
+            cattle: name.clone(),
+            hash: cattle.hash.clone(),
+            // One of an older copy that waited for its server then.
+            run: ledger
+                .runs
+                .values()
+                .find(|run| run.cattle == *name && run.is_live() && run.server.is_none())
+                .map(|run| run.id),
+            message: "found with the ledger; it may have run before".to_owned(),
+        })
+        .filter(|item| is_open(item, desired, ledger))
+        .filter(|item| {
+            // Its server is about to be taken over.
+            !observed.servers.iter().any(|server| {
+                server.labels.cattle.as_ref() == Some(&item.cattle)
+                    && server.labels.hash.as_ref() == Some(&item.hash)
+                    && server.status != crate::observed::ServerState::Off
+            })
+        })
+        .collect()
+}
+
+/// Whether this could start: its spec stands, it is not spent, and no server of it lives.
+fn is_open(item: &PauseItem, desired: &Desired, ledger: &Ledger) -> bool {
+    let stands = desired.specs.get(&item.cattle).is_some_and(
+        |entry| matches!(&entry.state, SpecState::Valid(cattle) if cattle.hash == item.hash),
+    );
+    let key = (item.cattle.clone(), item.hash.clone());
+    let spent = ledger
+        .assignments
+        .get(&key)
+        .and_then(|assignment| assignment.ended.as_ref())
+        .is_some_and(|end| !end.reopens);
+    let lives = ledger
+        .runs
+        .values()
+        .any(|run| run.cattle == item.cattle && run.is_live() && run.server.is_some());
+    stands && !spent && !lives
+}
+
 /// What a 404 is judged by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Grounds {
@@ -369,4 +507,6 @@ pub struct Grounds {
     pub project: Project,
     /// Since when guests could be heard without a break; `None` while they cannot.
     pub heard_since: Option<Timestamp>,
+    /// Whether anything may be called over by the time that is carried.
+    pub judges: bool,
 }

@@ -6,6 +6,7 @@
 //! carries.
 
 mod check;
+mod session;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -16,6 +17,7 @@ use self::check::is_segment;
 pub use self::check::{
     LabelError, check_count, check_fleet_label, check_key, check_spec_label, check_value,
 };
+pub use self::session::{session, session_text};
 use crate::{
     expiry::{self, Lifetimes},
     ledger::Run,
@@ -56,6 +58,8 @@ mod key {
     pub(super) const CREATED_AT: &str = "created-at";
     pub(super) const EXPIRES_AT: &str = "expires-at";
     pub(super) const SPEC_HASH: &str = "spec-hash";
+    // Beneath a prefix that nobody may use.
+    pub(super) const SESSION: &str = "ledger-session";
 }
 
 const MANAGED_BY: &str = "clawdlets";
@@ -111,6 +115,8 @@ pub struct LabelSet<'a> {
     pub expires_at: Timestamp,
     /// What it was started from.
     pub hash: &'a SpecHash,
+    /// The digest of its guest's session token.
+    pub session: Option<&'a str>,
     /// Of the spec; written as `spec.<key>`.
     pub spec_labels: &'a BTreeMap<String, String>,
     /// Of the fleet; written as they are.
@@ -137,6 +143,10 @@ pub fn encode(set: &LabelSet<'_>) -> BTreeMap<String, String> {
         (key::SPEC_HASH, set.hash.to_string()),
     ];
     labels.extend(ours.map(|(name, value)| (name.to_owned(), value)));
+    let session = set
+        .session
+        .map(|text| (key::SESSION.to_owned(), text.to_owned()));
+    labels.extend(session);
     labels.remove(FOREIGN_MARK);
     labels
 }
@@ -158,6 +168,7 @@ impl<'a> LabelSet<'a> {
             created_at: run.posted_at,
             expires_at: run.expires_at,
             hash: &run.hash,
+            session: run.session.as_deref(),
             spec_labels: &run.spec.labels,
             fleet_labels,
         }
@@ -196,6 +207,7 @@ impl<'a> LabelSet<'a> {
             && has(key::CATTLE_NAME, self.cattle.as_str())
             && has(key::PERSONA, self.persona.as_str())
             && has(key::SPEC_HASH, self.hash.as_str())
+            && self.session.is_none_or(|text| has(key::SESSION, text))
             && run == Some(self.run)
             && seconds(key::CREATED_AT).is_some()
             && seconds(key::EXPIRES_AT).map(|at| at.timestamp())

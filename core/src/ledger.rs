@@ -22,6 +22,7 @@ use crate::{
     desired::{Authority, Placement, Requester},
     names::{CattleName, FleetName, PersonaName, RunId, ServerId, SpecHash},
     pause::Pause,
+    substance::Substance,
 };
 
 /// The part of the ledger that one plan needs: every run that is not over and gone, the latest run
@@ -81,6 +82,9 @@ pub struct Assignment {
     pub failed_starts: u32,
     /// Not before this is over, after a failed start.
     pub not_before: Option<Wait>,
+    /// What its latest run was made of, or will be; `None` of one from before this was kept.
+    #[serde(default)]
+    pub substance: Option<Substance>,
 }
 
 /// Why an assignment is spent.
@@ -107,7 +111,7 @@ pub struct Run {
     pub id: RunId,
     /// Whose it is.
     pub cattle: CattleName,
-    /// What it was started from.
+    /// What it was started from, by name: see [`Assignment::substance`].
     pub hash: SpecHash,
     /// The spec, as far as the run needs it to its end.
     pub spec: RunSpec,
@@ -185,6 +189,12 @@ pub struct Run {
     /// When Hetzner last answered, or failed to, how far the actions of its server are.
     #[serde(default)]
     pub followed_at: Option<Timestamp>,
+    /// The digest of its guest's session token, as its server's label has it.
+    #[serde(default)]
+    pub session: Option<String>,
+    /// The ledger was put back from an older copy while it lived: what it did since is not known.
+    #[serde(default)]
+    pub rejoined: bool,
     /// Since when Hetzner says that its server is not there, while its guest was heard.
     #[serde(default)]
     pub missing_since: Option<Timestamp>,

@@ -18,14 +18,19 @@ use std::{
 
 use cattle_core::{
     action::Calls,
-    catalogue::Catalogue,
+    candidates::ColdPairs,
+    catalogue::{Catalogue, ImageAnswer},
+    desired::Placement,
     fleet::Fleet,
     identity::Grounds,
-    ledger::{Assignment, Run},
+    ledger::{Assignment, Ledger, Run},
     lifecycle::Transition,
     names::{RunId, ServerId},
 };
-use cattle_schemas::{Timestamp, status::CallBudget};
+use cattle_schemas::{
+    Timestamp,
+    status::{CallBudget, PendingReason},
+};
 use tokio::sync::{mpsc, watch};
 use tokio_util::task::TaskTracker;
 
@@ -37,6 +42,7 @@ use crate::{
     identity::BirthMarks,
     record::Effect,
     secrets::Secrets,
+    sessions::Sessions,
     settings::Settings,
     store::Store,
     survey::Doubt,
@@ -69,6 +75,8 @@ pub struct Needs {
     pub bell: Bell,
     /// The URL of the guest API as guests see it.
     pub guest_url: String,
+    /// Session tokens until they are handed out.
+    pub sessions: Sessions,
     /// What a 404 is judged by, as of the last pass.
     pub grounds: watch::Receiver<Grounds>,
     /// What a firewall is marked with that is made.
@@ -127,6 +135,48 @@ impl Executor {
         self.0.needs.client.calls()
     }
 
+    /// Where creates were refused a short while ago. Read it after the ledger: what a run was refused
+    /// for is then in it.
+    #[must_use]
+    pub fn cold(&self) -> Arc<ColdPairs> {
+        Arc::new(self.cool_downs().pairs().clone())
+    }
+
+    /// After a start: what the ledger says of where creates were refused.
+    pub fn recall(&self, ledger: &Ledger) {
+        let mut cool_downs = self.cool_downs();
+        for run in ledger.runs.values() {
+            let of_pairs = run.create_reason == Some(PendingReason::OutOfStock);
+            if run.is_live() && run.is_refused() && of_pairs {
+                for (server_type, location) in run.spec.placement.candidates() {
+                    cool_downs.recall(server_type, location);
+                }
+            }
+        }
+    }
+
+    /// Somebody wants what this placement waits for to be looked at now: pairs that were refused, an
+    /// image that is not there, the firewall and the keys.
+    pub async fn look_again(&self, placement: &Placement) {
+        let needs = &self.0.needs;
+        let now = needs.clock.now();
+        {
+            let mut cool_downs = self.cool_downs();
+            for (server_type, location) in placement.candidates() {
+                cool_downs.try_again(server_type, location, now);
+            }
+        }
+        let found = {
+            let catalogue = needs.catalogue.borrow();
+            let answer = catalogue.images.get(&placement.image);
+            matches!(answer, Some(ImageAnswer::Found(_)))
+        };
+        if !found {
+            needs.doubt.tell(&placement.image);
+        }
+        needs.client.forget_references().await;
+    }
+
     /// Begins the effects of one commit.
     pub fn begin(&self, effects: Vec<Effect>) {
         for effect in effects {
@@ -157,7 +207,12 @@ impl Executor {
                         .tasks
                         .spawn(async move { this.relabel(server, labels).await });
                 }
-                Effect::Create { run, token } => {
+                Effect::Create {
+                    run,
+                    token,
+                    session,
+                } => {
+                    self.0.needs.sessions.hold(run, session);
                     let unposted = self.unposted();
                     self.spawn(run, |this, guard| async move {
                         this.create(run, &token, unposted).await;

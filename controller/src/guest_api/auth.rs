@@ -91,6 +91,10 @@ async fn look_up(
     // Found by its digest, so this can only agree; it is the comparison all the same.
     let known = record.filter(|record| bool::from(record.digest.ct_eq(&digest)));
     let Some(token) = known.filter(|record| record.kind == kind) else {
+        if !(desk.knows_its_runs)() {
+            let detail = "the controller has just started and does not know all of its runs yet";
+            return Err(Refusal::new(ErrorCode::Unavailable, detail).after(1));
+        }
         return Err(failed("the token is not valid for this call"));
     };
     let Some(run) = desk.store.run(token.run).await? else {
@@ -142,7 +146,9 @@ async fn in_session(
             "the session token was replaced by a newer one",
         ));
     }
-    if caller.token.peer.as_deref() != Some(caller.peer.to_string().as_str()) {
+    // From which address a guest spoke before the ledger was lost is lost with it.
+    let elsewhere = |known: &String| *known != caller.peer.to_string();
+    if caller.token.peer.as_ref().is_some_and(elsewhere) {
         let message = format!(
             "its session token was shown by another address ({})",
             caller.peer

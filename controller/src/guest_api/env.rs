@@ -12,7 +12,8 @@ use axum::{
     http::HeaderMap,
 };
 use cattle_core::{
-    desired::Authority, fleet::Fleet, ledger::Run, lifecycle, provider_env::GITHUB_TOKEN_ENV,
+    desired::Authority, fleet::Fleet, labels, ledger::Run, lifecycle,
+    provider_env::GITHUB_TOKEN_ENV,
 };
 use cattle_schemas::{
     guest::{EnvReply, IDEMPOTENCY_KEY_HEADER},
@@ -95,7 +96,7 @@ async fn hand_out(desk: &Arc<Desk>, caller: Caller, key: [u8; 32]) -> Answer<Jso
             return Err(Refusal::new(ErrorCode::Unavailable, detail));
         }
     };
-    let (session, digest) = token::draw().map_err(|error| {
+    let (session, digest) = session_for(desk, &run).map_err(|error| {
         tracing::error!(%error, "no randomness for a session token");
         Refusal::new(
             ErrorCode::Unavailable,
@@ -109,11 +110,16 @@ async fn hand_out(desk: &Arc<Desk>, caller: Caller, key: [u8; 32]) -> Answer<Jso
         now = now.min(run.expires_at - Duration::from_secs(1));
     }
     let seen = run.env_at;
+    let carried = labels::session_text(&digest);
     let edits = vec![
         transition(run.id, move |run| {
             // Decided on what was read: whoever came in between decides again below.
             if run.env_at == seen {
-                lifecycle::env_handed_out(run, now)
+                let told = lifecycle::env_handed_out(run, now);
+                if told.applied {
+                    run.session = Some(carried);
+                }
+                told
             } else {
                 lifecycle::Transition {
                     applied: false,
@@ -147,6 +153,23 @@ async fn hand_out(desk: &Arc<Desk>, caller: Caller, key: [u8; 32]) -> Answer<Jso
         persona_digest,
         model: run.spec.model,
     }))
+}
+
+/// The session token whose digest the server carries already, the first time; else a fresh one, and
+/// the server's label is put right.
+fn session_for(desk: &Desk, run: &Run) -> Result<(SecretString, [u8; 32]), getrandom::Error> {
+    let drawn = desk.sessions.take(run.id).filter(|_| run.env_at.is_none());
+    let drawn = drawn.map(|session| {
+        let digest = token::digest(session.expose_secret());
+        (session, digest)
+    });
+    let carried = |(_, digest): &(SecretString, [u8; 32])| {
+        run.session.as_ref() == Some(&labels::session_text(digest))
+    };
+    match drawn.filter(carried) {
+        Some(session) => Ok(session),
+        None => token::draw(),
+    }
 }
 
 /// A token that is spent answers only the caller who spent it, and only until the first report.
@@ -221,9 +244,26 @@ async fn prepare(desk: &Arc<Desk>, run: &Run) -> Result<(Env, Option<String>), S
 
 /// The env of a run, or what an operator must mend.
 pub(crate) fn env(fleet: &Fleet, secrets: &Secrets, run: &Run) -> Result<Env, String> {
-    let model = &run.spec.model;
+    let spec = &run.spec;
+    of_spec(
+        fleet,
+        secrets,
+        &spec.model,
+        spec.with_github_token,
+        run.authority,
+    )
+}
+
+/// The env of whatever has this model, wants the GitHub token or not, and comes from such a source.
+pub(crate) fn of_spec(
+    fleet: &Fleet,
+    secrets: &Secrets,
+    model: &str,
+    with_github_token: bool,
+    authority: Authority,
+) -> Result<Env, String> {
     let (name, variables) = fleet.model_secret(model).ok_or_else(|| {
-        let provider = model.split_once('/').map_or(model.as_str(), |(provider, _)| provider);
+        let provider = model.split_once('/').map_or(model, |(provider, _)| provider);
         let provider = cattle_core::provider_env::canonical(provider);
         format!("missing modelSecrets entry for {provider}; set `fleet.modelSecrets.{provider}` in fleet/clawdlets.json")
     })?;
@@ -235,8 +275,8 @@ pub(crate) fn env(fleet: &Fleet, secrets: &Secrets, run: &Run) -> Result<Env, St
         .into_iter()
         .map(|variable| (variable, value.expose_secret().to_owned()))
         .collect();
-    if run.spec.with_github_token {
-        if run.authority != Authority::Operator {
+    if with_github_token {
+        if authority != Authority::Operator {
             return Err("only an operator's run gets the GitHub token".to_owned());
         }
         let value = read(GITHUB_TOKEN_SECRET)?;

@@ -42,6 +42,7 @@ use crate::{
     logs::Logs,
     persona_archive::PersonaArchives,
     secrets::Secrets,
+    sessions::Sessions,
     settings::PeerCheck,
     store::{Edit, Store},
     world::Bell,
@@ -76,6 +77,10 @@ pub struct GuestApi {
     pub peer_check: PeerCheck,
     /// Whether the Hetzner endpoint is on loopback: without it [`PeerCheck::Off`] lets nobody in.
     pub hetzner_is_loopback: bool,
+    /// Session tokens until they are handed out.
+    pub sessions: Sessions,
+    /// Whether it is known which runs there are: a ledger that was lost learns it from the first list.
+    pub knows_its_runs: Arc<dyn Fn() -> bool + Send + Sync>,
 }
 
 /// What every call works with.
@@ -90,6 +95,8 @@ struct Desk {
     peers: Peers,
     rates: Rates,
     pulse: Arc<Pulse>,
+    sessions: Sessions,
+    knows_its_runs: Arc<dyn Fn() -> bool + Send + Sync>,
 }
 
 /// The accepted socket's other end.
@@ -120,6 +127,8 @@ pub async fn serve(
         },
         rates: Rates::default(),
         pulse: api.pulse,
+        sessions: api.sessions,
+        knows_its_runs: api.knows_its_runs,
     });
     let writer = tokio::spawn(pulse::write(desk.clone()));
     let served = listen::accept(listener, router(desk.clone()), shutdown).await;

@@ -31,6 +31,7 @@ pub mod peer;
 mod plan;
 mod poll;
 pub mod ports;
+mod present;
 mod problem;
 mod prune;
 mod read;
@@ -38,6 +39,7 @@ mod reap;
 mod rerun;
 mod resolve;
 mod result;
+mod retry;
 mod routes;
 mod selector;
 mod spec;
@@ -55,7 +57,7 @@ use self::{
     guard::Places,
     idempotency::UnderWay,
     peer::{Caller, Identify},
-    ports::{Personas, Reaper, RunLogs, SpecDir},
+    ports::{Looks, Personas, Reaper, RunLogs, SpecDir},
 };
 pub use self::{
     listen::{BindError, bind, inherited},
@@ -84,6 +86,8 @@ pub struct SocketApi {
     pub logs: Arc<dyn RunLogs>,
     /// Deletes expired servers.
     pub reaper: Arc<dyn Reaper>,
+    /// Looks at once at what a start waits for.
+    pub looks: Arc<dyn Looks>,
     /// Turns a peer's credentials into who it is: [`peer::Users`], but in tests.
     pub identify: Identify,
     /// The clock.
@@ -100,6 +104,7 @@ pub(crate) struct Shared {
     personas: Arc<dyn Personas>,
     logs: Arc<dyn RunLogs>,
     reaper: Arc<dyn Reaper>,
+    looks: Arc<dyn Looks>,
     identify: Identify,
     now: Now,
     metrics: Option<PrometheusHandle>,
@@ -129,6 +134,7 @@ pub async fn serve(
         personas,
         logs,
         reaper,
+        looks,
         identify,
         now,
         metrics,
@@ -140,6 +146,7 @@ pub async fn serve(
         personas,
         logs,
         reaper,
+        looks,
         identify,
         now,
         metrics,

@@ -6,13 +6,14 @@
 use axum::{Json, body::Body, extract::State};
 use cattle_core::{
     lifecycle,
+    observed::FirewallView,
     pause::{Pause, takes_digest},
 };
 use cattle_schemas::{
     Timestamp,
     pause::{MAX_WHY_BYTES, PauseList, PauseRequest, PauseStatus, ResumeReply, ResumeRequest},
     problem::ErrorCode,
-    status::PauseReason,
+    status::{EndReason, PauseReason},
 };
 
 use super::{
@@ -22,7 +23,7 @@ use super::{
     problem::ApiError,
     routes::MAX_JSON_BYTES,
 };
-use crate::{edit, store::Edit};
+use crate::{edit, identity, store::Edit};
 
 /// `GET /v1/pauses`.
 pub(super) async fn list(State(api): State<Api>) -> Result<Json<PauseList>, ApiError> {
@@ -110,10 +111,18 @@ pub(super) async fn resume(
     let mut edits = Vec::new();
     let mut told = Vec::new();
     for pause in chosen {
-        edits.extend(end(&peer, pause, now));
+        edits.extend(end(&api, &peer, pause, &request, now).await?);
         told.push(after(pause));
     }
-    if !api.store.commit_all(edits, now).await? {
+    // Of specs that were found with a lost ledger some may be over by now, and what stays is no list.
+    let whole = request.digest.is_some() && request.reason != Some(PauseReason::Ledger);
+    let done = if whole {
+        api.store.commit_all(edits, now).await?
+    } else {
+        api.store.commit(edits, now).await?;
+        true
+    };
+    if !done {
         let detail = "the list has just changed; look at it again: `clawdlets cattle resume`";
         return Err(ApiError::new(ErrorCode::Changed, detail));
     }
@@ -179,28 +188,109 @@ fn choose<'a>(
 }
 
 /// What the end of a pause by an operator writes.
-fn end(peer: &Peer, pause: &Pause, now: Timestamp) -> Vec<Edit> {
+async fn end(
+    api: &Api,
+    peer: &Peer,
+    pause: &Pause,
+    request: &ResumeRequest,
+    now: Timestamp,
+) -> Result<Vec<Edit>, ApiError> {
     if pause.reason == PauseReason::Breaker {
         // It goes on to hold until a server boots: only the next probe need not wait.
-        return vec![Edit::Image {
+        return Ok(vec![Edit::Image {
             image: pause.subject.clone(),
             edit: Box::new(move |record| {
                 record.released_at = Some(now);
                 true
             }),
-        }];
+        }]);
     }
+    let mut edits = match pause.reason {
+        PauseReason::Ledger => {
+            let edits = spend(pause, &request.runs, now)?;
+            take_over(api).await?;
+            edits
+        }
+        PauseReason::SecondController => {
+            let world = api.handle.world();
+            let own = world.limits.own.as_ref();
+            if let Some(rival) = own.and_then(|own| own.rival.as_ref()) {
+                identity::replaces(api.store.as_ref(), rival).await?;
+            }
+            Vec::new()
+        }
+        PauseReason::Paused | PauseReason::Breaker | PauseReason::Deletes => Vec::new(),
+    };
     let by = peer.to_string();
     let confirmed = takes_digest(pause.reason);
     let message = format!("resumed by {peer}");
     let seen = pause.digest();
-    vec![edit::of_pause(pause.reason, &pause.subject, move |held| {
+    edits.push(edit::of_pause(pause.reason, &pause.subject, move |held| {
         // A pass may have found more since it was read.
         if held.as_ref().is_some_and(|held| held.digest() != seen) {
             return edit::refused();
         }
         lifecycle::resume(held, &by, &message, confirmed, now)
-    })]
+    }));
+    Ok(edits)
+}
+
+/// The specs that were found with a lost ledger count as done, but for those that were named.
+fn spend(pause: &Pause, named: &[String], now: Timestamp) -> Result<Vec<Edit>, ApiError> {
+    let listed = |name: &String| {
+        let mut items = pause.items.iter();
+        items.any(|item| item.cattle.as_str() == name)
+    };
+    if let Some(unknown) = named.iter().find(|name| !listed(name)) {
+        let shown: String = unknown.chars().take(40).collect();
+        let detail = format!("`{shown}` is not in the list");
+        return Err(ApiError::new(ErrorCode::BadRequest, detail));
+    }
+    let spent = pause
+        .items
+        .iter()
+        .filter(|item| !named.iter().any(|name| name == item.cattle.as_str()));
+    let edits = spent.flat_map(|item| {
+        let message = "found with a lost ledger, and may have run before; `rerun` runs it";
+        let of_run = item.run.map(|run| {
+            edit::of_run(run, move |run, assignment| {
+                let ending = lifecycle::Ending::new(EndReason::Destroyed, message);
+                lifecycle::end(run, assignment, &ending, now)
+            })
+        });
+        let of_assignment = edit::of_assignment(&item.cattle, &item.hash, move |assignment| {
+            let assignment = assignment.as_mut()?;
+            Some(lifecycle::close(
+                assignment,
+                EndReason::Destroyed,
+                message,
+                now,
+            ))
+        });
+        of_run.into_iter().chain([of_assignment])
+    });
+    Ok(edits.collect())
+}
+
+/// From now on this ledger keeps the fleet.
+async fn take_over(api: &Api) -> Result<(), ApiError> {
+    let world = api.handle.world();
+    let from = match &world.observed.firewall {
+        FirewallView::Seen(marks) => marks.ledger.clone(),
+        FirewallView::Absent | FirewallView::Unread(_) => None,
+    };
+    let own = world.limits.own.as_ref().and_then(|own| own.ledger.clone());
+    let anew = from
+        .as_ref()
+        .is_some_and(|mark| Some(&mark.id) == own.as_ref());
+    let taken = identity::take_over(api.store.as_ref(), from.as_ref(), anew).await;
+    taken.map_err(|error| {
+        tracing::error!(error = %crate::report(error.as_ref()), "the ledger did not take it");
+        ApiError::new(
+            ErrorCode::Unavailable,
+            "the ledger did not take it; try again",
+        )
+    })
 }
 
 /// What follows, for people.

@@ -67,6 +67,7 @@ impl Account {
         let now = Utc::now();
         let none = BTreeMap::new();
         let labels = labels::encode(&LabelSet {
+            session: None,
             fleet: &self.fleet,
             run,
             cattle: &cattle,

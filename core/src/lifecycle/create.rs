@@ -70,6 +70,8 @@ pub fn begin(
         called_at: None,
         followed_at: None,
         missing_since: None,
+        session: None,
+        rejoined: false,
         gone_at: None,
     };
     let told = Transition::told(
@@ -204,6 +206,20 @@ pub fn retry(run: &mut Run, max_ttl: Duration, now: Timestamp) -> Transition {
     )
 }
 
+/// Somebody wants a refused create to be tried again now, not when its wait is over; but not sooner
+/// after the last attempt than any look is repeated.
+pub fn look_again(run: &mut Run, now: Timestamp) -> Transition {
+    if !run.is_live() || !run.is_refused() || run.stop.is_some() {
+        return Transition::refused();
+    }
+    let earliest = run.posted_at + deadlines::LOOK_AGAIN;
+    run.retry_at = (earliest > now).then(|| Wait::until(earliest, now));
+    Transition::told(
+        EventReason::CreateRetried,
+        "asked to be tried again at once",
+    )
+}
+
 /// A look-up by name, asked at `asked_at`, found nothing. Settles a create whose reply was lost; if
 /// the call is too young for that, nothing is asked or attempted until it is not.
 pub fn lookup_missed(run: &mut Run, asked_at: Timestamp, now: Timestamp) -> Transition {
@@ -227,22 +243,28 @@ pub fn lookup_missed(run: &mut Run, asked_at: Timestamp, now: Timestamp) -> Tran
     )
 }
 
-/// Takes over a server whose run is not in the ledger. Its guest's tokens are not known, so it
-/// counts as started and is never called silent: it lives until it is off or its time is up.
+/// Takes over a server whose run is not in the ledger. Its task counts as begun, and its guest is not
+/// called silent before it was heard: with `session`, which its label has, it is; without, the run
+/// lives until its server is off or its time is up.
 pub fn adopt_unknown(
     id: RunId,
     cattle: &Cattle,
     origin: &Origin,
     server: RunServer,
+    session: Option<String>,
     created: Timestamp,
     expires_at: Timestamp,
     now: Timestamp,
 ) -> (Run, Transition) {
     let (mut run, _) = begin(id, cattle, origin, Duration::MAX, created);
+    let how = match session {
+        Some(_) => "taken over; its guest is heard again",
+        None => "taken over without its guest, until it is off or its time is up",
+    };
     let told = Transition::told(
         EventReason::Adopted,
         format!(
-            "server {} ({}) was not in the ledger; taken over without its guest, until it is off or its time is up",
+            "server {} ({}) was not in the ledger; {how}",
             server.name, server.id
         ),
     );
@@ -250,11 +272,35 @@ pub fn adopt_unknown(
     run.expires_at = expires_at;
     run.create = CreateState::Accepted;
     run.server = Some(server);
+    run.session = session;
     run.booted_at = Some(created);
     // Assumed: a task must not run twice because the ledger was lost.
     run.env_at = Some(created);
     run.started_at = Some(created);
     (run, told)
+}
+
+/// The ledger is an older copy, and this run lived when it was made: what it did since is not known.
+/// From here on it counts like one that was not in the ledger at all.
+pub fn rejoin(run: &mut Run, session: Option<String>) -> Transition {
+    let Some(server) = run
+        .server
+        .as_ref()
+        .filter(|_| run.is_live() && !run.rejoined)
+    else {
+        return Transition::refused();
+    };
+    let created = server.created.unwrap_or(run.posted_at);
+    run.rejoined = true;
+    run.session = session.or_else(|| run.session.take());
+    run.booted_at.get_or_insert(created);
+    run.env_at.get_or_insert(created);
+    run.started_at.get_or_insert(created);
+    run.last_seen_at = None;
+    Transition::told(
+        EventReason::Adopted,
+        "the ledger is an older copy: its task counts as begun, and its guest is not called silent before it was heard",
+    )
 }
 
 /// The reason of a run that never got a server, when its time to start is over.

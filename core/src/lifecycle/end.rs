@@ -172,7 +172,9 @@ pub fn not_found(
         };
     }
     match deadlines::heard_of_until(run, grounds.heard_since) {
-        Some(until) if now < until && now < run.expires_at => missing(run, now),
+        Some(until) if now < until && !(grounds.judges && now >= run.expires_at) => {
+            missing(run, now)
+        }
         _ => found_gone(run, assignment, now),
     }
 }

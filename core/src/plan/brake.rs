@@ -268,7 +268,7 @@ fn unreadable_for_long(pass: &mut Pass<'_>, run: &Run) -> Option<String> {
     let entry = pass.desired.specs.get(&run.cattle);
     let root = entry.map_or(run.root.as_str(), |entry| entry.origin.root.as_str());
     let since = pass.desired.unreadable_since.get(root).copied();
-    let long = since.is_none_or(|since| pass.due(since + deadlines::ABSENCE));
+    let long = since.is_some_and(|since| pass.due(since + deadlines::ABSENCE));
     long.then_some(why)
 }
 

@@ -51,6 +51,7 @@ impl Action {
             Self::Start { .. } => "start",
             Self::Retry { .. } => "retry",
             Self::Adopt { .. } | Self::AdoptUnknown { .. } => "adopt",
+            Self::Rejoin { .. } => "rejoin",
             Self::MarkBooted { .. } => "mark-booted",
             Self::Update { .. } => "update",
             Self::Relabel { .. } => "relabel",
@@ -93,6 +94,7 @@ impl Action {
             Self::Retry { run, .. }
             | Self::Adopt { run, .. }
             | Self::AdoptUnknown { run, .. }
+            | Self::Rejoin { run, .. }
             | Self::MarkBooted { run }
             | Self::Update { run, .. }
             | Self::Stop { run, .. }
@@ -112,6 +114,7 @@ impl Action {
     pub fn server(&self) -> Option<ServerId> {
         match self {
             Self::Adopt { server, .. }
+            | Self::Rejoin { server, .. }
             | Self::AdoptUnknown { server, .. }
             | Self::Relabel { server, .. }
             | Self::Delete { server, .. }
@@ -141,6 +144,9 @@ impl Action {
             Self::Adopt { server, .. } => format!("take server {server} for its own"),
             Self::AdoptUnknown { server, .. } => {
                 format!("take over server {server}, whose run is not in the ledger")
+            }
+            Self::Rejoin { server, .. } => {
+                format!("take server {server} as it is: the ledger is an older copy")
             }
             Self::MarkBooted { .. } => "note that Hetzner runs its server".to_owned(),
             Self::Update {
@@ -212,12 +218,7 @@ pub fn cattle_of<'a>(action: &'a Action, ledger: &'a Ledger) -> Option<&'a Cattl
 
 /// What the servers cost that a plan creates, each at the first of its candidates that will be
 /// tried. `None` while that is not known of each, or without any.
-fn spawn_cost(
-    plan: &Plan,
-    ledger: &Ledger,
-    catalogue: &Catalogue,
-    now: Timestamp,
-) -> Option<SpawnCost> {
+fn spawn_cost(plan: &Plan, catalogue: &Catalogue, now: Timestamp) -> Option<SpawnCost> {
     let mut servers = 0;
     let mut hourly = Amount::default();
     for action in &plan.actions {
@@ -227,9 +228,11 @@ fn spawn_cost(
                 hourly_limit,
                 ..
             } => (&cattle.placement, *hourly_limit),
-            Action::Retry { run, hourly_limit } => {
-                (&ledger.runs.get(run)?.spec.placement, *hourly_limit)
-            }
+            Action::Retry {
+                placement,
+                hourly_limit,
+                ..
+            } => (placement, *hourly_limit),
             _ => continue,
         };
         let first = choose(placement, catalogue, now)
@@ -285,6 +288,6 @@ pub fn to_api(
             .collect(),
         next_wake: plan.next_wake,
         diagnostics,
-        spawn: spawn_cost(plan, ledger, catalogue, now),
+        spawn: spawn_cost(plan, catalogue, now),
     }
 }

@@ -51,10 +51,15 @@ fn end<'a>(pass: &mut Pass<'a>, run: &'a Run) -> Option<Action> {
         };
     }
     if off {
+        let unheard = run.started_at.is_some() && run.last_seen_at.is_none();
         return ending(
             run,
             EndReason::GuestLost,
-            "the server was found off, and its guest had handed over no result",
+            if unheard {
+                "the server was found off; it was taken over with a ledger that was lost, and what its task came to was not heard"
+            } else {
+                "the server was found off, and its guest had handed over no result"
+            },
         );
     }
     by_spec(pass, run).or_else(|| by_clock(pass, run))
@@ -216,6 +221,13 @@ fn keep(pass: &mut Pass<'_>, run: &Run) {
                 server: server.id,
             });
         }
+    } else if pass.is_behind() && !run.rejoined {
+        // Its labels are newer than what the ledger has of it.
+        pass.sections.ledger.push(Action::Rejoin {
+            run: run.id,
+            server: server.id,
+        });
+        return;
     } else {
         bring_up::server(pass, run, server);
     }
@@ -265,7 +277,13 @@ fn update(pass: &mut Pass<'_>, run: &Run) -> Option<Run> {
 /// Puts a server's labels right. Also of a kept server, whose expiry may have moved.
 pub(super) fn relabel(pass: &mut Pass<'_>, run: &Run, server: &ObservedServer) {
     let stale = !pass.listed_after(run.called_at);
-    if stale || pass.in_flight(run) || server.status == ServerState::Deleting {
+    // Two controllers would correct each other for ever.
+    let contested = pass
+        .limits
+        .own
+        .as_ref()
+        .is_some_and(|own| own.rival.is_some());
+    if stale || contested || pass.in_flight(run) || server.status == ServerState::Deleting {
         return;
     }
     let limits = pass.limits;
@@ -318,6 +336,7 @@ fn unseen(pass: &mut Pass<'_>, run: &Run) {
         // What was set aside for it is: it may have its server already.
         pass.sections.starts.push(Action::Retry {
             run: run.id,
+            placement: run.spec.placement.clone(),
             hourly_limit: run.hourly_limit,
         });
     } else {

@@ -17,7 +17,8 @@
 //! orphans  servers without a run
 //! queue  what may start now, and why the rest waits
 //! probes  does its image boot?
-//! choice  is its image known, and is a pair left to make it?
+//! choice  is its image known, is its env there, and is a pair left to make it?
+//! pairs   was that pair refused a short while ago?
 //! calls  what the rate limit has room for
 //! ```
 
@@ -31,13 +32,14 @@ mod describe;
 mod ended;
 mod live;
 mod orphans;
+mod pairs;
 mod probes;
 mod queue;
 mod view;
 
 use std::{sync::Arc, time::Duration};
 
-use cattle_schemas::Timestamp;
+use cattle_schemas::{Timestamp, status::PauseReason};
 
 use self::{brake::Brake, view::View};
 pub use self::{
@@ -48,7 +50,7 @@ use crate::{
     action::{Action, Limits, Plan, Waiting},
     clock::{AGREES, Wait, after},
     desired::{Cattle, Desired, RootState, SpecState},
-    identity,
+    identity::{self, Standing},
     ledger::{Ledger, Run},
     lifecycle::deadlines,
     names::CattleName,
@@ -84,6 +86,7 @@ pub fn plan(
     orphans::servers(&mut pass);
     queue::assignments(&mut pass);
     probes::pauses(&mut pass);
+    pass.list_soon |= pass.waits_for_a_look();
     pass.finish()
 }
 
@@ -192,6 +195,43 @@ impl<'a> Pass<'a> {
     fn not_its_own(&self) -> Option<String> {
         let (own, limits) = (self.limits.own.as_ref()?, self.limits);
         identity::obstacle(own, self.observed, limits.project, &limits.fleet)
+    }
+
+    fn standing(&self) -> Option<Standing> {
+        let own = self.limits.own.as_ref()?;
+        Some(identity::standing(own, self.observed, &self.limits.fleet))
+    }
+
+    /// Whether the ledger is an older copy of the one that kept the fleet.
+    fn is_behind(&self) -> bool {
+        matches!(self.standing(), Some(Standing::Behind { .. }))
+    }
+
+    /// How far past its expiry a server without a run is left to whoever may know it better.
+    fn grace_of_orphans(&self) -> Duration {
+        let rival = self
+            .limits
+            .own
+            .as_ref()
+            .is_some_and(|own| own.rival.is_some());
+        if rival || self.standing().is_some_and(|standing| standing.is_lost()) {
+            deadlines::REAPER_GRACE
+        } else {
+            Duration::ZERO
+        }
+    }
+
+    /// Whether an operator has ended a pause, and only a look at the firewall is missing.
+    fn waits_for_a_look(&self) -> bool {
+        let Some(own) = &self.limits.own else {
+            return false;
+        };
+        let holds = |reason| self.ledger.holding().any(|pause| pause.reason == reason);
+        own.rival.is_some() && !holds(PauseReason::SecondController)
+            || self.standing().is_some_and(|standing| {
+                standing == Standing::TakingOver
+                    || standing.is_lost() && !holds(PauseReason::Ledger)
+            })
     }
 
     /// Whether the list was asked for after `known`.

@@ -198,6 +198,12 @@ fn progress(known: &Known<'_>, run: &Run) -> Option<String> {
     if run.outcome.is_some() {
         return Some("its guest has handed over".to_owned());
     }
+    if run.started_at.is_some() && run.last_seen_at.is_none() {
+        return Some(match run.session {
+            Some(_) => "taken over with a ledger that was lost; its guest was not heard yet".to_owned(),
+            None => "taken over with a ledger that was lost, without its guest: until it is off or its time is up".to_owned(),
+        });
+    }
     if run.is_missing() && known.server.is_none() {
         let heard = run.last_seen_at.max(run.env_at).unwrap_or(known.now);
         return Some(format!(

@@ -14,7 +14,7 @@ use cattle_core::{
 };
 use cattle_schemas::{
     event::EventReason,
-    status::{EndReason, PendingReason},
+    status::{EndReason, PauseReason, PendingReason},
 };
 use proptest::prelude::*;
 
@@ -42,6 +42,8 @@ fn own() -> Own {
         earlier: vec!["c1".to_owned()],
         settled: false,
         rival: None,
+        accepted: None,
+        looked_at: None,
     }
 }
 
@@ -97,6 +99,7 @@ impl World {
         let grounds = Grounds {
             project,
             heard_since: Some(at(heard_since)),
+            judges: true,
         };
         lifecycle::not_found(run, self.ledger.assignments.get_mut(&key), grounds, now)
     }
@@ -415,7 +418,7 @@ proptest! {
             controller: Some(life("x")),
             earlier: vec!["y".to_owned()],
             settled,
-            rival: None,
+            ..own()
         };
         let mut world = World::dropped().with_firewall(firewall.clone());
         let lost = standing(&own, &world.observed, &world.limits.fleet).is_lost();
@@ -427,6 +430,166 @@ proptest! {
             let again = claim(&own, &world.observed, &world.limits.fleet, Project::Ours, may_raise);
             prop_assert_eq!(again, None);
             prop_assert_eq!(rival(&own, &world.observed, &world.limits.fleet), None);
+        }
+    }
+}
+
+fn pauses_of(world: &World, own: &Own) -> Vec<cattle_core::pause::Pause> {
+    identity::pauses(
+        own,
+        &world.observed,
+        &world.desired,
+        &world.ledger,
+        &world.limits.fleet,
+        world.now,
+    )
+}
+
+#[test]
+fn a_lost_ledger_pauses_starts_with_the_list_of_what_it_finds() {
+    let mut world = World::running()
+        .with_spec(cattle("new"))
+        .with_firewall(seen(Some(mark("l0", 9)), Some("c9")));
+    world.set_spec(broken(), &name("broken"));
+    let pauses = pauses_of(&world, &own());
+    assert_eq!(pauses.len(), 1);
+    let pause = &pauses[0];
+    assert_eq!(pause.reason, PauseReason::Ledger);
+    assert!(pause.starts && !pause.ends);
+    let found: Vec<_> = pause.items.iter().map(|it| it.cattle.to_string()).collect();
+    assert_eq!(found, ["new"], "what runs is no item");
+    // It holds: what comes later is not of the list, and what starts to run leaves it.
+    world.ledger.pauses = pauses.clone();
+    assert!(pauses_of(&world, &own()).is_empty());
+    world = world.with_spec(cattle("later"));
+    assert!(pauses_of(&world, &own()).is_empty());
+    world.desired.specs.remove(&name("new"));
+    assert_eq!(pauses_of(&world, &own())[0].items, []);
+    // Ended by an operator, it does not begin again on the strength of what was read before.
+    world.ledger.pauses[0].resumed = Some(cattle_core::pause::Resumed {
+        at: at(150),
+        by: "operator".to_owned(),
+        confirmed: true,
+    });
+    let looked = |at| Own {
+        looked_at: Some(at),
+        ..own()
+    };
+    assert!(pauses_of(&world, &looked(at(140))).is_empty());
+    assert_eq!(pauses_of(&world, &looked(at(160))).len(), 1);
+    let dry = Own {
+        controller: None,
+        ..own()
+    };
+    world.ledger.pauses.clear();
+    assert!(pauses_of(&world, &dry).is_empty());
+}
+
+#[test]
+fn a_run_of_an_older_copy_that_waited_for_its_server_is_found_too() {
+    let mut world = World::intended().with_firewall(seen(Some(mark("l1", 9)), None));
+    world.now = at(103);
+    let pauses = pauses_of(&world, &own());
+    assert_eq!(pauses[0].items[0].run, Some(run_id(1)));
+}
+
+#[test]
+fn a_second_controller_pauses_starts_and_ends() {
+    let world = World::running().with_firewall(ours());
+    let beside = Own {
+        rival: Some(life("c9")),
+        settled: true,
+        ..own()
+    };
+    let pauses = pauses_of(&world, &beside);
+    assert_eq!(pauses.len(), 1);
+    assert!(pauses[0].starts && pauses[0].ends);
+    insta::assert_snapshot!(pauses[0].message, @"another controller keeps this fleet too: `c9` (started 1970-01-21 17:13:20 UTC), as old as this one, `c2` (started 1970-01-21 17:13:20 UTC); stop one of them, then say `resume` to the other");
+}
+
+#[test]
+fn a_ledger_takes_over_from_the_mark_that_an_operator_saw_and_no_other() {
+    let accepted = Own {
+        ledger: Some("l2".to_owned()),
+        accepted: Some("l0.9".to_owned()),
+        ..own()
+    };
+    let stands = |count| {
+        let world = World::dropped().with_firewall(seen(Some(mark("l0", count)), None));
+        standing(&accepted, &world.observed, &world.limits.fleet)
+    };
+    assert_eq!(stands(9), Standing::TakingOver);
+    assert!(stands(10).is_lost());
+    let world = World::dropped().with_firewall(seen(Some(mark("l0", 9)), Some("c9")));
+    assert_eq!(
+        world.claims(&accepted, false).as_deref(),
+        Some("l2.5 c2"),
+        "its own id goes onto the firewall"
+    );
+    let world = world.knowing(accepted);
+    assert_eq!(
+        world.verbs(),
+        ["enqueue"],
+        "starts go on with the next list"
+    );
+    assert!(world.plan().list_soon);
+}
+
+#[test]
+fn what_an_older_copy_knows_as_running_is_taken_as_it_is() {
+    let mut world = World::booting().with_firewall(seen(Some(mark("l1", 9)), None));
+    world.later(5);
+    let mut world = world.knowing(own());
+    assert_eq!(world.verbs(), ["rejoin"]);
+    let told = lifecycle::rejoin(world.rex(), Some("session".to_owned()));
+    assert!(told.applied);
+    assert!(!lifecycle::rejoin(world.rex(), None).applied, "once");
+    // Far beyond its boot deadline and any silence it goes on, and its labels are its own.
+    world.now = at(4000);
+    world.observed.listed_at = Some(at(4000));
+    let labels = cattle_core::labels::of_run(
+        world.rex(),
+        &"test".parse().unwrap(),
+        &std::collections::BTreeMap::new(),
+    );
+    assert_eq!(labels["ledger-session"], "session");
+    world.listed().labels.raw = labels;
+    assert_eq!(world.verbs(), [""; 0]);
+    let _ = lifecycle::heartbeat(world.rex(), at(4000));
+    world.now = at(4000) + SILENCE;
+    world.observed.listed_at = Some(world.now);
+    assert_eq!(world.verbs(), ["end"], "once it was heard, silence counts");
+}
+
+#[test]
+fn a_lost_ledger_leaves_orphans_to_who_may_still_hand_over() {
+    let mut world = World::running().with_firewall(seen(Some(mark("l0", 9)), None));
+    world.ledger = Default::default();
+    world.desired.specs.clear();
+    let expired = world.listed().labels.expires_at.unwrap();
+    world.now = expired + secs(60);
+    world.observed.listed_at = Some(world.now);
+    let mut world = world.knowing(own());
+    assert_eq!(world.verbs(), [""; 0]);
+    world.now = expired + secs(120);
+    world.observed.listed_at = Some(world.now);
+    assert_eq!(world.verbs(), ["reap"]);
+}
+
+proptest! {
+    #[test]
+    fn a_session_survives_its_label(digest: [u8; 32]) {
+        let text = cattle_core::labels::session_text(&digest);
+        prop_assert!(text.len() <= 63 && text.bytes().all(|byte| byte.is_ascii_alphanumeric()));
+        let raw = [("ledger-session".to_owned(), text)].into();
+        prop_assert_eq!(cattle_core::labels::session(&raw), Some(digest));
+    }
+
+    #[test]
+    fn no_label_is_a_session_by_chance(text in "[a-z2-7]{0,60}|.{0,20}") {
+        let raw = [("ledger-session".to_owned(), text.clone())].into();
+        if let Some(digest) = cattle_core::labels::session(&raw) {
+            prop_assert_eq!(cattle_core::labels::session_text(&digest), text);
         }
     }
 }

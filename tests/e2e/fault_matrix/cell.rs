@@ -6,6 +6,7 @@ use std::{
 };
 
 use cattle_controller::{hetzner::Operation, world::World};
+use cattle_core::lifecycle::deadlines;
 use cattle_schemas::{Timestamp, status::EndReason};
 use cattle_tests::Project;
 use serde_json::{Value, json};
@@ -163,7 +164,10 @@ pub(super) async fn live(
         } else {
             over_at_list = None;
         }
-        if let Some(at) = stillness.look(&world, &account) {
+        if let Some(at) = stillness
+            .look(&world, &account)
+            .or_else(|| held_until(&world))
+        {
             stage.turn_clock_to(at).await;
         }
         if Instant::now() > deadline {
@@ -210,6 +214,13 @@ fn play_act(stage: &Stage, scene: Scene, act: u8, world: &World, account: &Value
         }
         _ => act,
     }
+}
+
+/// Until when a 404 is held against a guest that was heard a moment ago. It is asked again after every
+/// list, so this is never still.
+fn held_until(world: &World) -> Option<Timestamp> {
+    let run = world.ledger.runs.values().find(|run| run.is_missing())?;
+    deadlines::heard_of_until(run, world.limits.guests_heard_since)
 }
 
 /// Nothing is left and nothing is to be done.

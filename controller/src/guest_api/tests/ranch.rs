@@ -19,6 +19,7 @@ use crate::{
     guest_api::{GuestApi, serve},
     logs::Logs,
     secrets::Secrets,
+    sessions::Sessions,
     settings::PeerCheck,
     store::{
         Edit, Store, TokenKind, TokenRecord,
@@ -98,6 +99,8 @@ impl Ranch {
             personas: dir.path().join("personas"),
             peer_check: PeerCheck::Off,
             hetzner_is_loopback,
+            sessions: Sessions::default(),
+            knows_its_runs: Arc::new(|| true),
         };
         let stop = CancellationToken::new();
         let shutdown = stop.clone().cancelled_owned();

@@ -30,11 +30,13 @@ impl Model {
                 cattle,
                 hash,
                 requester,
+                substance,
             } => {
                 let key = (cattle.clone(), hash.clone());
                 let (assignment, _) =
                     lifecycle::enqueue(ledger.assignments.get(&key), requester, now);
-                if let Some(assignment) = assignment {
+                if let Some(mut assignment) = assignment {
+                    let _ = lifecycle::made_of(&mut assignment, substance);
                     ledger.assignments.insert(key, assignment);
                 }
             }
@@ -61,10 +63,15 @@ impl Model {
                 ledger.runs.insert(id, run);
                 self.post(id, fate);
             }
-            Action::Retry { run, hourly_limit } => {
+            Action::Retry {
+                run,
+                placement,
+                hourly_limit,
+            } => {
                 let record = ledger.runs.get_mut(run).unwrap();
                 if lifecycle::retry(record, max_ttl, now).applied {
                     record.hourly_limit = *hourly_limit;
+                    record.spec.placement = placement.clone();
                     self.post(*run, fate);
                 }
             }
@@ -89,11 +96,15 @@ impl Model {
                     cattle,
                     origin,
                     run_server(seen),
+                    None,
                     *created,
                     *expires_at,
                     now,
                 );
                 ledger.runs.insert(*run, adopted);
+            }
+            Action::Rejoin { run, .. } => {
+                let _ = lifecycle::rejoin(ledger.runs.get_mut(run).unwrap(), None);
             }
             Action::MarkBooted { run } => {
                 let _ = lifecycle::mark_booted(ledger.runs.get_mut(run).unwrap(), now);
@@ -299,8 +310,8 @@ impl Model {
             }
             Fate::Refused => {
                 let run = self.world.ledger.runs.get_mut(&run).unwrap();
-                let reason = PendingReason::OutOfStock;
-                let _ = lifecycle::refuse_create(run, reason, "out of stock", again, now);
+                let reason = PendingReason::Backoff;
+                let _ = lifecycle::refuse_create(run, reason, "not now", again, now);
             }
         }
     }

@@ -12,3 +12,4 @@ mod probes;
 mod queue;
 mod spec;
 mod time;
+mod waiting;
