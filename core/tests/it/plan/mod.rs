@@ -8,6 +8,7 @@ mod choice;
 mod create;
 mod ends;
 mod orphans;
+mod owner;
 mod probes;
 mod queue;
 mod spec;
