@@ -29,7 +29,12 @@ pub(crate) fn span(duration: Duration) -> String {
 /// How far one clock is from another, as in `is 3h ahead of`.
 #[must_use]
 pub fn apart(ahead: TimeDelta) -> String {
-    let far = span(ahead.abs().to_std().unwrap_or_default());
+    let mut seconds = ahead.num_seconds().unsigned_abs();
+    if seconds >= 120 {
+        // Dates are of whole seconds, and nobody reads more.
+        seconds = (seconds + 30) / 60 * 60;
+    }
+    let far = span(Duration::from_secs(seconds));
     if ahead < TimeDelta::zero() {
         format!("is {far} behind")
     } else {
