@@ -6,6 +6,7 @@
 mod account;
 mod bad_input;
 mod batch;
+mod breaker;
 mod bucket;
 mod budget;
 mod crash;
@@ -15,6 +16,7 @@ mod emergency_stop;
 mod fault_matrix;
 mod foreign;
 mod git_checkout;
+mod guards;
 mod identity;
 mod images;
 mod jobs;

@@ -1,6 +1,7 @@
 //! What is done next, one deviation at a time.
 
 mod absence;
+mod brake;
 mod bring_up;
 mod budget;
 mod choice;
@@ -9,6 +10,7 @@ mod ends;
 mod expired;
 mod orphans;
 mod owner;
+mod probes;
 mod queue;
 mod spec;
 mod time;
