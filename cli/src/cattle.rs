@@ -16,6 +16,7 @@ mod reap;
 mod rerun;
 pub(crate) mod result;
 mod resume;
+mod retry;
 pub(crate) mod spawn;
 mod validate;
 mod wait_verb;
@@ -57,6 +58,9 @@ pub(crate) enum CattleCommand {
     /// Run an ended cattle once more
     #[command(after_help = rerun::EXAMPLES)]
     Rerun(rerun::Rerun),
+    /// Look at once at what pending cattle wait for
+    #[command(after_help = retry::EXAMPLES)]
+    Retry(retry::Retry),
     /// Give a run more time
     #[command(after_help = extend::EXAMPLES)]
     Extend(extend::Extend),
@@ -99,6 +103,7 @@ impl CattleCommand {
             Self::Logs(args) => args.run(ctx).await,
             Self::Destroy(args) => args.run(ctx).await,
             Self::Rerun(args) => args.run(ctx).await,
+            Self::Retry(args) => args.run(ctx).await,
             Self::Extend(args) => args.run(ctx).await,
             Self::Wait(args) => args.run(ctx).await,
             Self::Plan(args) => args.run(ctx).await,

@@ -7,14 +7,14 @@ use cattle_controller::{
     socket_api::{
         SocketApi, bind,
         peer::Users,
-        ports::{Personas, PortFuture, Reaper, RunLogs, SpecDir},
+        ports::{Looks, Personas, PortFuture, Reaper, RunLogs, SpecDir},
         serve,
     },
-    store::{Edit, SqliteStore, Store},
+    store::{Edit, SqliteStore, Store, Wanted},
     world::{Bell, Handle, World},
 };
 use cattle_core::{
-    desired::{Authority, Desired, Origin, Requester, RootState, SpecEntry, SpecState},
+    desired::{Authority, Desired, Origin, Placement, Requester, RootState, SpecEntry, SpecState},
     fleet::Fleet,
     lifecycle,
     names::{CattleName, PersonaName, RunId},
@@ -85,6 +85,12 @@ impl RunLogs for Nothing {
     }
 }
 
+impl Looks for Nothing {
+    fn look_again(&self, _: Placement) -> PortFuture<'_, ()> {
+        Box::pin(async {})
+    }
+}
+
 impl Reaper for Nothing {
     fn reap(&self, _: bool) -> PortFuture<'_, Result<ReapReply, String>> {
         Box::pin(async { Ok(ReapReply::default()) })
@@ -130,7 +136,7 @@ async fn world(store: &SqliteStore, fleet: Arc<Fleet>, now: Timestamp) -> World 
                 events: Vec::new(),
             });
         }
-        wanted.push((cattle.name.clone(), cattle.hash.clone()));
+        wanted.push(Wanted::from(&cattle));
         let name = cattle.name.clone();
         let state = SpecState::Valid(Arc::new(cattle));
         desired.specs.insert(name, SpecEntry { origin, state });
@@ -175,6 +181,7 @@ fn list(criterion: &mut Criterion) {
             personas: Arc::new(Nothing),
             logs: Arc::new(Nothing),
             reaper: Arc::new(Nothing),
+            looks: Arc::new(Nothing),
             identify: Users::default().into_identify(),
             now: Arc::new(move || now),
             metrics: None,

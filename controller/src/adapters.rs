@@ -3,6 +3,7 @@
 use std::{io, path::PathBuf, sync::Arc};
 
 use cattle_core::{
+    desired::Placement,
     fleet::Fleet,
     names::{CattleName, PersonaName, RunId},
     spec::PersonaFiles,
@@ -10,11 +11,12 @@ use cattle_core::{
 use tokio::sync::watch;
 
 use crate::{
+    execute::Executor,
     hetzner::{Client, Scope},
     intake::{SocketSpecs, project},
     logs::Logs,
     reap::{self, Asking},
-    socket_api::ports::{Personas, PortFuture, Reaper, RunLogs, SpecDir},
+    socket_api::ports::{Looks, Personas, PortFuture, Reaper, RunLogs, SpecDir},
 };
 
 impl SpecDir for SocketSpecs {
@@ -55,6 +57,12 @@ impl RunLogs for Logs {
 
     fn follow(&self, run: RunId) -> io::Result<Option<watch::Receiver<u64>>> {
         Self::follow(self, run).map(Some)
+    }
+}
+
+impl Looks for Executor {
+    fn look_again(&self, placement: Placement) -> PortFuture<'_, ()> {
+        Box::pin(async move { Self::look_again(self, &placement).await })
     }
 }
 

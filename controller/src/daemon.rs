@@ -179,6 +179,7 @@ pub async fn start(
             client: client.clone(),
             fleet: parts.fleet.clone(),
         }),
+        looks: Arc::new(parts.executor.clone()),
         identify: Users::default().into_identify(),
         now,
         metrics,

@@ -12,6 +12,7 @@ pub mod daemon;
 #[cfg(feature = "demo")]
 pub mod demo;
 mod edit;
+mod equipment;
 pub mod execute;
 pub mod fleet_file;
 pub mod guest_api;

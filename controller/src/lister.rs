@@ -51,6 +51,10 @@ impl Default for Pace {
 /// back.
 const MAX_BACKOFF: Duration = Duration::from_secs(120);
 
+/// Failures that a refused token counts for at most: Hetzner answers, and everything waits for the list
+/// that finds out that the token is taken again. 20 s at the usual pace.
+const MAX_REFUSED: u32 = 3;
+
 /// Lists until told to stop.
 pub struct Lister {
     /// Hetzner.
@@ -94,7 +98,12 @@ impl Lister {
                     Ok(()) => failures = 0,
                     Err(error) => {
                         tracing::warn!(error = %crate::report(&error), "the list of servers failed");
-                        failures = failures.saturating_add(1);
+                        let most = if error.is_credentials() {
+                            MAX_REFUSED
+                        } else {
+                            u32::MAX
+                        };
+                        failures = failures.saturating_add(1).min(most);
                     }
                 },
                 // It found no room; the next one does.

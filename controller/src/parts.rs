@@ -1,6 +1,9 @@
 //! Builds the loop and what it stands on, for the daemon and for a single pass alike.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, atomic::AtomicBool},
+};
 
 use cattle_core::{
     action::Plan,
@@ -116,7 +119,7 @@ impl Ground {
             client: self.client.clone(),
             clock: self.clock.clone(),
             settings: self.settings,
-            secrets: self.secrets,
+            secrets: self.secrets.clone(),
             fleet: fleet_receiver.clone(),
             catalogue: catalogue.clone(),
             doubt,
@@ -172,6 +175,8 @@ impl Ground {
             bell: self.bell,
             meter: Meter::default(),
             worlds,
+            secrets: self.secrets,
+            recalled: AtomicBool::new(false),
         };
         Parts {
             reconciler,

@@ -3,7 +3,14 @@
 //! A pass never waits for Hetzner. Lists and effects run beside it and ring the bell; what a pass
 //! reads is always a little old, and every step is made so that this does no harm.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use cattle_core::{
     account::Token,
@@ -16,10 +23,9 @@ use cattle_core::{
     identity::{self, Grounds, Own, Project},
     ledger::Ledger,
     lifecycle,
-    names::{CattleName, SpecHash},
     observed::Observed,
     plan::{self, plan},
-    status,
+    status, substance,
 };
 use cattle_schemas::{
     Timestamp,
@@ -30,14 +36,15 @@ use tokio::sync::watch;
 use crate::{
     clock::Clock,
     clock_alarm::ClockAlarm,
-    edit,
+    edit, equipment,
     execute::Executor,
     fleet_file::FleetFile,
     guest_api::Pulse,
     intake::Scanner,
     meter::Meter,
     record::record,
-    store::{Edit, Store, StoreError},
+    secrets::Secrets,
+    store::{Edit, Store, StoreError, Wanted},
     world::{Bell, World},
 };
 
@@ -97,6 +104,10 @@ pub struct Reconciler {
     pub meter: Meter,
     /// Who wants to know.
     pub worlds: watch::Sender<Arc<World>>,
+    /// Secrets, which what is to start must have.
+    pub secrets: Arc<Secrets>,
+    /// Whether the ledger has told where creates were refused before the start.
+    pub recalled: AtomicBool,
 }
 
 /// What a pass would do, and what names it.
@@ -259,7 +270,7 @@ impl Reconciler {
         let (seen, plan) = self.decide(&fleet, &desired).await?;
         Ok(Preview {
             plan,
-            desired,
+            desired: seen.desired,
             ledger: seen.ledger,
             catalogue: seen.limits.catalogue.clone(),
             now: seen.now,
@@ -301,6 +312,10 @@ impl Reconciler {
                 ledger.runs.insert(run, known);
             }
         }
+        let desired = &substance::settle(desired, &ledger);
+        if !self.recalled.swap(true, Ordering::Relaxed) {
+            self.executor.recall(&ledger);
+        }
         let own = self.own.borrow().clone();
         let project = identity::project(&own, &observed, &ledger, &fleet.name);
         self.grounds.send_replace(Grounds {
@@ -312,6 +327,10 @@ impl Reconciler {
             own: Some(own),
             project,
             in_flight,
+            cold: self.executor.cold(),
+            unequipped: tokio::task::block_in_place(|| {
+                equipment::lacking(fleet, &self.secrets, desired, &ledger)
+            }),
             guests_heard_since: self.guests_heard_since,
             clocks: self.clock.clocks(),
             catalogue: self.catalogue.borrow().clone(),
@@ -419,12 +438,12 @@ impl Reconciler {
     }
 }
 
-fn wanted(desired: &Desired) -> Vec<(CattleName, SpecHash)> {
+fn wanted(desired: &Desired) -> Vec<Wanted> {
     desired
         .specs
-        .iter()
-        .filter_map(|(name, entry)| match &entry.state {
-            SpecState::Valid(cattle) => Some((name.clone(), cattle.hash.clone())),
+        .values()
+        .filter_map(|entry| match &entry.state {
+            SpecState::Valid(cattle) => Some(Wanted::from(&**cattle)),
             SpecState::Broken(_) | SpecState::Absent { .. } => None,
         })
         .collect()

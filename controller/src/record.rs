@@ -9,7 +9,9 @@ use std::collections::BTreeMap;
 use cattle_core::{
     action::{Action, Limits},
     catalogue::Catalogue,
-    charge, labels,
+    charge,
+    desired::Cattle,
+    labels,
     ledger::{Assignment, Ledger, Run, RunServer},
     lifecycle::{self, Ending, Transition},
     names::{RunId, ServerId},
@@ -119,6 +121,16 @@ impl Records {
         self.edits.len() - 1
     }
 
+    /// What the run that begins is made of.
+    fn made_of(&mut self, cattle: &Cattle) {
+        let substance = cattle.substance.clone();
+        self.edit(edit::of_assignment(
+            &cattle.name,
+            &cattle.hash,
+            move |assignment| Some(lifecycle::made_of(assignment.as_mut()?, &substance)),
+        ));
+    }
+
     fn run(
         &mut self,
         id: RunId,
@@ -180,11 +192,13 @@ fn add(
             cattle,
             hash,
             requester,
+            substance,
         } => {
             records.edit(edit::of_assignment(&cattle, &hash, move |assignment| {
                 let (fresh, told) = lifecycle::enqueue(assignment.as_ref(), &requester, now);
-                if fresh.is_some() {
-                    *assignment = fresh;
+                if let Some(mut fresh) = fresh {
+                    let _ = lifecycle::made_of(&mut fresh, &substance);
+                    *assignment = Some(fresh);
                 }
                 Some(told)
             }));
@@ -219,9 +233,14 @@ fn add(
                 run: Box::new(run),
                 events,
             });
+            records.made_of(&cattle);
             drawn.create(records, intent, id, 1);
         }
-        Action::Retry { run, hourly_limit } => {
+        Action::Retry {
+            run,
+            placement,
+            hourly_limit,
+        } => {
             let attempt = ledger.runs.get(&run).map_or(1, |run| run.attempt + 1);
             let max_ttl = limits.max_ttl;
             let drawn = Drawn::new()?;
@@ -230,6 +249,7 @@ fn add(
                 let told = lifecycle::retry(run, max_ttl, now);
                 if told.applied {
                     run.hourly_limit = hourly_limit;
+                    run.spec.placement = placement;
                     run.session = Some(session);
                 }
                 told
@@ -269,6 +289,7 @@ fn add(
                     run: Box::new(run),
                     events,
                 });
+                records.made_of(&cattle);
                 learn_session(records, id, attempt, listed);
             }
         }

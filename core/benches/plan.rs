@@ -23,6 +23,7 @@ use cattle_core::{
     names::{RunId, ServerId, SpecHash},
     observed::{Observed, ObservedServer, ServerState},
     plan::plan,
+    substance::Substance,
 };
 use cattle_schemas::{Timestamp, spec_file::OnFailure, task::Task};
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -57,6 +58,7 @@ fn cattle(n: u64) -> Cattle {
             locations: vec!["nbg1".to_owned()],
         },
         hash: SpecHash::from_digest(&[7; 32]),
+        substance: Substance::default(),
     }
 }
 
@@ -84,6 +86,8 @@ fn world(running: u64) -> (Desired, Observed, Ledger, Limits) {
             images: [("123456".to_owned(), unread)].into(),
             ..Catalogue::default()
         }),
+        cold: Arc::default(),
+        unequipped: BTreeMap::new(),
         budget: Budget::default(),
         token: Default::default(),
         calls: Calls::default(),
@@ -119,6 +123,7 @@ fn world(running: u64) -> (Desired, Observed, Ledger, Limits) {
             ended: None,
             failed_starts: 0,
             not_before: None,
+            substance: None,
         };
         ledger
             .assignments

@@ -13,11 +13,13 @@ use cattle_schemas::{
 
 use crate::{
     account::Token,
+    candidates::ColdPairs,
     catalogue::Catalogue,
     clock::Clocks,
     cost::{Amount, day},
-    desired::{Cattle, Origin, Requester},
+    desired::{Cattle, Origin, Placement, Requester},
     names::{CattleName, RunId, ServerId, SpecHash},
+    substance::Substance,
 };
 
 /// One thing to do.
@@ -32,6 +34,8 @@ pub enum Action {
         hash: SpecHash,
         /// Who asked.
         requester: Requester,
+        /// What it asks for.
+        substance: Box<Substance>,
     },
     /// Ledger: a pending assignment is over without a server.
     Close {
@@ -57,6 +61,9 @@ pub enum Action {
     Retry {
         /// The run.
         run: RunId,
+        /// Where and on what: as its spec has it now. Where an earlier attempt may have made a server,
+        /// as that had it.
+        placement: Placement,
         /// The most that an hour of its server may cost; `None` without a budget.
         hourly_limit: Option<Amount>,
     },
@@ -253,6 +260,11 @@ pub struct Limits {
     pub clocks: Clocks,
     /// What Hetzner offers, as far as it is known.
     pub catalogue: Arc<Catalogue>,
+    /// Where creates were refused a short while ago. The one truth about it: no run has a wait of its
+    /// own for that.
+    pub cold: Arc<ColdPairs>,
+    /// What the env of a cattle lacks that would like to start (a secret), in words.
+    pub unequipped: BTreeMap<CattleName, String>,
     /// What may be spent.
     pub budget: Budget,
     /// What the rate limit has room for.

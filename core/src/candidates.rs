@@ -6,12 +6,16 @@
 //! wrong both ways, so they only put pairs first. The order is: pairs said to be available as the
 //! spec has them, then the rest as the spec has them.
 
-use std::{collections::BTreeSet, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use cattle_schemas::{Timestamp, status::PendingReason};
 
 use crate::{
     catalogue::{Architecture, Catalogue, Image, ImageAnswer, ImageKind, Offer, ServerType},
+    clock::Wait,
     cost::ServerPrice,
     desired::Placement,
     image_ref, retired,
@@ -61,6 +65,35 @@ impl fmt::Display for Rejected {
         write!(f, "{} in {}: {}", self.server_type, self.location, self.why)
     }
 }
+
+/// A pair that was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cold {
+    /// Server type.
+    pub server_type: String,
+    /// Location.
+    pub location: String,
+    /// What was said when it was last refused.
+    pub why: String,
+    /// Until it is tried again, by one create at a time until one succeeds.
+    pub wait: Wait,
+}
+
+impl fmt::Display for Cold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} in {}: {}, tried again at {}",
+            self.server_type,
+            self.location,
+            self.why,
+            self.wait.until.format("%H:%M:%S UTC")
+        )
+    }
+}
+
+/// Pairs that were refused, by server type and location. What is not in here is free to be tried.
+pub type ColdPairs = BTreeMap<(String, String), Cold>;
 
 impl Choice {
     /// Why nothing is left to try, and what to do.

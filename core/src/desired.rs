@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use cattle_schemas::{Timestamp, problem::Diagnostic, spec_file::OnFailure, task::Task};
 use serde::{Deserialize, Serialize};
 
-use crate::names::{CattleName, PersonaName, SpecHash};
+use crate::{
+    names::{CattleName, PersonaName, SpecHash},
+    substance::Substance,
+};
 
 /// Everything that is desired, as one scan of all spec directories saw it.
 #[derive(Clone, Debug, Default)]
@@ -129,8 +132,11 @@ pub struct Cattle {
     pub on_failure: OnFailure,
     /// Where and on what to run, in order of preference.
     pub placement: Placement,
-    /// Covers persona name, task, and model, withGithubToken, autoShutdown as written.
+    /// What the ledger and the server's label call it: the hash under which the ledger knows what it
+    /// asks for ([`substance::settle`](crate::substance::settle)), else that of the spec as it is written.
     pub hash: SpecHash,
+    /// What makes it another task than another spec.
+    pub substance: Substance,
 }
 
 /// Image and candidates, complete.

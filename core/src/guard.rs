@@ -13,13 +13,14 @@ use crate::{
     action::{Action, Budget, Limits, Plan},
     charge,
     cost::Amount,
-    desired::{Desired, RootState, SpecState},
+    desired::{Desired, Placement, RootState, SpecState},
     labels,
     ledger::{Ledger, Run},
     lifecycle::deadlines,
     names::{CattleName, RunId, ServerId, SpecHash},
     observed::{FirewallView, Observed, ObservedServer, ServerState},
     pause::Pause,
+    spec::hash,
 };
 
 /// What the plan was made from.
@@ -116,7 +117,11 @@ impl<'a> Tally<'a> {
                     "a cattle starts at most once in a plan",
                 )
             }
-            Action::Retry { run, hourly_limit } => self.may_retry(*run, *hourly_limit),
+            Action::Retry {
+                run,
+                placement,
+                hourly_limit,
+            } => self.may_retry(*run, placement, *hourly_limit),
             Action::AdoptUnknown {
                 cattle,
                 run,
@@ -286,7 +291,12 @@ impl<'a> Tally<'a> {
         )
     }
 
-    fn may_retry(&mut self, id: RunId, hourly_limit: Option<Amount>) -> Verdict {
+    fn may_retry(
+        &mut self,
+        id: RunId,
+        placement: &Placement,
+        hourly_limit: Option<Amount>,
+    ) -> Verdict {
         self.may_create()?;
         self.starts_allowed()?;
         let run = self.run(id)?;
@@ -299,6 +309,10 @@ impl<'a> Tally<'a> {
         );
         require(wanted, "only a valid spec is started, as it stands")?;
         if run.holds_slot() {
+            require(
+                run.spec.placement == *placement,
+                "what may exist already is not asked for elsewhere",
+            )?;
             require(
                 run.hourly_limit == hourly_limit,
                 "what is set aside for a server does not change while it may exist",
@@ -489,6 +503,19 @@ impl<'a> Tally<'a> {
                 |entry| matches!(&entry.state, SpecState::Valid(cattle) if cattle.hash != run.hash),
             ),
             "only a valid spec with another hash replaces a run",
+        )?;
+        let entry = self.inputs.desired.specs.get(&run.cattle);
+        let Some(SpecState::Valid(cattle)) = entry.map(|entry| &entry.state) else {
+            return Ok(());
+        };
+        // Whatever the hashes say: what would be made in its place must differ from it.
+        let content = hash::content_hash(&run.spec.persona, &run.spec.task);
+        require(
+            cattle.substance.content != content
+                || cattle.model != run.spec.model
+                || cattle.with_github_token != run.spec.with_github_token
+                || cattle.auto_shutdown != run.spec.auto_shutdown,
+            "no run is replaced by another that is just like it",
         )
     }
 

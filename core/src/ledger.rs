@@ -21,6 +21,7 @@ use crate::{
     desired::{Authority, Placement, Requester},
     names::{CattleName, FleetName, PersonaName, RunId, ServerId, SpecHash},
     pause::Pause,
+    substance::Substance,
 };
 
 /// The part of the ledger that one plan needs: every run that is not over and gone, the latest run
@@ -75,6 +76,9 @@ pub struct Assignment {
     pub failed_starts: u32,
     /// Not before this is over, after a failed start.
     pub not_before: Option<Wait>,
+    /// What its latest run was made of, or will be; `None` of one from before this was kept.
+    #[serde(default)]
+    pub substance: Option<Substance>,
 }
 
 /// Why an assignment is spent.
@@ -101,7 +105,7 @@ pub struct Run {
     pub id: RunId,
     /// Whose it is.
     pub cattle: CattleName,
-    /// What it was started from.
+    /// What it was started from, by name: see [`Assignment::substance`].
     pub hash: SpecHash,
     /// The spec, as far as the run needs it to its end.
     pub spec: RunSpec,

@@ -32,5 +32,6 @@ pub mod rate;
 pub mod retired;
 pub mod spec;
 pub mod status;
+pub mod substance;
 pub mod untrusted;
 pub mod user_data;

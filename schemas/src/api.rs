@@ -11,6 +11,7 @@
 //! | `GET /v1/cattle/{name}/result` | | [`ResultReply`] |
 //! | `GET /v1/cattle/{name}/events`, `GET /v1/events` | | [`EventList`], or server-sent events |
 //! | `POST /v1/cattle/{name}/rerun` | | [`RerunReply`] |
+//! | `POST /v1/cattle/{name}/retry` | | [`RetryReply`] |
 //! | `POST /v1/cattle/{name}/extend` | [`ExtendRequest`] | [`ExtendReply`] |
 //! | `POST /v1/reap` | [`ReapRequest`] | [`ReapReply`] |
 //! | `GET /v1/pauses`, `POST /v1/pause`, `POST /v1/resume` | [`crate::pause`] | |
@@ -405,6 +406,22 @@ pub struct RerunReply {
     pub name: String,
     /// Where it is now.
     pub phase: Phase,
+}
+
+/// Reply of `POST /v1/cattle/{name}/retry`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RetryReply {
+    /// The cattle.
+    pub name: String,
+    /// Where it is after it was looked at.
+    pub phase: Phase,
+    /// What it still waits for, as a word.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// In a sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
 }
 
 /// Body of `POST /v1/cattle/{name}/extend`.

@@ -6,7 +6,7 @@ use cattle_schemas::{
     api::{
         ApplyQuery, ApplyReply, CattleList, CostQuery, CostReply, DestroyReply, EventList,
         ExtendReply, ExtendRequest, ListQuery, LogsQuery, PlanReply, PlanRequest, ReapReply,
-        ReapRequest, RerunReply, ResultReply, WaitFor, WaitQuery,
+        ReapRequest, RerunReply, ResultReply, RetryReply, WaitFor, WaitQuery,
     },
     job::{Job, JobList, JobRequest},
     pause::{PauseList, PauseRequest, PauseStatus, ResumeReply, ResumeRequest},
@@ -162,6 +162,11 @@ impl Client {
     /// `POST /v1/cattle/{name}/rerun`.
     pub(crate) async fn rerun(&self, name: &str) -> Result<RerunReply, Failure> {
         self.post(&["cattle", name, "rerun"], &(), None).await
+    }
+
+    /// `POST /v1/cattle/{name}/retry`.
+    pub(crate) async fn retry(&self, name: &str) -> Result<RetryReply, Failure> {
+        self.post(&["cattle", name, "retry"], &(), None).await
     }
 
     /// `POST /v1/cattle/{name}/extend`.

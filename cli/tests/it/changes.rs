@@ -66,6 +66,26 @@ fn destroy_can_wait_until_the_server_is_gone() {
 }
 
 #[test]
+fn retry_says_what_each_waits_for_now() {
+    let fake = Fake::start()
+        .on(
+            "POST /v1/cattle/rex/retry",
+            json!({"name": "rex", "phase": "Provisioning"}),
+        )
+        .on(
+            "POST /v1/cattle/max/retry",
+            json!({"name": "max", "phase": "Pending", "reason": "max-instances", "message": "5 of 5 servers exist"}),
+        );
+    assert_snapshot!(fake.clawdlets(&["cattle", "retry", "rex", "max"]), @r"
+    exit: 0
+    --- stdout ---
+    rex: Provisioning
+    max: Pending max-instances: 5 of 5 servers exist
+    --- stderr ---
+    ");
+}
+
+#[test]
 fn rerun_and_extend_send_keys_so_that_a_repeat_is_harmless() {
     let fake = Fake::start()
         .on(

@@ -147,6 +147,7 @@ fn the_first_help_tells_where_to_start() {
       logs      Print what a run wrote
       destroy   End runs, or pending ones before they start
       rerun     Run an ended cattle once more
+      retry     Look at once at what pending cattle wait for
       extend    Give a run more time
       wait      Wait until a run is running, ended or gone
       plan      Show what the controller would do next, and change nothing

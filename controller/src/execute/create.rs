@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cattle_core::{
-    candidates::{self, Candidate, choose, obstacle},
+    candidates::{self, Candidate, Cold, choose, obstacle},
     charge,
     ledger::{Run, RunServer},
     lifecycle,
@@ -14,7 +14,7 @@ use secrecy::SecretString;
 
 use super::{Executor, Unposted, prepare};
 use crate::{
-    hetzner::{ApiError, Code, Cold, CreateOutcome, NewServer},
+    hetzner::{ApiError, Code, CreateOutcome, NewServer},
     record::run_server,
 };
 
@@ -42,25 +42,37 @@ impl Executor {
                 .await;
             return;
         }
-        let new = match prepare::new_server(&self.0.needs, &recorded, token).await {
-            Ok(new) => new,
-            Err(prepare::Unprepared::Hetzner(error)) => {
-                let wait = error.retry_in().unwrap_or(MENDED_BY_THEN);
-                self.refused(run, error.pending_reason(), error.to_string(), Some(wait))
-                    .await;
-                return;
-            }
-            Err(prepare::Unprepared::Refused(message)) => {
-                self.refused(run, PendingReason::Config, message, Some(MENDED_BY_THEN))
-                    .await;
-                return;
-            }
+        let Some(new) = self.prepared(&recorded, token).await else {
+            return;
         };
         drop(unposted);
-        self.post(&recorded, new).await;
+        if self.post(&recorded, new, References::Remembered).await == Posted::Stale
+            && let Some(new) = self.prepared(&recorded, token).await
+        {
+            // Somebody deleted the firewall or a key: now they are there again.
+            self.post(&recorded, new, References::Read).await;
+        }
     }
 
-    async fn post(&self, recorded: &Run, new: NewServer) {
+    /// The create, but for its candidate; the ledger is told where there is none.
+    async fn prepared(&self, recorded: &Run, token: &SecretString) -> Option<NewServer> {
+        let (reason, message, wait) =
+            match prepare::new_server(&self.0.needs, recorded, token).await {
+                Ok(new) => return Some(new),
+                Err(prepare::Unprepared::Hetzner(error)) => {
+                    let wait = error.retry_in().unwrap_or(MENDED_BY_THEN);
+                    let wait = wait_after(&error, wait.min(MENDED_BY_THEN));
+                    (error.pending_reason(), error.to_string(), wait)
+                }
+                Err(prepare::Unprepared::Refused(message)) => {
+                    (PendingReason::Config, message, Some(MENDED_BY_THEN))
+                }
+            };
+        self.refused(recorded.id, reason, message, wait).await;
+        None
+    }
+
+    async fn post(&self, recorded: &Run, new: NewServer, references: References) -> Posted {
         let needs = &self.0.needs;
         let run = recorded.id;
         let placement = &recorded.spec.placement;
@@ -73,7 +85,7 @@ impl Executor {
                 _ => MENDED_BY_THEN,
             };
             self.refused(run, reason, message, Some(wait)).await;
-            return;
+            return Posted::Told;
         }
         let mut tries = Tries::default();
         for candidate in choose(placement, &catalogue, now).candidates {
@@ -109,7 +121,7 @@ impl Executor {
                     };
                     tracing::info!(server = %server.id, name = %server.name, "created");
                     self.accepted(run, server).await;
-                    return;
+                    return Posted::Told;
                 }
                 Err(error) => error,
             };
@@ -124,11 +136,23 @@ impl Executor {
                         .clone();
                     tries.cold.push(cold);
                 }
-                CreateOutcome::MayExist => return self.may_exist(run, &error).await,
-                CreateOutcome::Uniqueness => return self.lookup(run, &new.name).await,
+                CreateOutcome::MayExist => {
+                    self.may_exist(run, &error).await;
+                    return Posted::Told;
+                }
+                CreateOutcome::Uniqueness => {
+                    self.lookup(run, &new.name).await;
+                    return Posted::Told;
+                }
                 CreateOutcome::Refused { retry_in } => {
-                    tries.last = Some((error.pending_reason(), error.to_string(), retry_in));
+                    let wait = wait_after(&error, retry_in);
+                    tries.last = Some((error.pending_reason(), error.to_string(), wait));
                     break;
+                }
+                CreateOutcome::Pending { .. }
+                    if references == References::Remembered && is_about_references(&error) =>
+                {
+                    return Posted::Stale;
                 }
                 CreateOutcome::Pending {
                     reason,
@@ -137,15 +161,19 @@ impl Executor {
                 } => {
                     if is_about_the_image(&error) {
                         needs.doubt.tell(&placement.image);
+                        // What is found out about it says when there is one.
+                        retry_in = retry_in.min(SOON_KNOWN);
+                    } else if is_about_references(&error) {
                         retry_in = retry_in.min(MENDED_BY_THEN);
                     }
-                    tries.last = Some((reason, message, retry_in));
+                    tries.last = Some((reason, message, wait_after(&error, retry_in)));
                     break;
                 }
             }
         }
         let (reason, message, wait) = tries.told(needs.clock.now());
-        self.refused(run, reason, message, Some(wait)).await;
+        self.refused(run, reason, message, wait).await;
+        Posted::Told
     }
 
     /// The reply is newer than any list that was asked for before it came.
@@ -184,6 +212,30 @@ impl Executor {
     }
 }
 
+/// What is known of the firewall and the keys that a create names.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum References {
+    /// They were there a while ago.
+    Remembered,
+    /// They are there now.
+    Read,
+}
+
+/// What came of a create.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Posted {
+    /// The ledger was told.
+    Told,
+    /// Nothing was made, for what it names is not there any more.
+    Stale,
+}
+
+/// How long a run waits after a refusal. Not by itself for the token: whether that is taken is known
+/// from every call, and is the same for all.
+fn wait_after(error: &ApiError, wait: Duration) -> Option<Duration> {
+    (!error.is_credentials()).then_some(wait)
+}
+
 /// What came of the candidates that were not taken.
 #[derive(Default)]
 struct Tries {
@@ -192,13 +244,14 @@ struct Tries {
     /// Beyond what the budget has left.
     too_dear: Vec<String>,
     /// What ended the search: no other pair would have better luck.
-    last: Option<(PendingReason, String, Duration)>,
+    last: Option<(PendingReason, String, Option<Duration>)>,
 }
 
 impl Tries {
-    /// What the run waits for, in words, and for how long.
-    fn told(self, now: Timestamp) -> (PendingReason, String, Duration) {
-        let thaws = self.cold.iter().map(|cold| cold.until).min();
+    /// What the run waits for, in words, and for how long; not by itself where only pairs were refused:
+    /// when they are tried again is the same for all.
+    fn told(self, now: Timestamp) -> (PendingReason, String, Option<Duration>) {
+        let thaws = self.cold.iter().map(|cold| cold.wait.until).min();
         let mut told = Vec::new();
         if !self.cold.is_empty() {
             told.push(candidates::told(&self.cold));
@@ -211,12 +264,12 @@ impl Tries {
             told.push(message);
             return (reason, told.join("; "), wait);
         }
-        let reason = match thaws {
-            Some(_) => PendingReason::OutOfStock,
-            None => PendingReason::Budget,
-        };
+        if self.too_dear.is_empty() && thaws.is_some() {
+            return (PendingReason::OutOfStock, told.join("; "), None);
+        }
         let wait = thaws.and_then(|at| (at - now).to_std().ok());
-        (reason, told.join("; "), wait.unwrap_or(MENDED_BY_THEN))
+        let wait = wait.unwrap_or(MENDED_BY_THEN);
+        (PendingReason::Budget, told.join("; "), Some(wait))
     }
 }
 
@@ -236,6 +289,17 @@ fn refusal(error: &ApiError) -> String {
         code.to_owned()
     } else {
         format!("{} ({code})", error.message)
+    }
+}
+
+/// Whether a create was refused for its firewall or an SSH key.
+fn is_about_references(error: &ApiError) -> bool {
+    let message = error.message.to_ascii_lowercase();
+    match error.code() {
+        Some(Code::FirewallResourceNotFound) => true,
+        Some(Code::NotFound) => !message.contains("image"),
+        Some(Code::InvalidInput) => message.contains("firewall") || message.contains("ssh"),
+        _ => false,
     }
 }
 

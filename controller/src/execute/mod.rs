@@ -18,14 +18,19 @@ use std::{
 
 use cattle_core::{
     action::Calls,
-    catalogue::Catalogue,
+    candidates::ColdPairs,
+    catalogue::{Catalogue, ImageAnswer},
+    desired::Placement,
     fleet::Fleet,
     identity::Grounds,
-    ledger::{Assignment, Run},
+    ledger::{Assignment, Ledger, Run},
     lifecycle::Transition,
     names::{RunId, ServerId},
 };
-use cattle_schemas::{Timestamp, status::CallBudget};
+use cattle_schemas::{
+    Timestamp,
+    status::{CallBudget, PendingReason},
+};
 use tokio::sync::{mpsc, watch};
 use tokio_util::task::TaskTracker;
 
@@ -128,6 +133,48 @@ impl Executor {
     #[must_use]
     pub fn calls(&self) -> Option<CallBudget> {
         self.0.needs.client.calls()
+    }
+
+    /// Where creates were refused a short while ago. Read it after the ledger: what a run was refused
+    /// for is then in it.
+    #[must_use]
+    pub fn cold(&self) -> Arc<ColdPairs> {
+        Arc::new(self.cool_downs().pairs().clone())
+    }
+
+    /// After a start: what the ledger says of where creates were refused.
+    pub fn recall(&self, ledger: &Ledger) {
+        let mut cool_downs = self.cool_downs();
+        for run in ledger.runs.values() {
+            let of_pairs = run.create_reason == Some(PendingReason::OutOfStock);
+            if run.is_live() && run.is_refused() && of_pairs {
+                for (server_type, location) in run.spec.placement.candidates() {
+                    cool_downs.recall(server_type, location);
+                }
+            }
+        }
+    }
+
+    /// Somebody wants what this placement waits for to be looked at now: pairs that were refused, an
+    /// image that is not there, the firewall and the keys.
+    pub async fn look_again(&self, placement: &Placement) {
+        let needs = &self.0.needs;
+        let now = needs.clock.now();
+        {
+            let mut cool_downs = self.cool_downs();
+            for (server_type, location) in placement.candidates() {
+                cool_downs.try_again(server_type, location, now);
+            }
+        }
+        let found = {
+            let catalogue = needs.catalogue.borrow();
+            let answer = catalogue.images.get(&placement.image);
+            matches!(answer, Some(ImageAnswer::Found(_)))
+        };
+        if !found {
+            needs.doubt.tell(&placement.image);
+        }
+        needs.client.forget_references().await;
     }
 
     /// Begins the effects of one commit.

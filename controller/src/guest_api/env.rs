@@ -244,9 +244,26 @@ async fn prepare(desk: &Arc<Desk>, run: &Run) -> Result<(Env, Option<String>), S
 
 /// The env of a run, or what an operator must mend.
 pub(crate) fn env(fleet: &Fleet, secrets: &Secrets, run: &Run) -> Result<Env, String> {
-    let model = &run.spec.model;
+    let spec = &run.spec;
+    of_spec(
+        fleet,
+        secrets,
+        &spec.model,
+        spec.with_github_token,
+        run.authority,
+    )
+}
+
+/// The env of whatever has this model, wants the GitHub token or not, and comes from such a source.
+pub(crate) fn of_spec(
+    fleet: &Fleet,
+    secrets: &Secrets,
+    model: &str,
+    with_github_token: bool,
+    authority: Authority,
+) -> Result<Env, String> {
     let (name, variables) = fleet.model_secret(model).ok_or_else(|| {
-        let provider = model.split_once('/').map_or(model.as_str(), |(provider, _)| provider);
+        let provider = model.split_once('/').map_or(model, |(provider, _)| provider);
         let provider = cattle_core::provider_env::canonical(provider);
         format!("missing modelSecrets entry for {provider}; set `fleet.modelSecrets.{provider}` in fleet/clawdlets.json")
     })?;
@@ -258,8 +275,8 @@ pub(crate) fn env(fleet: &Fleet, secrets: &Secrets, run: &Run) -> Result<Env, St
         .into_iter()
         .map(|variable| (variable, value.expose_secret().to_owned()))
         .collect();
-    if run.spec.with_github_token {
-        if run.authority != Authority::Operator {
+    if with_github_token {
+        if authority != Authority::Operator {
             return Err("only an operator's run gets the GitHub token".to_owned());
         }
         let value = read(GITHUB_TOKEN_SECRET)?;

@@ -1,11 +1,16 @@
 //! (server type, location) pairs that were refused a short while ago, and why.
 //!
 //! When a pair thaws it is tried by one create at a time until one succeeds: a hundred cattle that
-//! wait for the same stock ask for it once, not a hundred times. Kept in memory only: after a restart
-//! one refused call per pair teaches it again.
+//! wait for the same stock ask for it once, not a hundred times. Kept in memory only, and the one truth:
+//! after a restart the ledger says which pairs something waits for, and they are tried again at once,
+//! one create at a time.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::time::Duration;
 
+use cattle_core::{
+    candidates::{Cold, ColdPairs},
+    clock::Wait,
+};
 use cattle_schemas::Timestamp;
 
 /// Pairs that are remembered at once; specs choose them, so their number needs a bound. The ones
@@ -17,33 +22,7 @@ const TRIAL: Duration = Duration::from_secs(30);
 /// Which pairs are left alone, and until when.
 #[derive(Clone, Debug, Default)]
 pub struct CoolDowns {
-    pairs: BTreeMap<(String, String), Cold>,
-}
-
-/// A pair that is left alone.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cold {
-    /// Server type.
-    pub server_type: String,
-    /// Location.
-    pub location: String,
-    /// What was said when it was last refused.
-    pub why: String,
-    /// When it is tried again.
-    pub until: Timestamp,
-}
-
-impl fmt::Display for Cold {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} in {}: {}, tried again at {}",
-            self.server_type,
-            self.location,
-            self.why,
-            self.until.format("%H:%M:%S UTC")
-        )
-    }
+    pairs: ColdPairs,
 }
 
 impl CoolDowns {
@@ -58,7 +37,7 @@ impl CoolDowns {
     ) -> &Cold {
         let pair = (server_type.to_owned(), location.to_owned());
         if self.pairs.len() >= MAX_PAIRS && !self.pairs.contains_key(&pair) {
-            let first = self.pairs.iter().min_by_key(|(_, cold)| cold.until);
+            let first = self.pairs.iter().min_by_key(|(_, cold)| cold.wait.until);
             if let Some(first) = first.map(|(pair, _)| pair.clone()) {
                 self.pairs.remove(&first);
             }
@@ -67,9 +46,40 @@ impl CoolDowns {
             server_type: pair.0.clone(),
             location: pair.1.clone(),
             why,
-            until: now + how_long,
+            wait: Wait::new(now, how_long),
         };
         self.pairs.entry(pair).insert_entry(cold).into_mut()
+    }
+
+    /// All of them, as a plan sees them.
+    #[must_use]
+    pub fn pairs(&self) -> &ColdPairs {
+        &self.pairs
+    }
+
+    /// Somebody waits for this pair since before the restart: one create may try it.
+    pub fn recall(&mut self, server_type: &str, location: &str) {
+        let pair = (server_type.to_owned(), location.to_owned());
+        if !self.pairs.contains_key(&pair) {
+            let why = "refused before the controller was restarted".to_owned();
+            self.cool(
+                server_type,
+                location,
+                why,
+                Timestamp::UNIX_EPOCH,
+                Duration::ZERO,
+            );
+        }
+    }
+
+    /// Somebody wants this pair to be tried now: by one create, as when its time is over.
+    pub fn try_again(&mut self, server_type: &str, location: &str, now: Timestamp) {
+        let pair = (server_type.to_owned(), location.to_owned());
+        if let Some(cold) = self.pairs.get_mut(&pair) {
+            if cold.wait.ends(now) > now {
+                cold.wait = Wait::new(now, Duration::ZERO);
+            }
+        }
     }
 
     /// A create succeeded: the pair has stock.
@@ -90,9 +100,9 @@ impl CoolDowns {
     ) -> Result<(), Cold> {
         let pair = (server_type.to_owned(), location.to_owned());
         match self.pairs.get_mut(&pair) {
-            Some(cold) if cold.until > now => Err(cold.clone()),
+            Some(cold) if cold.wait.ends(now) > now => Err(cold.clone()),
             Some(cold) => {
-                cold.until = now + TRIAL;
+                cold.wait = Wait::new(now, TRIAL);
                 Ok(())
             }
             None => Ok(()),

@@ -324,7 +324,7 @@ impl Client {
         Ok(Created { server, actions })
     }
 
-    async fn forget_references(&self) {
+    pub(crate) async fn forget_references(&self) {
         self.memory.firewalls.lock().await.clear();
         *self.memory.ssh_keys.lock().await = None;
     }

@@ -39,7 +39,7 @@ pub(crate) mod tests;
 mod transport;
 mod wire;
 
-pub use candidates::{Cold, CoolDowns};
+pub use candidates::CoolDowns;
 pub use client::Client;
 pub use error::{ApiError, CreateOutcome, Kind};
 pub use firewall::{Firewall, mark_labels};

@@ -14,7 +14,7 @@ use axum::{
 };
 use cattle_core::{
     action::Action,
-    desired::{Authority, Requester, SpecEntry, SpecState},
+    desired::{SpecEntry, SpecState},
     expiry,
     ledger::Run,
     names::CattleName,
@@ -30,6 +30,7 @@ use super::{
     extract::{Named, Strict, read_body},
     overlay::Overlay,
     peer::Peer,
+    present::Present,
     problem::ApiError,
     read,
     resolve::{self, Target, is_there},
@@ -106,6 +107,7 @@ pub(super) async fn apply(
     let records = api.store.socket_specs().await?;
     check_name(api, peer, &world, &name, &records).await?;
     let present = Present::look(api, &world, &name, records).await?;
+    let wanted = present.recognise(wanted);
     spec::check_if_match(headers, present.version.as_deref())?;
     if query.create_only && (present.there || present.run.as_ref().is_some_and(Run::is_live)) {
         return Err(taken(&name, "is there already"));
@@ -238,85 +240,6 @@ async fn until_known(api: &Api, name: &CattleName) -> Result<(), ApiError> {
         .unwrap_or(Ok(()))
 }
 
-/// What goes by the name at this moment.
-struct Present {
-    /// Whether a spec is there, right or wrong.
-    there: bool,
-    /// Of the spec that is there, if it is valid.
-    cattle: Option<Arc<cattle_core::desired::Cattle>>,
-    version: Option<String>,
-    /// As it is written in the socket's directory.
-    document: Option<cattle_schemas::spec_file::CattleFile>,
-    record: Option<SocketSpec>,
-    /// Who asked for the spec that is there.
-    owner: Option<Requester>,
-    /// The latest run.
-    run: Option<Run>,
-}
-
-impl Present {
-    /// The file itself goes before what the last pass saw of it: another `PUT` may just have
-    /// written it.
-    async fn look(
-        api: &Api,
-        world: &World,
-        name: &CattleName,
-        records: Vec<SocketSpec>,
-    ) -> Result<Self, ApiError> {
-        let record = records.into_iter().find(|spec| spec.cattle == *name);
-        let bytes = {
-            let (specs, name) = (Arc::clone(&api.specs), name.clone());
-            blocking(move || specs.read(&name)).await?
-        };
-        let entry = world
-            .desired
-            .specs
-            .get(name)
-            .filter(|entry| is_there(entry));
-        let mut present = Self {
-            there: false,
-            cattle: None,
-            version: None,
-            document: None,
-            owner: None,
-            run: resolve::latest(api, name).await?,
-            record,
-        };
-        if let Some(bytes) = bytes {
-            let record = present.record.as_ref();
-            let authority = record.map_or(Authority::Bot, |record| record.authority);
-            present.there = true;
-            present.owner = record.map(|record| record.requester.clone());
-            if let Ok(read) = spec::read(api, world, name, &bytes, authority).await {
-                present.document = Some(read.document);
-                present.cattle = Some(read.cattle);
-            }
-        } else if let Some(entry) = entry.filter(|entry| !entry.origin.from_socket) {
-            present.there = true;
-            present.owner = Some(entry.origin.requester.clone());
-            present.cattle = spec::valid(entry).cloned();
-        }
-        present.version = present.cattle.as_ref().map(|cattle| spec::version(cattle));
-        Ok(present)
-    }
-
-    fn change(&self, wanted: &spec::Read, version: &str) -> Change {
-        let live = self.run.as_ref().filter(|run| run.is_live());
-        match &self.cattle {
-            None if !self.there && live.is_none() => Change::Created,
-            // A broken spec, or none, and a run that goes on: what it runs is what counts.
-            None => match live {
-                Some(run) if run.hash != wanted.cattle.hash => Change::Replaced,
-                _ => Change::Configured,
-            },
-            Some(cattle) if cattle.hash != wanted.cattle.hash => Change::Replaced,
-            Some(_) if self.version.as_deref() != Some(version) => Change::Configured,
-            Some(_) if self.document.as_ref() != Some(&wanted.document) => Change::Configured,
-            Some(_) => Change::Unchanged,
-        }
-    }
-}
-
 fn taken(name: &CattleName, why: &str) -> ApiError {
     ApiError::new(ErrorCode::NameTaken, format!("`{name}` {why}"))
 }
@@ -368,8 +291,8 @@ async fn warnings(
 ) -> Result<Vec<String>, ApiError> {
     let cattle = &wanted.cattle;
     let mut warnings = Vec::new();
-    let assignments = api.store.assignments(cattle.name.clone()).await?;
-    let ended = assignments
+    let ended = present
+        .assignments
         .iter()
         .find(|(hash, _)| *hash == cattle.hash)
         .and_then(|(_, assignment)| assignment.ended.as_ref())

@@ -67,9 +67,13 @@ pub(super) async fn destroy(
         let requester = entry.map(|entry| entry.origin.requester.clone());
         let requester = requester.unwrap_or_else(|| peer.requester());
         let message = format!("by {peer}");
+        let substance = cattle.substance.clone();
         edits.push(edit::of_assignment(name, &cattle.hash, move |assignment| {
             if assignment.is_none() {
                 (*assignment, _) = lifecycle::enqueue(None, &requester, now);
+                if let Some(assignment) = assignment {
+                    let _ = lifecycle::made_of(assignment, &substance);
+                }
             }
             Some(lifecycle::close(
                 assignment.as_mut()?,

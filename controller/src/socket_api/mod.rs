@@ -31,12 +31,14 @@ pub mod peer;
 mod plan;
 mod poll;
 pub mod ports;
+mod present;
 mod problem;
 mod read;
 mod reap;
 mod rerun;
 mod resolve;
 mod result;
+mod retry;
 mod routes;
 mod selector;
 mod spec;
@@ -54,7 +56,7 @@ use self::{
     guard::Places,
     idempotency::UnderWay,
     peer::{Caller, Identify},
-    ports::{Personas, Reaper, RunLogs, SpecDir},
+    ports::{Looks, Personas, Reaper, RunLogs, SpecDir},
 };
 pub use self::{
     listen::{BindError, bind, inherited},
@@ -83,6 +85,8 @@ pub struct SocketApi {
     pub logs: Arc<dyn RunLogs>,
     /// Deletes expired servers.
     pub reaper: Arc<dyn Reaper>,
+    /// Looks at once at what a start waits for.
+    pub looks: Arc<dyn Looks>,
     /// Turns a peer's credentials into who it is: [`peer::Users`], but in tests.
     pub identify: Identify,
     /// The clock.
@@ -99,6 +103,7 @@ pub(crate) struct Shared {
     personas: Arc<dyn Personas>,
     logs: Arc<dyn RunLogs>,
     reaper: Arc<dyn Reaper>,
+    looks: Arc<dyn Looks>,
     identify: Identify,
     now: Now,
     metrics: Option<PrometheusHandle>,
@@ -128,6 +133,7 @@ pub async fn serve(
         personas,
         logs,
         reaper,
+        looks,
         identify,
         now,
         metrics,
@@ -139,6 +145,7 @@ pub async fn serve(
         personas,
         logs,
         reaper,
+        looks,
         identify,
         now,
         metrics,

@@ -6,14 +6,14 @@ use cattle_core::{
     action::{Limits, Plan},
     desired::{Cattle, Desired, Origin, RootState, SpecEntry, SpecState},
     ledger::Ledger,
-    names::{CattleName, SpecHash},
-    plan,
+    names::CattleName,
+    plan, substance,
 };
 use cattle_schemas::{Timestamp, problem::Diagnostic};
 use chrono::TimeDelta;
 
 use super::{Api, peer::Peer, problem::ApiError, spec};
-use crate::world::World;
+use crate::{store::Wanted, world::World};
 
 /// The window of `createsPerHour`.
 const HOUR: TimeDelta = TimeDelta::hours(1);
@@ -79,12 +79,12 @@ impl Overlay {
         world: &World,
         now: Timestamp,
     ) -> Result<Outlook, ApiError> {
-        let wanted: Vec<(CattleName, SpecHash)> = self
+        let wanted: Vec<Wanted> = self
             .desired
             .specs
             .values()
             .filter_map(|entry| spec::valid(entry))
-            .map(|cattle| (cattle.name.clone(), cattle.hash.clone()))
+            .map(|cattle| Wanted::from(&**cattle))
             .collect();
         let mut ledger = api.store.ledger(wanted, now - HOUR).await?;
         if let Some(since) = world.limits.budget.counts_since(now) {
@@ -94,13 +94,14 @@ impl Overlay {
         for (id, run) in &world.ledger.runs {
             ledger.runs.entry(*id).or_insert_with(|| run.clone());
         }
+        let desired = substance::settle(&Arc::new(self.desired), &ledger);
         let mut limits = Limits::clone(&world.limits);
-        let valid = self.desired.specs.values().filter_map(spec::valid);
+        let valid = desired.specs.values().filter_map(spec::valid);
         let images = valid.map(|cattle| cattle.placement.image.as_str());
         limits.catalogue = Arc::new(limits.catalogue.presuming(images));
-        let plan = plan::plan(&self.desired, &world.observed, &ledger, &limits, now);
+        let plan = plan::plan(&desired, &world.observed, &ledger, &limits, now);
         Ok(Outlook {
-            desired: self.desired,
+            desired: Arc::unwrap_or_clone(desired),
             ledger,
             plan,
         })

@@ -5,6 +5,7 @@
 use std::{future::Future, io, path::PathBuf, pin::Pin};
 
 use cattle_core::{
+    desired::Placement,
     names::{CattleName, PersonaName, RunId},
     spec::PersonaFiles,
 };
@@ -69,6 +70,12 @@ pub trait RunLogs: Send + Sync + 'static {
 
 /// A future that a port answers with.
 pub type PortFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Looks at once at what a start waits for.
+pub trait Looks: Send + Sync + 'static {
+    /// Pairs that were refused may be tried, and what was not found or may be gone is asked for again.
+    fn look_again(&self, placement: Placement) -> PortFuture<'_, ()>;
+}
 
 /// Deletes servers that are past their expiry.
 pub trait Reaper: Send + Sync + 'static {

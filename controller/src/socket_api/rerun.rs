@@ -20,6 +20,7 @@ use super::{
     problem::ApiError,
     read,
     resolve::{self, is_there},
+    retry,
     routes::MAX_JSON_BYTES,
     spec,
 };
@@ -52,6 +53,18 @@ pub(super) async fn rerun(
         return Err(spec::invalid(errors));
     };
     let latest = resolve::latest(&api, name).await?;
+    if latest
+        .as_ref()
+        .is_some_and(|run| run.is_live() && run.is_refused())
+    {
+        // Nothing of it ran, and nothing is there: this is the try that is asked for.
+        drop(turn);
+        let phase = retry::look_again(&api, &peer, &target).await?.phase;
+        return Ok(Json(RerunReply {
+            name: name.to_string(),
+            phase,
+        }));
+    }
     if let Some(run) = latest.as_ref().filter(|run| run.is_live()) {
         return Err(wrong_phase(format!(
             "`{name}` has a live run, {}; destroy it first",

@@ -15,7 +15,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use super::{
     Api, ApiError, apply, cost, destroy, events, guard, health, jobs, limits, logs, openapi,
-    pauses, plan, read, reap, rerun, result,
+    pauses, plan, read, reap, rerun, result, retry,
 };
 
 /// The longest JSON body: a job carries one spec, a plan several.
@@ -250,6 +250,19 @@ pub(super) const ROUTES: &[Route] = &[
             ErrorCode::WrongPhase,
         ],
         handler: |m| on(m, rerun::rerun),
+        ..POST
+    },
+    Route {
+        path: "/v1/cattle/{name}/retry",
+        id: "retryCattle",
+        summary: "Look at once at what a pending cattle waits for, once its cause is mended",
+        gives: Gives::Json(of::<wire::RetryReply>),
+        problems: &[
+            ErrorCode::NotFound,
+            ErrorCode::Ambiguous,
+            ErrorCode::WrongPhase,
+        ],
+        handler: |m| on(m, retry::retry),
         ..POST
     },
     Route {

@@ -94,7 +94,10 @@ pub(super) fn invalid(errors: Vec<Diagnostic>) -> ApiError {
 /// What of a spec is compared: what it amounts to, defaults applied.
 #[derive(Serialize)]
 struct Versioned<'a> {
-    hash: &'a str,
+    persona: &'a str,
+    task: &'a cattle_schemas::task::Task,
+    with_github_token: bool,
+    auto_shutdown: bool,
     labels: &'a std::collections::BTreeMap<String, String>,
     ttl: u64,
     start_within: u64,
@@ -107,7 +110,10 @@ struct Versioned<'a> {
 /// does, wherever its file is and however it is written.
 pub(super) fn version(cattle: &Cattle) -> String {
     let versioned = Versioned {
-        hash: cattle.hash.as_str(),
+        persona: cattle.persona.as_str(),
+        task: &cattle.task,
+        with_github_token: cattle.with_github_token,
+        auto_shutdown: cattle.auto_shutdown,
         labels: &cattle.labels,
         ttl: cattle.ttl.as_secs(),
         start_within: cattle.start_within.as_secs(),

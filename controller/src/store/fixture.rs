@@ -10,6 +10,7 @@ use cattle_core::{
     ledger::{Run, RunServer},
     lifecycle::{self, Ending, Transition},
     names::{RunId, ServerId},
+    substance::Substance,
 };
 use cattle_schemas::{
     Timestamp, event::NewEvent, spec_file::OnFailure, status::EndReason, task::Task,
@@ -57,6 +58,7 @@ pub(crate) fn cattle(name: &str) -> Cattle {
             locations: vec!["nbg1".to_owned()],
         },
         hash: "0123456789ab".parse().unwrap(),
+        substance: Substance::default(),
     }
 }
 

@@ -21,7 +21,7 @@ use tokio::sync::broadcast;
 
 use super::{
     CREATES_KEPT, EVENT_BACKLOG, Edit, IdempotentReply, RunFilter, SocketSpec, Store, StoreFuture,
-    TokenRecord,
+    TokenRecord, Wanted,
     consequence::{self, Before, Consequence},
 };
 
@@ -200,8 +200,8 @@ impl State {
         told.push(event);
     }
 
-    fn ledger(&self, wanted: &[(CattleName, SpecHash)], creates_since: Timestamp) -> Ledger {
-        let names: BTreeSet<&CattleName> = wanted.iter().map(|(name, _)| name).collect();
+    fn ledger(&self, wanted: &[Wanted], creates_since: Timestamp) -> Ledger {
+        let names: BTreeSet<&CattleName> = wanted.iter().map(|it| &it.cattle).collect();
         let mut latest: BTreeMap<&CattleName, RunId> = BTreeMap::new();
         for run in self.runs.values().filter(|run| names.contains(&run.cattle)) {
             latest.insert(&run.cattle, run.id);
@@ -212,7 +212,20 @@ impl State {
                 ledger.runs.insert(run.id, Run::clone(run));
             }
         }
-        let mut keys: BTreeSet<(CattleName, SpecHash)> = wanted.iter().cloned().collect();
+        let may_be = |cattle: &CattleName, assignment: &Assignment| {
+            wanted.iter().any(|wanted| {
+                let content = assignment.substance.as_ref().map(|it| &it.content);
+                wanted.cattle == *cattle
+                    && wanted
+                        .content
+                        .as_ref()
+                        .is_some_and(|wanted| content.is_none_or(|content| content == wanted))
+            })
+        };
+        let mut keys: BTreeSet<(CattleName, SpecHash)> = wanted
+            .iter()
+            .map(|it| (it.cattle.clone(), it.hash.clone()))
+            .collect();
         keys.extend(
             ledger
                 .runs
@@ -220,7 +233,8 @@ impl State {
                 .map(|run| (run.cattle.clone(), run.hash.clone())),
         );
         for (key, assignment) in &self.assignments {
-            if assignment.ended.is_none() || keys.contains(key) {
+            let wanted = keys.contains(key) || may_be(&key.0, assignment);
+            if assignment.ended.is_none() || wanted {
                 ledger.assignments.insert(key.clone(), assignment.clone());
             }
         }
@@ -304,11 +318,7 @@ fn ready<'a, T: Send + 'a>(value: T) -> StoreFuture<'a, T> {
 }
 
 impl Store for MemoryStore {
-    fn ledger(
-        &self,
-        wanted: Vec<(CattleName, SpecHash)>,
-        creates_since: Timestamp,
-    ) -> StoreFuture<'_, Ledger> {
+    fn ledger(&self, wanted: Vec<Wanted>, creates_since: Timestamp) -> StoreFuture<'_, Ledger> {
         ready(self.state().ledger(&wanted, creates_since))
     }
 

@@ -18,6 +18,7 @@ use std::{future::Future, ops::Range, path::Path, pin::Pin};
 
 use cattle_core::{
     charge::Charge,
+    desired::Cattle,
     ledger::{Assignment, Ledger, Run},
     names::{CattleName, RunId, SpecHash},
     pause::Pause,
@@ -28,6 +29,7 @@ use cattle_schemas::{
     job::Job,
     status::PauseReason,
 };
+use serde::Serialize;
 use tokio::sync::broadcast;
 
 pub use self::{lock::StateLock, memory::MemoryStore, sqlite::SqliteStore};
@@ -129,6 +131,38 @@ pub struct TokenRecord {
     pub voided: bool,
 }
 
+/// A spec whose past a plan needs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Wanted {
+    /// Its name.
+    pub cattle: CattleName,
+    /// The hash of its assignment.
+    pub hash: SpecHash,
+    /// Of its persona and task: further assignments of its name that may be the same as it are wanted
+    /// too, which are those of this content, and those that do not say.
+    pub content: Option<SpecHash>,
+}
+
+impl From<&Cattle> for Wanted {
+    fn from(cattle: &Cattle) -> Self {
+        Self {
+            cattle: cattle.name.clone(),
+            hash: cattle.hash.clone(),
+            content: Some(cattle.substance.content.clone()),
+        }
+    }
+}
+
+impl From<(CattleName, SpecHash)> for Wanted {
+    fn from((cattle, hash): (CattleName, SpecHash)) -> Self {
+        Self {
+            cattle,
+            hash,
+            content: None,
+        }
+    }
+}
+
 /// Which runs to read, newest first.
 #[derive(Clone, Debug, Default)]
 pub struct RunFilter {
@@ -158,13 +192,11 @@ pub struct SocketSpec {
 /// The ledger's keeper.
 pub trait Store: Send + Sync + 'static {
     /// What one plan needs (see [`Ledger`]): every run that is not both over and gone, the latest
-    /// run of each wanted name, the assignments of all of these and those not ended, pauses that hold,
-    /// and since `creates_since` creates and pauses that ended. (What servers' labels name besides, the caller reads with [`Store::run`].)
-    fn ledger(
-        &self,
-        wanted: Vec<(CattleName, SpecHash)>,
-        creates_since: Timestamp,
-    ) -> StoreFuture<'_, Ledger>;
+    /// run of each wanted name, the assignments of all of these, those that may be the same as what is
+    /// wanted (see [`Wanted::content`]) and those not ended, pauses that hold, and since
+    /// `creates_since` creates and pauses that ended. (What servers' labels name besides, the caller
+    /// reads with [`Store::run`].)
+    fn ledger(&self, wanted: Vec<Wanted>, creates_since: Timestamp) -> StoreFuture<'_, Ledger>;
 
     /// One transaction. Each change is applied or not on its own; the answer says which.
     fn commit(&self, edits: Vec<Edit>, now: Timestamp) -> StoreFuture<'_, Vec<bool>>;

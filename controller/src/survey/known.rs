@@ -22,6 +22,9 @@ const FOUND_FOR: Duration = Duration::from_secs(600);
 /// So much sooner than anything else an image is asked for again of which Hetzner did not say
 /// whether it is there.
 const UNREAD_SOONER: u32 = 4;
+/// Somebody may be making an image that is missing, and what waits for it starts when it is seen; but
+/// so far apart are the calls for all that are.
+const MISSING_APART: Duration = Duration::from_secs(5);
 /// So much later than anything else at most: the slowest pace of the error table (300 s), after
 /// which an operator may have mended what was wrong.
 const UNREAD_LATEST: u32 = 5;
@@ -144,6 +147,21 @@ impl Known {
         }
     }
 
+    /// Hetzner takes the token (again): what it did not answer is asked for now.
+    pub(super) fn hear_again(&mut self, now: Instant) {
+        for slot in self.images.values_mut() {
+            if matches!(slot.value, Some(ImageAnswer::Unread { .. })) {
+                slot.due = slot.due.min(now);
+            }
+        }
+        if self.server_types.value.is_none() {
+            self.server_types.due = self.server_types.due.min(now);
+        }
+        if self.pricing.value.is_none() {
+            self.pricing.due = self.pricing.due.min(now);
+        }
+    }
+
     /// What is to be asked for now; it counts as under way from here on.
     pub(super) fn take_due(&mut self, now: Instant) -> Vec<Subject> {
         let mut due = Vec::new();
@@ -233,9 +251,12 @@ impl Known {
                 self.pricing.take(pricing, now + OFFER_EVERY);
             }
             (Subject::Image(text), Ok(Answer::Image(answer))) => {
+                let many = u32::try_from(self.images.len()).unwrap_or(u32::MAX);
                 let every = match answer {
                     ImageAnswer::Found(_) => FOUND_FOR,
-                    _ => self.again,
+                    _ => MISSING_APART
+                        .saturating_mul(many)
+                        .clamp(self.again / UNREAD_SOONER, self.again),
                 };
                 if let Some(slot) = self.images.get_mut(text) {
                     slot.take(answer, now + every);

@@ -10,7 +10,7 @@ mod tests;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use cattle_core::{catalogue::Catalogue, fleet::Fleet};
+use cattle_core::{account::Token, catalogue::Catalogue, fleet::Fleet};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
@@ -74,6 +74,7 @@ impl Survey {
     pub async fn run(mut self, stop: CancellationToken) {
         let mut known = Known::new(self.again, Instant::now());
         let mut reads = JoinSet::new();
+        let mut token = self.client.token();
         loop {
             let now = Instant::now();
             let fleets = self.fleet.borrow_and_update().placement.image.clone();
@@ -85,6 +86,11 @@ impl Survey {
                 Some(read) = reads.join_next() => self.finish(&mut known, read),
                 Ok(()) = self.wanted.changed() => {}
                 Ok(()) = self.fleet.changed() => {}
+                Ok(()) = token.changed() => {
+                    if *token.borrow_and_update() == Token::Accepted {
+                        known.hear_again(Instant::now());
+                    }
+                }
                 Some(image) = self.doubts.recv() => known.doubt(&image, Instant::now()),
                 () = tokio::time::sleep_until(known.next_due(now)) => {}
             }

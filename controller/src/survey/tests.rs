@@ -234,7 +234,7 @@ fn an_old_answer_is_used_when_no_new_one_can_be_had() {
 }
 
 #[test]
-fn what_is_missing_is_looked_for_every_minute_while_something_waits_for_it() {
+fn what_is_missing_is_looked_for_again_and_again_while_something_waits_for_it() {
     let mut world = World::read();
     world.want(&["debian-31"]);
     let asked = image("debian-31");
@@ -242,8 +242,8 @@ fn what_is_missing_is_looked_for_every_minute_while_something_waits_for_it() {
     world
         .known
         .apply(&asked, Ok(Answer::Image(missing())), world.now);
-    assert_eq!(world.sleeps(), 60);
-    world.later(60);
+    assert_eq!(world.sleeps(), 15);
+    world.later(15);
     assert_eq!(world.due(), std::slice::from_ref(&asked));
     world
         .known
@@ -265,7 +265,36 @@ fn the_fleets_image_is_looked_for_now_and_then_while_it_is_missing() {
     world
         .known
         .apply(&asked, Ok(Answer::Image(missing())), world.now);
-    assert_eq!(world.sleeps(), 60 + 600);
+    assert_eq!(world.sleeps(), 15 + 600);
+}
+
+#[test]
+fn many_that_are_missing_are_looked_for_every_minute() {
+    let mut world = World::read();
+    let names: Vec<String> = (0..20).map(|n| format!("debian-{n}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    world.want(&names);
+    for name in names {
+        let answer = Ok(Answer::Image(missing()));
+        world.known.apply(&image(name), answer, world.now);
+    }
+    assert_eq!(world.sleeps(), 60);
+}
+
+#[test]
+fn what_was_not_answered_is_asked_for_when_the_token_is_taken_again() {
+    let mut world = World::read();
+    world.want(&["debian-31"]);
+    let asked = image("debian-31");
+    assert_eq!(world.due(), std::slice::from_ref(&asked));
+    let failed = Failed {
+        message: "Hetzner refuses the token".to_owned(),
+        retry_in: Some(Duration::from_secs(300)),
+    };
+    world.known.apply(&asked, Err(failed), world.now);
+    assert_eq!(world.due(), []);
+    world.known.hear_again(world.now);
+    assert_eq!(world.due(), [asked]);
 }
 
 #[test]

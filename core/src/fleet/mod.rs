@@ -129,6 +129,8 @@ impl Fleet {
             guests_heard_since: None,
             clocks: Clocks::default(),
             catalogue: Arc::default(),
+            cold: Arc::default(),
+            unequipped: BTreeMap::new(),
             budget: self.budget,
             token: crate::account::Token::default(),
             calls: action::Calls::default(),

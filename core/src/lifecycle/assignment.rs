@@ -11,6 +11,7 @@ use crate::{
     clock::Wait,
     desired::Requester,
     ledger::{Assignment, AssignmentEnd, Run},
+    substance::Substance,
 };
 
 /// The first sight of a (name, hash), or its return after it went before anything was done for it.
@@ -31,11 +32,21 @@ pub fn enqueue(
         ended: None,
         failed_starts: 0,
         not_before: None,
+        substance: None,
     };
     (
         Some(assignment),
         Transition::told(EventReason::Queued, format!("asked for by {}", requester.0)),
     )
+}
+
+/// A run is made of this from now on, or will be.
+pub fn made_of(assignment: &mut Assignment, substance: &Substance) -> Transition {
+    if assignment.substance.as_ref() == Some(substance) {
+        return Transition::refused();
+    }
+    assignment.substance = Some(substance.clone());
+    Transition::silent()
 }
 
 /// A pending assignment is over without a server. `spec-removed` and `spec-changed` leave it open
@@ -78,6 +89,17 @@ pub fn rerun(assignment: &mut Assignment, latest: Option<&mut Run>, now: Timesta
     assignment.failed_starts = 0;
     assignment.not_before = None;
     told
+}
+
+/// Somebody wants a pending one to start now, not when its backoff is over. What failed still counts.
+pub fn start_again(assignment: &mut Assignment) -> Transition {
+    if assignment.ended.is_some() || assignment.not_before.take().is_none() {
+        return Transition::refused();
+    }
+    Transition::told(
+        EventReason::CreateRetried,
+        "asked to be tried again at once",
+    )
 }
 
 /// What the end of a run does to its assignment.

@@ -205,6 +205,20 @@ pub fn retry(run: &mut Run, max_ttl: Duration, now: Timestamp) -> Transition {
     )
 }
 
+/// Somebody wants a refused create to be tried again now, not when its wait is over; but not sooner
+/// after the last attempt than any look is repeated.
+pub fn look_again(run: &mut Run, now: Timestamp) -> Transition {
+    if !run.is_live() || !run.is_refused() || run.stop.is_some() {
+        return Transition::refused();
+    }
+    let earliest = run.posted_at + deadlines::LOOK_AGAIN;
+    run.retry_at = (earliest > now).then(|| Wait::until(earliest, now));
+    Transition::told(
+        EventReason::CreateRetried,
+        "asked to be tried again at once",
+    )
+}
+
 /// A look-up by name, asked at `asked_at`, found nothing. Settles a create whose reply was lost; if
 /// the call is too young for that, nothing is asked or attempted until it is not.
 pub fn lookup_missed(run: &mut Run, asked_at: Timestamp, now: Timestamp) -> Transition {

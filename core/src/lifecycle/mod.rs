@@ -20,11 +20,11 @@ mod server;
 use cattle_schemas::{event::EventReason, status::Phase};
 
 pub use self::{
-    assignment::{close, enqueue, rerun},
+    assignment::{close, enqueue, made_of, rerun, start_again},
     change::{ExtendError, extend, update},
     create::{
-        accept_create, adopt, adopt_unknown, begin, lookup_missed, lost_reply, refuse_create,
-        refused_event, rejoin, retry,
+        accept_create, adopt, adopt_unknown, begin, look_again, lookup_missed, lost_reply,
+        refuse_create, refused_event, rejoin, retry,
     },
     end::{
         Ending, delete_failed, end, found_again, found_gone, gone_reason, mark_gone, not_found,

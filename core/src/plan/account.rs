@@ -11,8 +11,9 @@ use crate::{
 };
 
 /// Between two creates that find out whether a token may write by now: it cannot change while the
-/// controller runs, so this only mends what Hetzner said in error.
-const PROBE: Duration = Duration::from_secs(300);
+/// controller runs, so this only mends what Hetzner said in error. About as often as lists find out
+/// whether it is taken at all.
+const PROBE: Duration = Duration::from_secs(30);
 
 /// Why nothing can be created with this token.
 pub(super) fn refused(pass: &mut Pass<'_>) -> Option<(PendingReason, String)> {

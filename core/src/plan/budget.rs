@@ -25,7 +25,7 @@ use chrono::{DurationRound, NaiveDate, TimeDelta};
 use super::{Pass, view::Extra};
 use crate::{
     action::Budget,
-    candidates::{Candidate, choose},
+    candidates::Candidate,
     catalogue::Catalogue,
     charge::{Charge, price_of_run, price_of_server, set_aside},
     cost::{Amount, ServerPrice, billed_within, day},
@@ -83,7 +83,7 @@ impl<'a> Purse<'a> {
     }
 
     /// Takes what a start may come to out of the purse: the most that an hour of its server may
-    /// cost, which is what the dearest of its candidates costs that there is room for. `None`
+    /// cost, which is what the dearest of its open candidates costs that there is room for. `None`
     /// without a budget.
     ///
     /// # Errors
@@ -92,6 +92,7 @@ impl<'a> Purse<'a> {
         &mut self,
         pass: &mut Pass<'_>,
         placement: &Placement,
+        open: &[Candidate],
         lives: Duration,
     ) -> Result<Option<Amount>, String> {
         if self.budget == Budget::default() {
@@ -109,8 +110,8 @@ impl<'a> Purse<'a> {
         let expires = expiry::expires_at(self.now, lives, Duration::ZERO, self.max_ttl);
         let until = leaves_by(expires);
         let mut dearest: Option<Amount> = None;
-        let mut cheapest: Option<(Candidate, Amount)> = None;
-        for candidate in choose(placement, self.catalogue, self.now).candidates {
+        let mut cheapest: Option<(&Candidate, Amount)> = None;
+        for candidate in open {
             let Some(price) = candidate.price else {
                 continue;
             };

@@ -12,7 +12,7 @@ use super::Pass;
 use crate::{
     action::{Action, Plan},
     candidates::obstacle,
-    desired::{Desired, Placement, SpecState},
+    desired::{Cattle, Desired, SpecState},
     ledger::{Ledger, Run},
     names::CattleName,
 };
@@ -21,9 +21,17 @@ use crate::{
 /// alone.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
-/// Why nothing can be made for this placement now.
-pub(super) fn gate(pass: &mut Pass<'_>, placement: &Placement) -> Option<(PendingReason, String)> {
-    let found = obstacle(placement, &pass.limits.catalogue, pass.now)?;
+/// Whoever mends it (puts a secret into its place) does not tell, so it is looked at again soon: a
+/// file is read.
+const EQUIPPED_AGAIN: Duration = Duration::from_secs(5);
+
+/// Why nothing can be made for this cattle now.
+pub(super) fn gate(pass: &mut Pass<'_>, cattle: &Cattle) -> Option<(PendingReason, String)> {
+    if let Some(lacks) = pass.limits.unequipped.get(&cattle.name) {
+        pass.due(pass.now + EQUIPPED_AGAIN);
+        return Some((PendingReason::Config, lacks.clone()));
+    }
+    let found = obstacle(&cattle.placement, &pass.limits.catalogue, pass.now)?;
     pass.due(pass.now + LOOK_AGAIN);
     Some(found)
 }
@@ -33,7 +41,7 @@ pub(super) fn gate(pass: &mut Pass<'_>, placement: &Placement) -> Option<(Pendin
 pub fn images(plan: &Plan, desired: &Desired, ledger: &Ledger) -> BTreeSet<String> {
     let starting = plan.actions.iter().filter_map(|action| match action {
         Action::Start { cattle, .. } => Some(&cattle.placement),
-        Action::Retry { run, .. } => ledger.runs.get(run).map(|run| &run.spec.placement),
+        Action::Retry { placement, .. } => Some(placement),
         _ => None,
     });
     let live: BTreeMap<&CattleName, &Run> = ledger
@@ -43,8 +51,12 @@ pub fn images(plan: &Plan, desired: &Desired, ledger: &Ledger) -> BTreeSet<Strin
         .map(|run| (&run.cattle, run))
         .collect();
     let waiting = plan.waiting.iter().filter_map(|waiting| {
-        if let Some(run) = live.get(&waiting.cattle) {
-            return run.is_refused().then_some(&run.spec.placement);
+        // A run without a server follows its spec; one that has one wants nothing.
+        if live
+            .get(&waiting.cattle)
+            .is_some_and(|run| !run.is_refused())
+        {
+            return None;
         }
         match &desired.specs.get(&waiting.cattle)?.state {
             SpecState::Valid(cattle) => Some(&cattle.placement),

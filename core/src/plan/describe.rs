@@ -210,12 +210,7 @@ pub fn cattle_of<'a>(action: &'a Action, ledger: &'a Ledger) -> Option<&'a Cattl
 
 /// What the servers cost that a plan creates, each at the first of its candidates that will be
 /// tried. `None` while that is not known of each, or without any.
-fn spawn_cost(
-    plan: &Plan,
-    ledger: &Ledger,
-    catalogue: &Catalogue,
-    now: Timestamp,
-) -> Option<SpawnCost> {
+fn spawn_cost(plan: &Plan, catalogue: &Catalogue, now: Timestamp) -> Option<SpawnCost> {
     let mut servers = 0;
     let mut hourly = Amount::default();
     for action in &plan.actions {
@@ -225,9 +220,11 @@ fn spawn_cost(
                 hourly_limit,
                 ..
             } => (&cattle.placement, *hourly_limit),
-            Action::Retry { run, hourly_limit } => {
-                (&ledger.runs.get(run)?.spec.placement, *hourly_limit)
-            }
+            Action::Retry {
+                placement,
+                hourly_limit,
+                ..
+            } => (placement, *hourly_limit),
             _ => continue,
         };
         let first = choose(placement, catalogue, now)
@@ -283,6 +280,6 @@ pub fn to_api(
             .collect(),
         next_wake: plan.next_wake,
         diagnostics,
-        spawn: spawn_cost(plan, ledger, catalogue, now),
+        spawn: spawn_cost(plan, catalogue, now),
     }
 }

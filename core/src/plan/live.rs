@@ -336,6 +336,7 @@ fn unseen(pass: &mut Pass<'_>, run: &Run) {
         // What was set aside for it is: it may have its server already.
         pass.sections.starts.push(Action::Retry {
             run: run.id,
+            placement: run.spec.placement.clone(),
             hourly_limit: run.hourly_limit,
         });
     } else {

@@ -15,7 +15,8 @@
 //! ended  runs: their servers go
 //! orphans  servers without a run
 //! queue  what may start now, and why the rest waits
-//! choice  is its image known, and is a pair left to make it?
+//! choice  is its image known, is its env there, and is a pair left to make it?
+//! pairs   was that pair refused a short while ago?
 //! calls  what the rate limit has room for
 //! ```
 
@@ -28,6 +29,7 @@ mod describe;
 mod ended;
 mod live;
 mod orphans;
+mod pairs;
 mod queue;
 mod view;
 

@@ -6,7 +6,7 @@ use super::{Pass, view::Extra};
 use crate::{
     action::Action,
     desired::{SpecEntry, SpecState},
-    names::{CattleName, RunId},
+    names::{CattleName, RunId, SpecHash},
     observed::{ObservedServer, ServerState},
 };
 
@@ -67,14 +67,14 @@ fn adoption<'a>(pass: &Pass<'a>, server: &'a ObservedServer) -> Option<(Action, 
     else {
         return None;
     };
-    let key = (name.clone(), hash.clone());
-    let spent = pass
-        .ledger
-        .assignments
-        .get(&key)
-        .is_some_and(|assignment| assignment.ended.is_some());
-    let possible = cattle.hash == *hash
-        && !spent
+    let spent = |hash: &SpecHash| {
+        let assignment = pass.ledger.assignments.get(&(name.clone(), hash.clone()));
+        assignment.is_some_and(|assignment| assignment.ended.is_some())
+    };
+    // Its label has the hash that the lost ledger had: of any way to write the same.
+    let possible = (cattle.hash == *hash || cattle.ways().contains(hash))
+        && !spent(hash)
+        && !spent(&cattle.hash)
         && expires_at > pass.now
         && server.status != ServerState::Off
         && named_so(server, name, run)

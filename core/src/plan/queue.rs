@@ -15,6 +15,7 @@ use super::{
     budget::Purse,
     calls, choice,
     describe::{apart, span},
+    pairs::Pairs,
 };
 use crate::{
     action::{Action, Waiting},
@@ -190,7 +191,7 @@ fn candidate<'a>(
         wait(pass, &cattle.name, PendingReason::Backoff, message);
         return None;
     }
-    if let Some((reason, message)) = choice::gate(pass, &cattle.placement) {
+    if let Some((reason, message)) = choice::gate(pass, cattle) {
         wait(pass, &cattle.name, reason, message);
         return None;
     }
@@ -217,6 +218,7 @@ fn enqueue(pass: &mut Pass<'_>, origin: &Origin, cattle: &Cattle) {
         cattle: cattle.name.clone(),
         hash: cattle.hash.clone(),
         requester: origin.requester.clone(),
+        substance: Box::new(cattle.substance.clone()),
     });
 }
 
@@ -288,11 +290,17 @@ fn with_live_run<'a>(
     if !pending {
         return None;
     }
-    if let Some((reason, message)) = choice::gate(pass, &run.spec.placement) {
+    // It never had a server, so nothing binds it to where it was refused.
+    let moved = cattle.placement != run.spec.placement;
+    if let Some((reason, message)) = choice::gate(pass, cattle) {
         wait(pass, &cattle.name, reason, message);
         return None;
     }
+    // Where it was refused says `Limits::cold`, also of one from before that had a wait of its own.
+    let of_pairs = run.create_reason == Some(PendingReason::OutOfStock);
     if let Some(retry) = run.retry_at
+        && !moved
+        && !of_pairs
         && !pass.over(retry)
     {
         let at = retry.ends(pass.now);
@@ -312,10 +320,11 @@ fn with_live_run<'a>(
         name: &cattle.name,
         requester: assignment.map_or(&origin.requester, |assignment| &assignment.requester),
         queued_at: Some(assignment.map_or(run.created_at, |assignment| assignment.queued_at)),
-        placement: &run.spec.placement,
+        placement: &cattle.placement,
         lives: run.spec.ttl.saturating_add(run.extension),
         action: Action::Retry {
             run: run.id,
+            placement: cattle.placement.clone(),
             hourly_limit: None,
         },
     })
@@ -371,8 +380,16 @@ fn admit(pass: &mut Pass<'_>, candidates: Vec<Candidate<'_>>) {
         .unwrap_or(u32::MAX)
         .saturating_add(retries);
     let mut purse = Purse::new(pass);
+    let mut pairs = Pairs::new(pass);
     let mut position = 0;
     for candidate in in_turns(candidates, &live) {
+        let open = match pairs.open(pass, candidate.placement) {
+            Ok(open) => open,
+            Err(message) => {
+                wait(pass, candidate.name, PendingReason::OutOfStock, message);
+                continue;
+            }
+        };
         let running = live.get(candidate.requester).copied().unwrap_or_default();
         let (reason, message) = if let Some(closed) = closed_gate(pass) {
             closed
@@ -412,9 +429,10 @@ fn admit(pass: &mut Pass<'_>, candidates: Vec<Candidate<'_>>) {
         } else if let Some(spent) = calls::spent(pass) {
             spent
         } else {
-            match purse.set_aside(pass, candidate.placement, candidate.lives) {
+            match purse.set_aside(pass, candidate.placement, &open, candidate.lives) {
                 Err(message) => (PendingReason::Budget, message),
                 Ok(limit) => {
+                    pairs.claim(&open);
                     slots += 1;
                     creates += 1;
                     *live.entry(candidate.requester).or_default() += 1;

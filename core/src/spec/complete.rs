@@ -16,6 +16,7 @@ use super::{
 use crate::{
     desired::{Authority, Cattle, Placement},
     fleet::Fleet,
+    substance::{Defaults, Substance, Written},
 };
 
 /// How long a spec waits that does not say.
@@ -63,6 +64,19 @@ impl ParsedSpec {
             with_github_token,
             self.auto_shutdown,
         );
+        let substance = Substance {
+            as_written: hash.clone(),
+            content: hash::content_hash(&self.persona, &task),
+            written: Written {
+                model: written_model.map(str::to_owned),
+                with_github_token,
+                auto_shutdown: self.auto_shutdown,
+            },
+            defaults: Defaults {
+                model: default_model(fleet, &inputs.persona).map(str::to_owned),
+                auto_shutdown: Some(fleet.auto_shutdown),
+            },
+        };
         Ok(Cattle {
             name: self.name.clone(),
             labels: self.labels.clone(),
@@ -78,6 +92,7 @@ impl ParsedSpec {
             on_failure: self.on_failure.unwrap_or_default(),
             placement: self.place(fleet),
             hash,
+            substance,
         })
     }
 
@@ -155,21 +170,17 @@ impl ParsedSpec {
             (model.value.as_str(), model.place)
         } else {
             // An unreadable persona is reported by itself; what it would have said is not known.
-            let persona = persona.as_ref().ok()?;
-            match persona.model() {
-                Some(model) => (model, self.places.persona),
-                None => match &fleet.host_model {
-                    Some(model) => (model.as_str(), self.places.spec),
-                    None => {
-                        findings.error_hint(
-                            self.places.spec,
-                            "no model: neither the spec, nor the persona, nor the host names one",
-                            "set `spec.model`, the persona's `model.primary`, or `hosts.<defaultHost>.agentModelPrimary`",
-                        );
-                        return None;
-                    }
-                },
-            }
+            let personas = persona.as_ref().ok()?.model();
+            let Some(model) = default_model(fleet, persona) else {
+                findings.error_hint(
+                    self.places.spec,
+                    "no model: neither the spec, nor the persona, nor the host names one",
+                    "set `spec.model`, the persona's `model.primary`, or `hosts.<defaultHost>.agentModelPrimary`",
+                );
+                return None;
+            };
+            let place = personas.map_or(self.places.spec, |_| self.places.persona);
+            (model, place)
         };
         let (provider, _) = model.split_once('/')?;
         check_provider(provider, place, fleet, findings).then(|| model.to_owned())
@@ -186,6 +197,15 @@ impl ParsedSpec {
             locations: own.locations.as_ref().map_or(fleets.locations, texts),
         }
     }
+}
+
+/// The model of a spec that names none: the persona's, else the host's.
+fn default_model<'a>(
+    fleet: &'a Fleet,
+    persona: &Result<&'a PersonaFiles, String>,
+) -> Option<&'a str> {
+    let personas = persona.as_ref().ok()?.model();
+    personas.or(fleet.host_model.as_deref())
 }
 
 /// What a caller says about a file, which may hold a name that others chose.

@@ -11,7 +11,7 @@
 mod complete;
 pub(crate) mod decode;
 pub(crate) mod findings;
-mod hash;
+pub(crate) mod hash;
 mod limits;
 pub(crate) mod model;
 mod parsed;

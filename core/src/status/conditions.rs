@@ -88,11 +88,8 @@ pub(super) fn conditions(known: &Known<'_>, latest: Option<&Run>) -> Vec<Conditi
 
 /// The image that its next server is to be made of.
 fn next_image<'a>(known: &Known<'a>) -> Option<&'a str> {
-    let refused = known.runs.first().filter(|run| run.is_live());
-    match refused {
-        Some(run) => Some(&run.spec.placement.image),
-        None => Some(&known.entry.and_then(valid)?.placement.image),
-    }
+    // A run that never had a server follows its spec.
+    Some(&known.entry.and_then(valid)?.placement.image)
 }
 
 /// What became of looking for an image; `None` before it was looked for.
@@ -150,17 +147,19 @@ fn drifted(run: &Run, cattle: &Cattle) -> Option<Condition> {
     }
     let (was, is) = (&run.spec.placement, &cattle.placement);
     let mut differences = Vec::new();
-    if was.image != is.image {
+    // Without a server it is nowhere yet: its next attempt follows its spec.
+    let placed = !run.is_refused();
+    if placed && was.image != is.image {
         differences.push(format!("image {} instead of {}", was.image, is.image));
     }
-    if was.server_types != is.server_types {
+    if placed && was.server_types != is.server_types {
         differences.push(format!(
             "server types {} instead of {}",
             was.server_types.join(", "),
             is.server_types.join(", ")
         ));
     }
-    if was.locations != is.locations {
+    if placed && was.locations != is.locations {
         differences.push(format!(
             "locations {} instead of {}",
             was.locations.join(", "),

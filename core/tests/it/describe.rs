@@ -26,6 +26,7 @@ fn every_action_has_one_line() {
     let actions = [
         Action::Retry {
             run,
+            placement: cattle("rex").placement,
             hourly_limit: None,
         },
         Action::Adopt { run, server },

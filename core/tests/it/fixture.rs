@@ -12,6 +12,7 @@ use cattle_core::{
         Authority, Cattle, Desired, Origin, Placement, Requester, RootState, SpecEntry, SpecState,
     },
     expiry::Lifetimes,
+    fleet::Fleet,
     guard, labels,
     ledger::{Assignment, Ledger, Run, RunServer},
     lifecycle,
@@ -19,6 +20,8 @@ use cattle_core::{
     observed::{ActionState, ActionStatus, FirewallView, Observed, ObservedServer, ServerState},
     pause::Pause,
     plan,
+    spec::{self, Inputs, PersonaFiles},
+    substance::Substance,
 };
 use cattle_schemas::{
     Timestamp, guest::Outcome, problem::Diagnostic, spec_file::OnFailure, status::PauseReason,
@@ -105,7 +108,34 @@ pub(crate) fn cattle(text: &str) -> Cattle {
             locations: vec!["nbg1".to_owned()],
         },
         hash: hash(1),
+        substance: Substance::default(),
     }
+}
+
+/// A spec file's text, completed with a fleet that has a key for `zai`.
+pub(crate) fn read_spec(stem: &str, text: &str) -> Cattle {
+    let fleet = Fleet::load(
+        "fleet/clawdlets.json",
+        br#"{
+          "schemaVersion": 8,
+          "defaultHost": "here",
+          "hosts": { "here": { "agentModelPrimary": "zai/glm-4.7" } },
+          "fleet": { "modelSecrets": { "zai": "zai_api_key" } },
+          "cattle": {
+            "fleet": "test",
+            "hetzner": { "image": "123456", "serverType": "cx23", "location": "nbg1" }
+          }
+        }"#,
+    );
+    let persona = PersonaFiles::parse(b"I am Rex.", b"{}").unwrap();
+    let spec = spec::parse(&format!("{stem}.yaml"), stem, text.as_bytes()).unwrap();
+    spec.complete(Inputs {
+        fleet: &fleet.unwrap(),
+        authority: Authority::Operator,
+        task_file: None,
+        persona: Ok(&persona),
+    })
+    .unwrap()
 }
 
 pub(crate) fn origin(requester: Requester) -> Origin {
@@ -145,6 +175,7 @@ pub(crate) fn assignment(queued_at: Timestamp) -> Assignment {
         ended: None,
         failed_starts: 0,
         not_before: None,
+        substance: None,
     }
 }
 
@@ -191,6 +222,8 @@ impl World {
                     ..Clocks::default()
                 },
                 catalogue: Arc::new(catalogue()),
+                cold: Arc::default(),
+                unequipped: BTreeMap::new(),
                 budget: Budget::default(),
                 calls: Calls::default(),
                 token: Token::default(),

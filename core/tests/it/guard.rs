@@ -271,6 +271,7 @@ fn never_a_second_attempt_beside_a_server_or_an_env() {
     let retry = || {
         [Action::Retry {
             run: run_id(1),
+            placement: cattle("rex").placement,
             hourly_limit: None,
         }]
     };
@@ -331,9 +332,46 @@ fn never_another_sum_for_a_server_that_may_exist() {
     let retry = |limit: &str| {
         [Action::Retry {
             run: run_id(1),
+            placement: cattle("rex").placement,
             hourly_limit: limit.parse().ok(),
         }]
     };
     assert_eq!(broken_by(&world, retry("0.0096")), [""; 0]);
     assert_eq!(broken_by(&world, retry("0.0320")).len(), 1);
+}
+
+#[test]
+fn never_elsewhere_while_it_may_exist() {
+    let elsewhere = || {
+        let mut placement = cattle("rex").placement;
+        placement.locations = vec!["fsn1".to_owned()];
+        [Action::Retry {
+            run: run_id(1),
+            placement,
+            hourly_limit: None,
+        }]
+    };
+    assert_eq!(
+        broken_by(&World::intended(), elsewhere()),
+        ["what may exist already is not asked for elsewhere"]
+    );
+}
+
+#[test]
+fn never_one_run_for_another_that_is_just_like_it() {
+    let mut world = World::running();
+    let text = "apiVersion: clawdlets.dev/v1\nkind: Cattle\nspec:\n  persona: rex\n  task: { message: Fix the flaky test }\n";
+    let spec = read_spec("rex", text);
+    let content = spec.substance.content.clone();
+    world.edit(|cattle| {
+        cattle.hash = hash(2);
+        cattle.substance.content = content;
+    });
+    let changed = || [end(EndReason::SpecChanged)];
+    assert_eq!(
+        broken_by(&world, changed()),
+        ["no run is replaced by another that is just like it"]
+    );
+    world.edit(|cattle| cattle.auto_shutdown = false);
+    assert_eq!(broken_by(&world, changed()), [""; 0]);
 }

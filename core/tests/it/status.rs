@@ -247,17 +247,17 @@ fn a_refused_create_is_pending_with_its_cause() {
     let mut world = World::intended();
     let _ = lifecycle::refuse_create(
         world.rex(),
-        PendingReason::OutOfStock,
-        "no stock",
+        PendingReason::Backoff,
+        "Hetzner is busy",
         Some(at(160)),
         at(100),
     );
     let status = status_of(&world, "rex");
     assert_eq!(
         (status.phase, status.reason.as_deref()),
-        (Phase::Pending, Some("out-of-stock"))
+        (Phase::Pending, Some("backoff"))
     );
-    assert!(status.message.unwrap().contains("no stock"));
+    assert!(status.message.unwrap().contains("Hetzner is busy"));
 }
 
 #[test]
@@ -270,6 +270,15 @@ fn a_run_that_differs_from_its_spec_has_drifted() {
         @"the run has image 123456 instead of 999; the next run follows its spec"
     );
     assert!(condition(&status_of(&World::running(), "rex"), ConditionType::Drifted).is_none());
+    let mut nowhere = World::intended();
+    let refused = PendingReason::Config;
+    let _ = lifecycle::refuse_create(nowhere.rex(), refused, "no such image", None, at(100));
+    nowhere.edit(|cattle| cattle.placement.image = "999".to_owned());
+    let status = status_of(&nowhere, "rex");
+    assert!(
+        condition(&status, ConditionType::Drifted).is_none(),
+        "its next attempt follows it"
+    );
 }
 
 #[test]

@@ -84,7 +84,7 @@ fn a_refused_pair_is_left_alone_and_then_tried_by_one_at_a_time() {
     insta::assert_snapshot!(cold, @"cx23 in nbg1: error during placement (resource_unavailable), tried again at 10:10:00 UTC");
     assert_eq!(cool_downs.try_now("cx23", "nbg1", at(600)), Ok(()));
     let cold = cool_downs.try_now("cx23", "nbg1", at(601)).unwrap_err();
-    assert_eq!(cold.until, at(630), "another one is asking");
+    assert_eq!(cold.wait.until, at(630), "another one is asking");
     cool_downs.thaw("cx23", "nbg1");
     assert_eq!(cool_downs.try_now("cx23", "nbg1", at(601)), Ok(()));
     assert_eq!(cool_downs.try_now("cx23", "nbg1", at(601)), Ok(()));

@@ -34,6 +34,7 @@ async fn a_bot_sees_and_changes_only_its_own() {
             (Method::GET, "/result"),
             (Method::GET, "/events"),
             (Method::POST, "/rerun"),
+            (Method::POST, "/retry"),
         ] {
             let path = format!("/v1/cattle/{target}{rest}");
             let answer = Answer::of(controller.request(method, &path)).await;

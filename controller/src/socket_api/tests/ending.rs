@@ -1,8 +1,13 @@
 //! Destroy, rerun, extend, result.
 
+use std::time::Duration;
+
+use cattle_core::{lifecycle, names::RunId};
+use cattle_schemas::status::PendingReason;
 use serde_json::{Value, json};
 
 use super::harness::{Controller, SPEC};
+use crate::{edit, store::Store};
 
 #[tokio::test]
 async fn destroy_ends_the_run_and_removes_the_spec_that_the_socket_wrote() {
@@ -111,6 +116,85 @@ async fn rerun_refuses_what_is_not_over() {
         .await
         .problem(409, "wrong-phase");
     assert_eq!(gone["detail"], "`fix` has no spec any more; apply it again");
+}
+
+/// A run whose create was refused, with ten minutes to wait.
+async fn refused(controller: &Controller) -> RunId {
+    controller.put("/v1/cattle/fix", SPEC).await.ok();
+    let run = controller.begin_unmade("fix").await;
+    let now = controller.now();
+    let later = Some(now + Duration::from_secs(600));
+    let edit = edit::of_run(run, move |run, _| {
+        lifecycle::refuse_create(run, PendingReason::Config, "no such image", later, now)
+    });
+    controller.store.commit(vec![edit], now).await.unwrap();
+    controller.pass().await;
+    run
+}
+
+#[tokio::test]
+async fn retry_looks_at_once_at_what_waits() {
+    let controller = Controller::new().await;
+    let run = refused(&controller).await;
+    controller.wait(60);
+    let reply = controller
+        .post("/v1/cattle/fix/retry", json!({}))
+        .await
+        .ok();
+    assert_eq!(reply["name"], "fix");
+    assert_eq!(controller.run(run).await.retry_at, None);
+    assert_eq!(controller.looks.0.lock().unwrap().len(), 1);
+    let plan = controller.post("/v1/plan", json!({})).await.ok();
+    assert_eq!(plan["actions"][0]["verb"], "retry");
+}
+
+#[tokio::test]
+async fn retries_one_after_the_other_are_some_seconds_apart() {
+    let controller = Controller::new().await;
+    let run = refused(&controller).await;
+    controller
+        .post("/v1/cattle/fix/retry", json!({}))
+        .await
+        .ok();
+    let wait = controller.run(run).await.retry_at.unwrap();
+    assert_eq!(wait.until, controller.now() + Duration::from_secs(5));
+}
+
+#[tokio::test]
+async fn rerun_of_what_never_had_a_server_is_such_a_look() {
+    let controller = Controller::new().await;
+    let run = refused(&controller).await;
+    controller.wait(60);
+    let reply = controller
+        .post("/v1/cattle/fix/rerun", json!({}))
+        .await
+        .ok();
+    assert_eq!(reply, json!({ "name": "fix", "phase": "Pending" }));
+    let run = controller.run(run).await;
+    assert!(run.is_live());
+    assert_eq!(run.retry_at, None);
+}
+
+#[tokio::test]
+async fn retry_refuses_what_waits_for_nothing() {
+    let controller = Controller::new().await;
+    controller.put("/v1/cattle/fix", SPEC).await.ok();
+    let run = controller.begin("fix").await;
+    let target = "/v1/cattle/fix/retry";
+    let live = controller
+        .post(target, json!({}))
+        .await
+        .problem(409, "wrong-phase");
+    let detail = live["detail"].as_str().unwrap().to_owned();
+    assert!(detail.contains("waits for nothing"), "{detail}");
+    controller.finish(run, json!(1)).await;
+    controller.gone(run).await;
+    let ended = controller
+        .post(target, json!({}))
+        .await
+        .problem(409, "wrong-phase");
+    let detail = ended["detail"].as_str().unwrap();
+    assert!(detail.contains("`rerun` runs it once more"), "{detail}");
 }
 
 #[tokio::test]

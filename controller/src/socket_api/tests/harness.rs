@@ -14,7 +14,7 @@ use std::{
 use cattle_core::{
     action::{Action, Limits},
     catalogue::Catalogue,
-    desired::{Authority, Desired, Origin, Requester, RootState, SpecEntry, SpecState},
+    desired::{Authority, Desired, Origin, Placement, Requester, RootState, SpecEntry, SpecState},
     fleet::Fleet,
     ledger::{Run, RunServer},
     lifecycle::{self, Ending},
@@ -22,6 +22,7 @@ use cattle_core::{
     observed::Observed,
     plan::plan,
     spec::{Inputs, PersonaFiles, parse},
+    substance,
 };
 use cattle_schemas::{
     Timestamp,
@@ -38,12 +39,12 @@ use tokio_util::sync::CancellationToken;
 use super::super::{
     SocketApi, bind,
     peer::Peer,
-    ports::{Personas, PortFuture, Reaper, RunLogs, SpecDir},
+    ports::{Looks, Personas, PortFuture, Reaper, RunLogs, SpecDir},
     serve,
 };
 use crate::{
     edit,
-    store::{Edit, MemoryStore, Store},
+    store::{Edit, MemoryStore, Store, Wanted},
     world::{Bell, Handle, World},
 };
 
@@ -184,6 +185,17 @@ impl Reaper for CountingReaper {
     }
 }
 
+/// Remembers what was to be looked at.
+#[derive(Default)]
+pub(super) struct Looked(pub(super) Mutex<Vec<Placement>>);
+
+impl Looks for Looked {
+    fn look_again(&self, placement: Placement) -> PortFuture<'_, ()> {
+        self.0.lock().unwrap().push(placement);
+        Box::pin(async {})
+    }
+}
+
 /// The start of every test's time.
 pub(super) fn start() -> Timestamp {
     "2026-01-10T12:00:00Z".parse().unwrap()
@@ -195,6 +207,7 @@ pub(super) struct Controller {
     pub(super) files: Arc<Files>,
     pub(super) logs: Arc<Logs>,
     pub(super) reaper: Arc<CountingReaper>,
+    pub(super) looks: Arc<Looked>,
     pub(super) handle: Handle,
     pub(super) stop: CancellationToken,
     /// Specs of an operator's directory.
@@ -223,6 +236,7 @@ impl Controller {
         let files = Arc::new(Files::default());
         let logs = Arc::new(Logs::default());
         let reaper = Arc::new(CountingReaper::default());
+        let looks = Arc::new(Looked::default());
         let directory: Arc<Mutex<BTreeMap<CattleName, String>>> = Arc::default();
         let observed = Arc::new(Mutex::new(Observed {
             listed_at: Some(start()),
@@ -277,6 +291,7 @@ impl Controller {
             personas: Arc::new(OnePersona),
             logs: logs.clone(),
             reaper: reaper.clone(),
+            looks: looks.clone(),
             identify: Arc::new(move |_| {
                 let uid = caller.load(Ordering::SeqCst);
                 let authority = if uid == 0 {
@@ -302,6 +317,7 @@ impl Controller {
             files,
             logs,
             reaper,
+            looks,
             handle,
             stop,
             directory,
@@ -380,20 +396,10 @@ impl Controller {
 
     /// What a pass would do for a queued cattle: its run, with a server, and its task begun.
     pub(super) async fn begin(&self, name: &str) -> RunId {
-        self.pass().await;
-        let world = self.handle.world();
-        let entry = &world.desired.specs[&name.parse::<CattleName>().unwrap()];
-        let SpecState::Valid(cattle) = &entry.state else {
-            panic!("{name} is not valid")
-        };
-        let nth = u64::from(self.runs.fetch_add(1, Ordering::SeqCst));
-        // Alike in the first ten characters, the time, and told apart by what follows.
-        let id = RunId::from_parts(1_768_000_000_000, (u128::from(nth) + 1) << 70);
+        let mut run = self.draw(name).await;
         let now = self.now();
-        let (mut run, _) =
-            lifecycle::begin(id, cattle, &entry.origin, Duration::from_secs(86_400), now);
         let server = RunServer {
-            id: ServerId(100 + nth),
+            id: ServerId(99 + u64::from(self.runs.load(Ordering::SeqCst))),
             name: run.server_name(),
             ipv4: None,
             server_type: None,
@@ -406,12 +412,39 @@ impl Controller {
         assert!(lifecycle::accept_create(&mut run, server).applied);
         assert!(lifecycle::env_handed_out(&mut run, now).applied);
         assert!(lifecycle::ready(&mut run, now).applied);
+        let id = self.insert(run).await;
+        self.pass().await;
+        id
+    }
+
+    /// Likewise, but its server is not made yet.
+    pub(super) async fn begin_unmade(&self, name: &str) -> RunId {
+        let run = self.draw(name).await;
+        self.insert(run).await
+    }
+
+    async fn draw(&self, name: &str) -> Run {
+        self.pass().await;
+        let world = self.handle.world();
+        let entry = &world.desired.specs[&name.parse::<CattleName>().unwrap()];
+        let SpecState::Valid(cattle) = &entry.state else {
+            panic!("{name} is not valid")
+        };
+        let nth = u64::from(self.runs.fetch_add(1, Ordering::SeqCst));
+        // Alike in the first ten characters, the time, and told apart by what follows.
+        let id = RunId::from_parts(1_768_000_000_000, (u128::from(nth) + 1) << 70);
+        let (now, day) = (self.now(), Duration::from_secs(86_400));
+        lifecycle::begin(id, cattle, &entry.origin, day, now).0
+    }
+
+    async fn insert(&self, run: Run) -> RunId {
+        let id = run.id;
         let insert = Edit::InsertRun {
             run: Box::new(run),
             events: Vec::new(),
         };
+        let now = self.now();
         assert_eq!(self.store.commit(vec![insert], now).await.unwrap(), [true]);
-        self.pass().await;
         id
     }
 
@@ -543,12 +576,13 @@ impl Passes {
             .specs
             .values()
             .filter_map(|entry| match &entry.state {
-                SpecState::Valid(cattle) => Some((cattle.name.clone(), cattle.hash.clone())),
+                SpecState::Valid(cattle) => Some(Wanted::from(&**cattle)),
                 _ => None,
             })
             .collect();
         let hour_ago = now - TimeDelta::hours(1);
         let ledger = self.store.ledger(wanted.clone(), hour_ago).await.unwrap();
+        let desired = Arc::unwrap_or_clone(substance::settle(&Arc::new(desired), &ledger));
         let planned = plan(&desired, &observed, &ledger, &last.limits, now);
         let queued = planned
             .actions
@@ -558,9 +592,13 @@ impl Passes {
                     cattle,
                     hash,
                     requester,
+                    substance,
                 } => Some(edit::of_assignment(&cattle, &hash, move |assignment| {
                     let (fresh, told) = lifecycle::enqueue(assignment.as_ref(), &requester, now);
                     *assignment = fresh.or(assignment.take());
+                    if let Some(assignment) = assignment {
+                        let _ = lifecycle::made_of(assignment, &substance);
+                    }
                     Some(told)
                 })),
                 _ => None,

@@ -4,6 +4,8 @@ use cattle_core::{
     desired::{Authority, Requester},
     ledger::CreateState,
     lifecycle,
+    names::SpecHash,
+    substance::Substance,
 };
 use cattle_schemas::{
     job::JobState,
@@ -12,7 +14,7 @@ use cattle_schemas::{
 
 use super::{
     super::{
-        Edit, IdempotentReply, RunFilter, SocketSpec, Store,
+        Edit, IdempotentReply, RunFilter, SocketSpec, Store, Wanted,
         fixture::{MAX_TTL, after, edit, end, gone, insert, run, run_id, start},
     },
     applied, assignment, contract, event, hash, job, name, put_assignment,
@@ -22,6 +24,7 @@ contract!(
     events_are_numbered_in_order_and_told_to_subscribers,
     a_plan_gets_what_is_not_settled_and_the_latest_of_each_wanted_name,
     a_plan_gets_wanted_live_and_open_assignments,
+    a_plan_gets_assignments_that_may_be_the_same_as_what_is_wanted,
     creates_are_counted_once_for_each_attempt,
     a_create_that_was_refused_for_certain_counts_no_more,
     runs_are_filtered_newest_first,
@@ -77,18 +80,59 @@ async fn a_plan_gets_what_is_not_settled_and_the_latest_of_each_wanted_name<S: S
         ],
     )
     .await;
-    let wanted = vec![
+    let wanted = [
         (name("rex"), hash("0123456789ab")),
         (name("rex"), hash("ffffffffffff")),
         (name("bob"), hash("0123456789ab")),
         (name("new"), hash("0123456789ab")),
     ];
+    let wanted = wanted.map(Wanted::from).to_vec();
     let ledger = store.ledger(wanted, start()).await.unwrap();
     // Not 1 (not the latest) and not 3 (settled and unwanted).
     assert_eq!(
         ledger.runs.keys().copied().collect::<Vec<_>>(),
         [run_id(2), run_id(4), run_id(5)]
     );
+}
+
+async fn a_plan_gets_assignments_that_may_be_the_same_as_what_is_wanted<S: Store>(store: &S) {
+    let content = |of: u8| SpecHash::from_digest(&[of; 32]);
+    let over = |cattle: &str, with_hash: &str, made_of: Option<u8>| Edit::Assignment {
+        cattle: name(cattle),
+        hash: hash(with_hash),
+        edit: Box::new(move |known| {
+            let mut over = assignment();
+            over.substance = made_of.map(|of| Substance {
+                content: content(of),
+                ..Substance::default()
+            });
+            let _ = lifecycle::close(&mut over, EndReason::NotStarted, "too late", start());
+            *known = Some(over);
+            Some(Vec::new())
+        }),
+    };
+    applied(
+        store,
+        vec![
+            over("rex", "aaaaaaaaaaaa", Some(1)),
+            over("rex", "bbbbbbbbbbbb", Some(2)),
+            over("rex", "cccccccccccc", None),
+            over("max", "dddddddddddd", Some(1)),
+        ],
+    )
+    .await;
+    let wanted = Wanted {
+        content: Some(content(1)),
+        ..Wanted::from((name("rex"), hash("ffffffffffff")))
+    };
+    let ledger = store.ledger(vec![wanted], start()).await.unwrap();
+    let hashes: Vec<String> = ledger
+        .assignments
+        .keys()
+        .map(|(cattle, hash)| format!("{cattle} {hash}"))
+        .collect();
+    // Of its persona and task, or nobody knows of which.
+    assert_eq!(hashes, ["rex aaaaaaaaaaaa", "rex cccccccccccc"]);
 }
 
 async fn a_plan_gets_wanted_live_and_open_assignments<S: Store>(store: &S) {
@@ -115,7 +159,7 @@ async fn a_plan_gets_wanted_live_and_open_assignments<S: Store>(store: &S) {
     )
     .await;
     let ledger = store
-        .ledger(vec![(name("rex"), hash("ffffffffffff"))], start())
+        .ledger(vec![(name("rex"), hash("ffffffffffff")).into()], start())
         .await
         .unwrap();
     assert_eq!(

@@ -30,7 +30,7 @@ use tokio::sync::{Mutex, broadcast};
 
 use super::{
     EVENT_BACKLOG, Edit, IdempotentReply, RunFilter, SocketSpec, Store, StoreError, StoreFuture,
-    TokenRecord,
+    TokenRecord, Wanted,
 };
 
 /// The ledger in a file.
@@ -184,11 +184,7 @@ fn micros(at: Timestamp) -> i64 {
 }
 
 impl Store for SqliteStore {
-    fn ledger(
-        &self,
-        wanted: Vec<(CattleName, SpecHash)>,
-        creates_since: Timestamp,
-    ) -> StoreFuture<'_, Ledger> {
+    fn ledger(&self, wanted: Vec<Wanted>, creates_since: Timestamp) -> StoreFuture<'_, Ledger> {
         self.read("read what a plan needs", move |on| {
             Box::pin(read::ledger(on, wanted, creates_since))
         })

@@ -14,7 +14,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
 
 use super::{
-    super::{IdempotentReply, RunFilter, SocketSpec, StoreError, TokenKind, TokenRecord},
+    super::{IdempotentReply, RunFilter, SocketSpec, StoreError, TokenKind, TokenRecord, Wanted},
     database, micros,
 };
 
@@ -56,23 +56,25 @@ pub(super) const RUNS_OF_A_PLAN: &str =
                       JOIN runs ON runs.cattle = wanted.value GROUP BY runs.cattle)
            AND ended_at IS NOT NULL AND gone_at IS NOT NULL";
 
-/// Assignments by wanted (name, hash), and those not ended.
+/// Assignments by wanted (name, hash), those that may be the same, and those not ended.
 pub(super) const ASSIGNMENTS_OF_A_PLAN: &str =
     "SELECT assignments.cattle, assignments.hash, assignments.record
          FROM json_each(?) AS wanted
-         JOIN assignments ON assignments.cattle = wanted.value ->> 0
-                         AND assignments.hash = wanted.value ->> 1
+         JOIN assignments ON assignments.cattle = wanted.value ->> '$.cattle'
+             AND (assignments.hash = wanted.value ->> '$.hash'
+                  OR coalesce(assignments.record ->> '$.substance.content', wanted.value ->> '$.content')
+                     = wanted.value ->> '$.content')
          UNION ALL
          SELECT cattle, hash, record FROM assignments WHERE open = 1";
 
 pub(super) async fn ledger(
     on: &mut SqliteConnection,
-    wanted: Vec<(CattleName, SpecHash)>,
+    wanted: Vec<Wanted>,
     creates_since: Timestamp,
 ) -> Result<Ledger, StoreError> {
     const OPERATION: &str = "read what a plan needs";
     let mut ledger = Ledger::default();
-    let names: BTreeSet<&str> = wanted.iter().map(|(cattle, _)| cattle.as_str()).collect();
+    let names: BTreeSet<&str> = wanted.iter().map(|it| it.cattle.as_str()).collect();
     let runs: Vec<String> = sqlx::query_scalar(RUNS_OF_A_PLAN)
         .bind(encode(&names)?)
         .fetch_all(&mut *on)
@@ -83,16 +85,15 @@ pub(super) async fn ledger(
         ledger.runs.insert(run.id, run);
     }
 
-    let mut keys: BTreeSet<(String, String)> = wanted
-        .iter()
-        .map(|(cattle, hash)| (cattle.to_string(), hash.to_string()))
+    let of_runs: BTreeSet<(&CattleName, &SpecHash)> = ledger
+        .runs
+        .values()
+        .map(|run| (&run.cattle, &run.hash))
         .collect();
-    keys.extend(
-        ledger
-            .runs
-            .values()
-            .map(|run| (run.cattle.to_string(), run.hash.to_string())),
-    );
+    let of_runs = of_runs
+        .into_iter()
+        .map(|(cattle, hash)| Wanted::from((cattle.clone(), hash.clone())));
+    let keys: Vec<Wanted> = of_runs.chain(wanted).collect();
     let assignments = sqlx::query(ASSIGNMENTS_OF_A_PLAN)
         .bind(encode(&keys)?)
         .fetch_all(&mut *on)

@@ -6,4 +6,5 @@ mod complete;
 mod fixture;
 mod hash;
 mod shape;
+mod substance;
 mod task_file;

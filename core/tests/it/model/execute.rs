@@ -28,11 +28,13 @@ impl Model {
                 cattle,
                 hash,
                 requester,
+                substance,
             } => {
                 let key = (cattle.clone(), hash.clone());
                 let (assignment, _) =
                     lifecycle::enqueue(ledger.assignments.get(&key), requester, now);
-                if let Some(assignment) = assignment {
+                if let Some(mut assignment) = assignment {
+                    let _ = lifecycle::made_of(&mut assignment, substance);
                     ledger.assignments.insert(key, assignment);
                 }
             }
@@ -59,10 +61,15 @@ impl Model {
                 ledger.runs.insert(id, run);
                 self.post(id, fate);
             }
-            Action::Retry { run, hourly_limit } => {
+            Action::Retry {
+                run,
+                placement,
+                hourly_limit,
+            } => {
                 let record = ledger.runs.get_mut(run).unwrap();
                 if lifecycle::retry(record, max_ttl, now).applied {
                     record.hourly_limit = *hourly_limit;
+                    record.spec.placement = placement.clone();
                     self.post(*run, fate);
                 }
             }
@@ -278,8 +285,8 @@ impl Model {
             }
             Fate::Refused => {
                 let run = self.world.ledger.runs.get_mut(&run).unwrap();
-                let reason = PendingReason::OutOfStock;
-                let _ = lifecycle::refuse_create(run, reason, "out of stock", again, now);
+                let reason = PendingReason::Backoff;
+                let _ = lifecycle::refuse_create(run, reason, "not now", again, now);
             }
         }
     }

@@ -97,8 +97,8 @@ fn servers_that_exist_or_may_exist_count() {
 #[test]
 fn a_create_that_was_refused_for_certain_costs_nothing() {
     let mut world = World::intended();
-    let refused = PendingReason::OutOfStock;
-    let _ = lifecycle::refuse_create(world.rex(), refused, "out of stock", Some(at(500)), at(100));
+    let refused = PendingReason::Backoff;
+    let _ = lifecycle::refuse_create(world.rex(), refused, "busy", Some(at(500)), at(100));
     let world = world
         .with_spec(cattle("max"))
         .with_budget(Some("0.0096"), None);
@@ -386,7 +386,9 @@ fn carry_out(world: &World, plan: &Plan) -> World {
                 run.hourly_limit = *hourly_limit;
                 after.ledger.runs.insert(run.id, run);
             }
-            Action::Retry { run, hourly_limit } => {
+            Action::Retry {
+                run, hourly_limit, ..
+            } => {
                 let run = after.ledger.runs.get_mut(run).unwrap();
                 let _ = lifecycle::retry(run, world.limits.max_ttl, world.now);
                 run.hourly_limit = *hourly_limit;

@@ -17,6 +17,7 @@ fn a_create_that_a_crash_cut_off_is_repeated_under_the_same_run() {
     let plan = World::intended().plan();
     let retry = Action::Retry {
         run: run_id(1),
+        placement: cattle("rex").placement,
         hourly_limit: None,
     };
     assert_eq!(plan.actions, [retry]);
@@ -46,18 +47,18 @@ fn a_refused_create_waits_with_its_reason_and_takes_no_slot() {
     world.limits.max_instances = 1;
     let _ = lifecycle::refuse_create(
         world.rex(),
-        PendingReason::OutOfStock,
-        "no candidate has stock",
+        PendingReason::Backoff,
+        "Hetzner is busy",
         Some(at(160)),
         at(100),
     );
     let plan = world.plan();
     assert_eq!(plan.actions.last().map(Action::verb), Some("start"));
-    assert_eq!(plan.waiting[0].reason, PendingReason::OutOfStock);
+    assert_eq!(plan.waiting[0].reason, PendingReason::Backoff);
     assert!(
         plan.waiting[0]
             .message
-            .starts_with("no candidate has stock; next attempt at")
+            .starts_with("Hetzner is busy; next attempt at")
     );
     assert_eq!(plan.next_wake, Some(at(160)));
 }
@@ -67,7 +68,7 @@ fn its_next_attempt_queues_for_a_slot() {
     let mut world = World::intended();
     let _ = lifecycle::refuse_create(
         world.rex(),
-        PendingReason::OutOfStock,
+        PendingReason::Backoff,
         "none",
         Some(at(160)),
         at(100),

@@ -10,3 +10,4 @@ mod orphans;
 mod queue;
 mod spec;
 mod time;
+mod waiting;

@@ -278,8 +278,8 @@ fn a_token_that_may_only_read_is_tried_by_one_create_now_and_then() {
     let mut world = crowd(3, "ada", 10);
     world.refuse_token(Refusal::ReadOnly);
     assert_eq!(world.verbs(), [""; 0]);
-    assert_eq!(world.plan().next_wake, Some(at(400)));
-    (world.now, world.observed.listed_at) = (at(400), Some(at(400)));
+    assert_eq!(world.plan().next_wake, Some(at(130)));
+    (world.now, world.observed.listed_at) = (at(130), Some(at(130)));
     assert_eq!(world.verbs(), ["start"]);
     assert_eq!(world.plan().waiting.len(), 2);
     // While that one is under way, nothing else tries.
