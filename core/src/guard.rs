@@ -287,7 +287,7 @@ impl<'a> Tally<'a> {
                 .is_some_and(|server| self.listed.contains_key(&server.id))
         };
         require(
-            ours || bound.iter().any(|run| seen(run)) || !bound.iter().any(|run| due(run)),
+            ours || bound.iter().any(seen) || !bound.iter().any(due),
             "nothing is created in a project in which nothing of the fleet is found",
         )
     }
