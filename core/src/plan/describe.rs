@@ -29,7 +29,12 @@ pub(crate) fn span(duration: Duration) -> String {
 /// How far one clock is from another, as in `is 3h ahead of`.
 #[must_use]
 pub fn apart(ahead: TimeDelta) -> String {
-    let far = span(ahead.abs().to_std().unwrap_or_default());
+    let mut seconds = ahead.num_seconds().unsigned_abs();
+    if seconds >= 120 {
+        // Dates are of whole seconds, and nobody reads more.
+        seconds = (seconds + 30) / 60 * 60;
+    }
+    let far = span(Duration::from_secs(seconds));
     if ahead < TimeDelta::zero() {
         format!("is {far} behind")
     } else {
@@ -66,6 +71,8 @@ impl Action {
             Self::Lookup { .. } => "look-up",
             Self::FollowCreate { .. } => "follow",
             Self::PowerOn { .. } => "power-on",
+            Self::Pause(_) => "pause",
+            Self::Resume { .. } => "resume",
             Self::ReapOrphan { .. } => "reap",
         }
     }
@@ -87,6 +94,8 @@ impl Action {
             Self::Enqueue { .. }
             | Self::Close { .. }
             | Self::Start { .. }
+            | Self::Pause(_)
+            | Self::Resume { .. }
             | Self::ReapOrphan { .. } => None,
             Self::Retry { run, .. }
             | Self::Adopt { run, .. }
@@ -186,6 +195,10 @@ impl Action {
             Self::Lookup { name, .. } => format!("look for server {name}"),
             Self::FollowCreate { .. } => "ask how far its create is".to_owned(),
             Self::PowerOn { server, .. } => format!("power server {server} on"),
+            Self::Pause(pause) => format!("pause ({}): {}", pause.reason, pause.message),
+            Self::Resume {
+                reason, message, ..
+            } => format!("go on ({reason}): {message}"),
             Self::ReapOrphan {
                 server,
                 name,
