@@ -12,11 +12,13 @@ use std::{
     error::Error as _,
     io,
     path::PathBuf,
+    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use cattle_core::untrusted::escape;
-use cattle_schemas::problem::Problem;
+use cattle_schemas::{Timestamp, problem::Problem};
+use chrono::{DateTime, Utc};
 use futures_util::StreamExt as _;
 use reqwest::{Method, RequestBuilder, Response, Url, header};
 use serde::de::DeserializeOwned;
@@ -93,6 +95,8 @@ pub(crate) struct Client {
     socket: PathBuf,
     /// Whether each call is told on stderr.
     trace: bool,
+    /// What time it was for the controller when it last answered, and when that was.
+    told: Mutex<Option<(Timestamp, Instant)>>,
 }
 
 /// One call on its way.
@@ -120,6 +124,7 @@ impl Client {
             http,
             socket,
             trace,
+            told: Mutex::default(),
         })
     }
 
@@ -159,10 +164,26 @@ impl Client {
             ));
         }
         let response = sent.map_err(|error| self.failed(&label, timeout, error))?;
+        self.hear_the_time(&response);
         if response.status().is_success() {
             return Ok((label, response));
         }
         Err(self.refused(label, response).await)
+    }
+
+    fn hear_the_time(&self, response: &Response) {
+        let date = response.headers().get(header::DATE);
+        let date = date.and_then(|date| DateTime::parse_from_rfc2822(date.to_str().ok()?).ok());
+        if let Some(date) = date {
+            let told = Some((date.with_timezone(&Utc), Instant::now()));
+            *self.told.lock().unwrap_or_else(PoisonError::into_inner) = told;
+        }
+    }
+
+    /// What time it is for the controller; `None` before it answered.
+    pub(crate) fn now(&self) -> Option<Timestamp> {
+        let told = *self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.map(|(then, heard)| then + heard.elapsed())
     }
 
     /// Sends, and reads the JSON answer.

@@ -4,6 +4,7 @@ use std::{
     cell::OnceCell,
     env,
     path::{Path, PathBuf},
+    time::Instant,
 };
 
 use anyhow::Context as _;
@@ -74,8 +75,7 @@ pub(crate) enum Program {
 pub(crate) struct Context {
     /// How to speak.
     pub(crate) out: Output,
-    /// When it was started.
-    pub(crate) began: Timestamp,
+    began: Instant,
     /// Where it was started.
     pub(crate) cwd: PathBuf,
     socket: Option<PathBuf>,
@@ -89,7 +89,7 @@ impl Context {
     pub(crate) fn new(args: GlobalArgs, program: Program) -> Result<Self, Failure> {
         Ok(Self {
             out: Output::new(program, args.output, args.quiet, args.color),
-            began: Utc::now(),
+            began: Instant::now(),
             cwd: env::current_dir().context("cannot tell the current directory")?,
             socket: args.socket,
             project: args.project,
@@ -145,8 +145,14 @@ impl Context {
         self.cwd.join(path)
     }
 
-    /// Now.
+    /// Now, by the controller's clock once it has answered: ages and expiries are its.
     pub(crate) fn now(&self) -> Timestamp {
-        Utc::now()
+        let there = self.client.get().and_then(Client::now);
+        there.unwrap_or_else(Utc::now)
+    }
+
+    /// When this was started, by the same clock.
+    pub(crate) fn began(&self) -> Timestamp {
+        self.now() - self.began.elapsed()
     }
 }

@@ -11,7 +11,6 @@ use std::{
 };
 
 use cattle_schemas::{
-    Timestamp,
     api::WaitFor,
     duration::SpecDuration,
     status::{CattleStatus, EndReason, Phase, RunStatus},
@@ -59,7 +58,6 @@ pub(crate) async fn wait_all(
     timeout: Option<SpecDuration>,
 ) -> Result<Vec<Waited>, Failure> {
     ctx.client()?;
-    let since = ctx.began;
     let deadline = timeout.map(|timeout| Instant::now() + timeout.as_std());
     let progress = Progress::new(&ctx.out, names);
     let mut polls = stream::iter(names.iter().enumerate().map(|(index, name)| {
@@ -80,7 +78,7 @@ pub(crate) async fn wait_all(
     };
     let mut all = tokio::select! {
         all = all => all,
-        never = tell_events(ctx, names, since, &progress) => match never {},
+        never = tell_events(ctx, names, &progress) => match never {},
     };
     all.sort_by_key(|(index, _)| *index);
     Ok(all.into_iter().map(|(_, waited)| waited).collect())
@@ -135,12 +133,7 @@ async fn wait_one(
 
 /// Tells what happens until the wait is over. Events are company, not the answer: without them the
 /// wait works just as well.
-async fn tell_events(
-    ctx: &Context,
-    names: &[String],
-    since: Timestamp,
-    progress: &Progress,
-) -> Infallible {
+async fn tell_events(ctx: &Context, names: &[String], progress: &Progress) -> Infallible {
     // One stream for one cattle, the fleet's for many: never a connection for each of hundreds.
     let only = match names {
         [one] => Some(one.as_str()),
@@ -153,6 +146,8 @@ async fn tell_events(
         if let Ok(client) = ctx.client()
             && let Ok(mut events) = client.event_stream(only, last).await
         {
+            // It has answered now, and its events have its dates.
+            let since = ctx.began();
             while let Ok(Some(event)) = events.next().await {
                 last = Some(event.id);
                 if event.time >= since {

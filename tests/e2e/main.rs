@@ -24,6 +24,7 @@ mod odd_creates;
 mod persona;
 mod secrets;
 mod shutdown;
+mod time;
 mod token;
 mod trouble;
 mod waiting;

@@ -95,6 +95,10 @@ struct Shown(CostReply);
 
 impl CostArgs {
     pub(super) async fn run(self, ctx: &Context) -> Result<Exit, Failure> {
+        if matches!(self.since, Some(When::Ago(_))) || matches!(self.until, Some(When::Ago(_))) {
+            // Ago counts from the controller's now.
+            ctx.client()?.meet().await?;
+        }
         let now = ctx.now();
         let query = CostQuery {
             by: match self.by {

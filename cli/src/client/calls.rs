@@ -15,7 +15,7 @@ use cattle_schemas::{
 use reqwest::{Method, Response, header};
 use serde::Serialize;
 
-use super::{Client, LONG_POLL_GRACE, key::idempotency_key, sse::EventStream};
+use super::{CALL_TIMEOUT, Call, Client, LONG_POLL_GRACE, key::idempotency_key, sse::EventStream};
 use crate::exit::Failure;
 
 /// Deleting servers one after the other, each within Hetzner's own time.
@@ -58,6 +58,17 @@ impl Client {
             .header(header::CONTENT_TYPE, media_type)
             .body(bytes);
         self.json(call).await
+    }
+
+    /// Asks for nothing but an answer, which tells what time it is there.
+    pub(crate) async fn meet(&self) -> Result<(), Failure> {
+        let request = self.http.get("http://controller/healthz");
+        let call = Call {
+            request,
+            label: "GET /healthz".to_owned(),
+            timeout: Some(CALL_TIMEOUT),
+        };
+        self.send(call).await.map(drop)
     }
 
     /// `GET /v1/cattle`: every page of it, as one.

@@ -2,6 +2,9 @@
 
 use axum::{
     Router,
+    extract::State,
+    http::{HeaderValue, header},
+    response::Response,
     routing::{MethodFilter, MethodRouter, on},
 };
 use cattle_schemas::{
@@ -463,5 +466,16 @@ pub(super) fn router(api: Api) -> Router {
                 format!("this path does not know {method}"),
             )
         })
+        .layer(axum::middleware::map_response_with_state(api.clone(), date))
         .with_state(api)
+}
+
+/// Every answer has the time that everything is judged by: who asks reckons ages and expiries from it,
+/// whatever its own clock says.
+async fn date(State(api): State<Api>, mut response: Response) -> Response {
+    let now = (api.now)().format("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    if let Ok(now) = HeaderValue::try_from(now) {
+        response.headers_mut().insert(header::DATE, now);
+    }
+    response
 }

@@ -8,4 +8,5 @@ mod program;
 mod rate;
 mod requests;
 mod stage;
+mod time;
 mod trouble;

@@ -157,6 +157,48 @@ impl Stage {
         }
     }
 
+    /// The host is suspended, or the controller stopped: time passes and no pass comes.
+    pub(crate) async fn stand_still(&mut self, seconds: u64) {
+        self.ahead += seconds;
+        let ms = self.ahead * 1000;
+        self.control("PUT", "clock", &json!({ "offsetMs": ms }));
+        self.hands.pass(Duration::from_secs(seconds));
+        self.daemon.handle.clone().next_pass().await.unwrap();
+    }
+
+    /// Somebody sets this machine's clock, and a pass comes before the next list.
+    pub(crate) async fn set_wall(&mut self, seconds: i64) {
+        self.hands.set_wall(chrono::TimeDelta::seconds(seconds));
+        self.daemon.handle.clone().next_pass().await.unwrap();
+    }
+
+    /// Hetzner's date, and nothing else, is off by so much.
+    pub(crate) fn misdate(&self, seconds: i64) {
+        let ms = (i64::try_from(self.ahead).unwrap() + seconds) * 1000;
+        self.control("PUT", "clock", &json!({ "offsetMs": ms }));
+    }
+
+    /// A condition of the controller, as `list` has it.
+    pub(crate) async fn condition(&self, kind: &str) -> Value {
+        let list = self.get("cattle").await;
+        let conditions = list["controller"]["conditions"].as_array().unwrap().clone();
+        let found = conditions.into_iter().find(|it| it["type"] == kind);
+        found.unwrap_or(Value::Null)
+    }
+
+    /// Waits for a condition of the controller to be so, for this reason.
+    pub(crate) async fn until_condition(&self, kind: &str, reason: &str) -> Value {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let condition = self.condition(kind).await;
+            if condition["reason"] == reason {
+                return condition;
+            }
+            assert!(Instant::now() < deadline, "{condition:#}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
     /// Drops a spec file.
     pub(crate) fn drop_spec(&self, name: &str) {
         let spec = json!({
@@ -173,6 +215,14 @@ impl Stage {
     pub(crate) async fn get(&self, path: &str) -> Value {
         let reply = self.client.get(format!("http://localhost/v1/{path}"));
         reply.send().await.unwrap().json().await.unwrap()
+    }
+
+    /// The date of the socket's answers.
+    pub(crate) async fn date(&self) -> chrono::DateTime<chrono::Utc> {
+        let reply = self.client.get("http://localhost/v1/cattle").send();
+        let reply = reply.await.unwrap();
+        let date = reply.headers()["date"].to_str().unwrap();
+        chrono::DateTime::parse_from_rfc2822(date).unwrap().into()
     }
 
     /// Waits for a cattle to be so; answers its status.
