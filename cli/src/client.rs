@@ -18,7 +18,7 @@ use std::{
 
 use cattle_core::untrusted::escape;
 use cattle_schemas::{Timestamp, problem::Problem};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::StreamExt as _;
 use reqwest::{Method, RequestBuilder, Response, Url, header};
 use serde::de::DeserializeOwned;
@@ -95,8 +95,33 @@ pub(crate) struct Client {
     socket: PathBuf,
     /// Whether each call is told on stderr.
     trace: bool,
-    /// What time it was for the controller when it last answered, and when that was.
-    told: Mutex<Option<(Timestamp, Instant)>>,
+    /// What time it was for the controller when it last answered.
+    told: Mutex<Option<Told>>,
+}
+
+/// Dates are of whole seconds: a clock that is so close is the same, and tells more.
+const SAME_CLOCK: TimeDelta = TimeDelta::seconds(3);
+
+/// What time it was for the controller, and when it said so.
+#[derive(Clone, Copy, Debug)]
+struct Told {
+    then: Timestamp,
+    heard: Instant,
+}
+
+impl Told {
+    fn now(date: Timestamp) -> Self {
+        let ours = Utc::now();
+        let same = (date - ours).abs() <= SAME_CLOCK;
+        Self {
+            then: if same { ours } else { date },
+            heard: Instant::now(),
+        }
+    }
+
+    fn carried_on(self) -> Timestamp {
+        self.then + self.heard.elapsed()
+    }
 }
 
 /// One call on its way.
@@ -175,7 +200,7 @@ impl Client {
         let date = response.headers().get(header::DATE);
         let date = date.and_then(|date| DateTime::parse_from_rfc2822(date.to_str().ok()?).ok());
         if let Some(date) = date {
-            let told = Some((date.with_timezone(&Utc), Instant::now()));
+            let told = Some(Told::now(date.with_timezone(&Utc)));
             *self.told.lock().unwrap_or_else(PoisonError::into_inner) = told;
         }
     }
@@ -183,7 +208,7 @@ impl Client {
     /// What time it is for the controller; `None` before it answered.
     pub(crate) fn now(&self) -> Option<Timestamp> {
         let told = *self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        told.map(|(then, heard)| then + heard.elapsed())
+        told.map(Told::carried_on)
     }
 
     /// Sends, and reads the JSON answer.

@@ -32,6 +32,8 @@ pub(crate) fn reason(status: &CattleStatus) -> String {
         match (condition.kind, condition.status) {
             (ConditionType::Drifted, true) => parts.push("drifted".to_owned()),
             (ConditionType::Kept, true) => parts.push("kept".to_owned()),
+            (ConditionType::Duplicate, true) => parts.push("duplicate".to_owned()),
+            (ConditionType::TakenOver, true) => parts.push("taken over".to_owned()),
             (ConditionType::Orphan, true) => parts.push("orphan".to_owned()),
             (ConditionType::ImageResolved, false) => {
                 parts.push(format!("image {}", clean(&condition.reason)));
@@ -95,6 +97,8 @@ pub(crate) fn is_fine(condition: &Condition) -> bool {
         ConditionType::Drifted
         | ConditionType::Kept
         | ConditionType::Orphan
+        | ConditionType::Duplicate
+        | ConditionType::TakenOver
         | ConditionType::ClockSkew
         | ConditionType::StartsPaused
         | ConditionType::EndsPaused => !condition.status,

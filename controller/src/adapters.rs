@@ -17,6 +17,7 @@ use crate::{
     logs::Logs,
     reap::{self, Asking},
     socket_api::ports::{Looks, Personas, PortFuture, Reaper, RunLogs, SpecDir},
+    world::Handle,
 };
 
 impl SpecDir for SocketSpecs {
@@ -70,6 +71,8 @@ impl Looks for Executor {
 pub(crate) struct FleetReaper {
     /// Hetzner.
     pub(crate) client: Arc<Client>,
+    /// What is known of its runs.
+    pub(crate) handle: Handle,
     /// Which fleet.
     pub(crate) fleet: watch::Receiver<Arc<Fleet>>,
 }
@@ -82,10 +85,12 @@ impl Reaper for FleetReaper {
         Box::pin(async move {
             let fleet = self.fleet.borrow().clone();
             let scope = Scope::Fleet(fleet.name.clone());
+            let ledger = self.handle.world().ledger.clone();
             reap::reap(
                 &self.client,
                 &scope,
                 fleet.lifetimes(),
+                &ledger,
                 dry_run,
                 Asking::ONCE,
             )

@@ -20,12 +20,12 @@ use crate::{
     execute::Executor,
     fleet_file::FleetFile,
     guest_api::{self, GuestApi, Pulse},
-    hetzner::{Client, Endpoint},
+    hetzner::{Client, Endpoint, Search},
     identity::Identity,
     intake::{Scanner, Settled, SocketSpecs, Watcher},
     logs::Logs,
     parts::{Ground, Parts},
-    secrets::Secrets,
+    secrets::{Secrets, keep_apart},
     sessions::Sessions,
     settings::{PeerCheck, Settings},
     socket_api::{self, SocketApi, peer::Users},
@@ -121,9 +121,10 @@ pub async fn start(
     let settled = Settled::default();
     let fleet_file = FleetFile::open(settings.fleet_file())?;
     let secrets = Arc::new(secrets(&settings, endpoint)?);
+    keep_apart(&settings, &secrets)?;
     let clock = Clock::start(settings.time.clone());
-    let answers = settings.patience.answers;
-    let client = Arc::new(Client::patient(endpoint, answers, clock.clone())?);
+    let client = Client::patient(endpoint, settings.patience.answers, clock.clone())?;
+    let client = Arc::new(client.searching(search_for(&secrets)));
     let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&settings.ledger()).await?);
     let identity = Identity::open(store.clone(), true).await?;
     let sessions = Sessions::default();
@@ -177,6 +178,7 @@ pub async fn start(
         logs: Arc::new(logs.clone()),
         reaper: Arc::new(FleetReaper {
             client: client.clone(),
+            handle: parts.handle.clone(),
             fleet: parts.fleet.clone(),
         }),
         looks: Arc::new(parts.executor.clone()),
@@ -314,6 +316,9 @@ impl Housekeeping {
 pub(crate) fn secrets(settings: &Settings, endpoint: &Endpoint) -> anyhow::Result<Secrets> {
     let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(std::path::PathBuf::from);
     let secrets = Secrets::open(credentials.as_deref(), settings.secrets_dir.as_deref())?;
+    if let Some(warning) = secrets.exposed() {
+        tracing::warn!("{warning}");
+    }
     Ok(secrets.knowing("hcloud_token", endpoint.token.clone()))
 }
 
@@ -334,6 +339,12 @@ pub(crate) fn refuse_strangers(settings: &Settings, endpoint: &Endpoint) -> anyh
             Ok(())
         }
     }
+}
+
+/// What everything that is sent to Hetzner is searched by.
+pub(crate) fn search_for(secrets: &Arc<Secrets>) -> Search {
+    let secrets = secrets.clone();
+    Arc::new(move |bytes| secrets.refuse_in(bytes))
 }
 
 pub(crate) fn private_dir(path: &Path) -> anyhow::Result<()> {

@@ -12,7 +12,9 @@ pub mod daemon;
 #[cfg(feature = "demo")]
 pub mod demo;
 mod edit;
+mod environment;
 mod equipment;
+mod escaped;
 pub mod execute;
 pub mod fleet_file;
 pub mod guest_api;

@@ -11,6 +11,7 @@ use cattle_core::{
     lifecycle::phase_of,
     names::{RunId, ServerId},
     observed::{Observed, ObservedServer},
+    ownership,
 };
 use cattle_schemas::status::{EndReason, PauseReason, PendingReason, Phase};
 
@@ -46,6 +47,14 @@ impl Meter {
         }
         let listed = u32::try_from(observed.servers.len()).unwrap_or(u32::MAX);
         metrics::gauge!("cattle_servers").set(f64::from(listed));
+        let duplicates = ownership::duplicates(observed, ledger);
+        let duplicates = duplicates.values().map(Vec::len).sum::<usize>();
+        let duplicates = u32::try_from(duplicates).unwrap_or(u32::MAX);
+        metrics::gauge!("cattle_servers_duplicate").set(f64::from(duplicates));
+        let waits = |run: &&Run| run.taken.is_some() && run.gone_at.is_none();
+        let taken = ledger.runs.values().filter(waits).count();
+        let taken = u32::try_from(taken).unwrap_or(u32::MAX);
+        metrics::gauge!("cattle_servers_taken_over").set(f64::from(taken));
         let listed = |run: &Run| {
             let server = run.server.as_ref();
             server.is_some_and(|server| servers.contains_key(&server.id))

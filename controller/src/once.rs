@@ -3,7 +3,7 @@
 //! Guests are not served, so none is called silent. With `--dry-run` nothing is changed: the plan is
 //! made from a list and from the ledger as it stands, and printed.
 
-use std::{io::Write, process::ExitCode, sync::Arc, time::Duration};
+use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use cattle_core::{
     plan::{images, to_api},
@@ -14,12 +14,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock::Clock,
-    daemon::{private_dir, refuse_strangers, secrets},
+    daemon::{private_dir, refuse_strangers, search_for, secrets},
+    escaped::write_line,
     fleet_file::FleetFile,
     hetzner::{Client, Endpoint},
     identity::Identity,
     intake::{Scanner, Settled},
     parts::Ground,
+    secrets::keep_apart,
     sessions::Sessions,
     settings::Settings,
     store::{MemoryStore, SqliteStore, StateLock, Store},
@@ -42,9 +44,11 @@ pub async fn run(
     let settings = Arc::new(settings);
     let (store, _lock) = ledger(&settings, dry_run).await?;
     let settled = Settled::default();
+    let secrets = Arc::new(secrets(&settings, endpoint)?);
+    keep_apart(&settings, &secrets)?;
     let clock = Clock::start(settings.time.clone());
-    let answers = settings.patience.answers;
-    let client = Arc::new(Client::patient(endpoint, answers, clock.clone())?);
+    let client = Client::patient(endpoint, settings.patience.answers, clock.clone())?;
+    let client = Arc::new(client.searching(search_for(&secrets)));
     let parts = Ground {
         settings: settings.clone(),
         sessions: Sessions::default(),
@@ -52,7 +56,7 @@ pub async fn run(
         store,
         client: client.clone(),
         clock,
-        secrets: Arc::new(secrets(&settings, endpoint)?),
+        secrets,
         bell: Bell::default(),
         pulse: Arc::default(),
         scanner: Scanner::new(&settings, settled),
@@ -124,26 +128,25 @@ async fn ledger(
 fn print(reply: &PlanReply) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     for action in &reply.actions {
-        match &action.cattle {
-            Some(cattle) => writeln!(out, "{} {cattle}: {}", action.verb, action.message)?,
-            None => writeln!(out, "{} {}", action.verb, action.message)?,
-        }
+        let (verb, message) = (&action.verb, &action.message);
+        let line = match &action.cattle {
+            Some(cattle) => format!("{verb} {cattle}: {message}"),
+            None => format!("{verb} {message}"),
+        };
+        write_line(&mut out, &line)?;
     }
     for wait in &reply.waiting {
-        writeln!(
-            out,
-            "wait {}: {} ({})",
-            wait.cattle, wait.message, wait.reason
-        )?;
+        let (cattle, message, reason) = (&wait.cattle, &wait.message, &wait.reason);
+        write_line(&mut out, &format!("wait {cattle}: {message} ({reason})"))?;
     }
     if let Some(spawn) = &reply.spawn {
-        writeln!(out, "{spawn}")?;
+        write_line(&mut out, &spawn.to_string())?;
     }
     for diagnostic in &reply.diagnostics {
-        writeln!(out, "error {}", spec::line(diagnostic))?;
+        write_line(&mut out, &format!("error {}", spec::line(diagnostic)))?;
     }
     if reply.actions.is_empty() && reply.waiting.is_empty() {
-        writeln!(out, "nothing to do")?;
+        write_line(&mut out, "nothing to do")?;
     }
     Ok(())
 }

@@ -15,13 +15,9 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use cattle_core::{
-    names::{PersonaName, RunId},
-    user_data::{Secret, find_secret},
-};
+use cattle_core::names::{PersonaName, RunId};
 use cattle_schemas::guest::MAX_PERSONA_BYTES;
 use rustix::fs::{Dir, FileType, Mode, OFlags};
-use secrecy::ExposeSecret;
 use sha2::{Digest, Sha256};
 
 use crate::secrets::{Secrets, SecretsError};
@@ -209,23 +205,15 @@ pub fn check(
 }
 
 fn search(bytes: &[u8], persona: &PersonaName, secrets: &Secrets) -> Result<(), ArchiveError> {
-    let known = secrets
-        .all_values()
-        .map_err(|source| ArchiveError::Unsearched {
-            persona: persona.clone(),
-            source,
-        })?;
-    let known: Vec<Secret<'_>> = known
-        .iter()
-        .map(|(name, value)| Secret {
-            name,
-            value: value.expose_secret(),
-        })
-        .collect();
-    match find_secret(bytes, &known) {
+    let found = secrets.find_in(bytes);
+    let found = found.map_err(|source| ArchiveError::Unsearched {
+        persona: persona.clone(),
+        source,
+    })?;
+    match found {
         Some(secret) => Err(ArchiveError::HoldsSecret {
             persona: persona.clone(),
-            secret: secret.to_owned(),
+            secret,
         }),
         None => Ok(()),
     }

@@ -8,10 +8,9 @@ use std::{
 };
 
 use anyhow::Context;
-use cattle_core::desired::Authority;
+use cattle_core::{desired::Authority, ledger::Ledger, untrusted::escape_json};
 use clap::{CommandFactory, Parser};
 use metrics_exporter_prometheus::PrometheusBuilder;
-use secrecy::SecretString;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::{EnvFilter, fmt::writer::BoxMakeWriter};
@@ -19,7 +18,8 @@ use tracing_subscriber::{EnvFilter, fmt::writer::BoxMakeWriter};
 use crate::{
     args::{Cli, Command, HetznerArgs, LogFormat, PeerCheckArg, ReapArgs, RunArgs},
     clock::TimeSource,
-    daemon,
+    daemon, environment,
+    escaped::{EscapedLog, write_line},
     hetzner::{Client, Endpoint, Scope},
     once,
     patience::Patience,
@@ -34,22 +34,29 @@ const LAST_WORDS: Duration = Duration::from_millis(300);
 /// Runs the program. Exit code 0 done, 1 an error, 2 usage.
 #[must_use]
 pub fn main() -> ExitCode {
+    // First of all, while there is one thread and nothing is open.
+    let complaints = environment::leave();
     let cli = Cli::parse();
-    match run(cli) {
+    match run(cli, &complaints) {
         Ok(code) => code,
         Err(error) => {
+            let line = format!("clf-orchestrator: {}", crate::report(&*error));
             // Nowhere else to complain when standard error is gone.
-            let _ = writeln!(
-                std::io::stderr(),
-                "clf-orchestrator: {}",
-                crate::report(&*error)
-            );
+            let _ = write_line(&mut std::io::stderr(), &line);
             ExitCode::FAILURE
         }
     }
 }
 
-fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+/// Logs to standard error, beginning with what could not be done before there was a log.
+fn log_from_here(format: LogFormat, complaints: &[String]) {
+    log_to(format, BoxMakeWriter::new(std::io::stderr));
+    for complaint in complaints {
+        tracing::warn!("{complaint}");
+    }
+}
+
+fn run(cli: Cli, complaints: &[String]) -> anyhow::Result<ExitCode> {
     match cli.command {
         #[cfg(feature = "demo")]
         Command::Guest(guest) => Ok(cattle_guest::cli::run(guest)),
@@ -69,18 +76,18 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Run(args) => {
-            log_to(cli.log_format, BoxMakeWriter::new(std::io::stderr));
+            log_from_here(cli.log_format, complaints);
             block_on(daemon(args))
         }
         Command::Once { run, dry_run } => {
-            log_to(cli.log_format, BoxMakeWriter::new(std::io::stderr));
+            log_from_here(cli.log_format, complaints);
             block_on(async {
                 let (settings, endpoint) = understand(run)?;
                 once::run(settings, &endpoint, dry_run).await
             })
         }
         Command::Reap(args) => {
-            log_to(cli.log_format, BoxMakeWriter::new(std::io::stderr));
+            log_from_here(cli.log_format, complaints);
             block_on(reap(args))
         }
     }
@@ -103,7 +110,7 @@ pub(crate) fn log_to(format: LogFormat, writer: BoxMakeWriter) {
         .unwrap_or_else(|_| EnvFilter::new("warn,cattle_controller=info"));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(writer)
+        .with_writer(EscapedLog(writer))
         .with_ansi(false);
     // A second call (in tests) keeps the first subscriber.
     let _ = match format {
@@ -138,6 +145,9 @@ async fn daemon(args: RunArgs) -> anyhow::Result<ExitCode> {
 
 async fn reap(args: ReapArgs) -> anyhow::Result<ExitCode> {
     let secrets = secrets(args.secrets_dir.as_deref())?;
+    if let Some(warning) = secrets.exposed() {
+        tracing::warn!("{warning}");
+    }
     let client = Client::new(&endpoint(&args.hetzner, &secrets)?)?;
     let scope = match &args.fleet {
         Some(fleet) => Scope::Fleet(fleet.clone()),
@@ -147,6 +157,7 @@ async fn reap(args: ReapArgs) -> anyhow::Result<ExitCode> {
         &client,
         &scope,
         args.lifetimes(),
+        &Ledger::default(),
         args.dry_run,
         Asking::PATIENT,
     )
@@ -161,17 +172,14 @@ async fn reap(args: ReapArgs) -> anyhow::Result<ExitCode> {
                 (None, true) => "deleted".to_owned(),
                 (None, false) => "would be deleted".to_owned(),
             };
-            writeln!(
-                out,
-                "{} {} expired {}: {what}",
-                server.server, server.name, server.expired_at
-            )?;
+            let (id, name, expired) = (server.server, &server.name, server.expired_at);
+            write_line(&mut out, &format!("{id} {name} expired {expired}: {what}"))?;
         }
         if reply.servers.is_empty() {
-            writeln!(out, "nothing is past its expiry")?;
+            write_line(&mut out, "nothing is past its expiry")?;
         }
         for cause in &reply.unreadable {
-            writeln!(out, "cannot be read: {cause}")?;
+            write_line(&mut out, &format!("cannot be read: {cause}"))?;
         }
     }
     let failed = reply.servers.iter().any(|server| server.error.is_some());
@@ -231,9 +239,9 @@ fn secrets(dir: Option<&Path>) -> anyhow::Result<Secrets> {
 /// The token comes from the environment or from the secret `hcloud_token`, never from an argument:
 /// arguments are everybody's to read.
 fn endpoint(args: &HetznerArgs, secrets: &Secrets) -> anyhow::Result<Endpoint> {
-    let token = match std::env::var("HCLOUD_TOKEN") {
-        Ok(token) => SecretString::from(token),
-        Err(_) => secrets.read("hcloud_token").context(
+    let token = match environment::token() {
+        Some(token) => token,
+        None => secrets.read("hcloud_token").context(
             "no Hetzner token: set HCLOUD_TOKEN, or put it into the secret file `hcloud_token`",
         )?,
     };
@@ -244,8 +252,7 @@ fn endpoint(args: &HetznerArgs, secrets: &Secrets) -> anyhow::Result<Endpoint> {
 }
 
 fn print_json(value: &serde_json::Value) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
-    serde_json::to_writer_pretty(&mut out, value)?;
-    writeln!(out)?;
+    let json = escape_json(&serde_json::to_string_pretty(value)?);
+    writeln!(std::io::stdout(), "{json}")?;
     Ok(())
 }

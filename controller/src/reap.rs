@@ -2,7 +2,8 @@
 //!
 //! It needs no ledger, no specs and no running controller, so that money stops even when everything
 //! else is broken; and it is slower than the controller by [`GRACE`], so that a living controller
-//! always comes first. Invariants: each server is read again right before it is deleted, and must
+//! always comes first. (A controller that reaps gives it its ledger, which knows better than a label
+//! how long a run has.) Invariants: each server is read again right before it is deleted, and must
 //! still be ours and still be expired by Hetzner's clock; while nobody knows what time it is nothing is
 //! deleted; one failure never stops the rest.
 
@@ -10,7 +11,9 @@ use std::time::Duration;
 
 use cattle_core::{
     expiry::Lifetimes,
+    ledger::Ledger,
     observed::{ObservedServer, ServerState},
+    ownership::{self, Purpose},
     plan::apart,
     rate::Class,
 };
@@ -69,7 +72,7 @@ pub enum ReapError {
 }
 
 /// Deletes every server of `scope` that is [`GRACE`] past its expiry, or with `dry_run` only names
-/// them. `lifetimes` give the expiry where a label does not, and bound it where it does.
+/// them. `lifetimes` give the expiry where a label does not, and bound it where it does; `ledger`, where there is one, goes before both.
 ///
 /// # Errors
 /// The list failed, the token may not write, or it was not settled in time what time it is. A server
@@ -78,6 +81,7 @@ pub async fn reap(
     client: &Client,
     scope: &Scope,
     lifetimes: Lifetimes,
+    ledger: &Ledger,
     dry_run: bool,
     asking: Asking,
 ) -> Result<ReapReply, ReapError> {
@@ -89,7 +93,12 @@ pub async fn reap(
         tracing::warn!(%cause, "not everything that is listed can be read");
     }
     let mut servers = Vec::new();
-    for listed in listed.servers.iter().filter(|server| overdue(server, now)) {
+    let case = Case {
+        scope,
+        ledger,
+        by: now - GRACE,
+    };
+    for listed in listed.servers.iter().filter(|it| case.is_due(it)) {
         let mut reaped = Reaped {
             server: listed.id.0,
             name: listed.name.clone(),
@@ -98,7 +107,7 @@ pub async fn reap(
             error: None,
         };
         if !dry_run {
-            match reap_one(client, scope, listed, lifetimes, now).await {
+            match reap_one(client, listed, lifetimes, &case).await {
                 Ok(Verdict::Deleted) => reaped.deleted = true,
                 Ok(Verdict::Spared) => continue,
                 // No other server can be deleted either.
@@ -166,18 +175,14 @@ enum Verdict {
 
 async fn reap_one(
     client: &Client,
-    scope: &Scope,
     listed: &ObservedServer,
     lifetimes: Lifetimes,
-    now: Timestamp,
+    case: &Case<'_>,
 ) -> Result<Verdict, ApiError> {
     let Some(server) = client.get_server(listed.id, lifetimes).await? else {
         return Ok(Verdict::Spared);
     };
-    if !scope.contains(&server.labels.raw)
-        || !overdue(&server, now)
-        || server.status == ServerState::Deleting
-    {
+    if !case.is_due(&server) || server.status == ServerState::Deleting {
         return Ok(Verdict::Spared);
     }
     match client.delete_server(server.id).await? {
@@ -186,11 +191,21 @@ async fn reap_one(
     }
 }
 
-fn overdue(server: &ObservedServer, now: Timestamp) -> bool {
-    server
-        .labels
-        .expires_at
-        .is_some_and(|expiry| now >= expiry + GRACE)
+/// What is to be reaped.
+struct Case<'a> {
+    scope: &'a Scope,
+    ledger: &'a Ledger,
+    by: Timestamp,
+}
+
+impl Case<'_> {
+    fn is_due(&self, server: &ObservedServer) -> bool {
+        let purpose = Purpose::Expired {
+            run: ownership::run_of(self.ledger, server),
+            by: self.by,
+        };
+        ownership::may_delete(server, self.scope.fleet(), purpose).is_ok()
+    }
 }
 
 #[cfg(test)]
@@ -226,9 +241,16 @@ mod tests {
     async fn reaped(dry_run: bool, answers: Vec<Answer>) -> (ReapReply, Vec<String>) {
         let fake = Fake::start(answers).await;
         let scope = Scope::Fleet(fleet());
-        let reply = reap(&client(&fake.url), &scope, TTL, dry_run, Asking::ONCE)
-            .await
-            .unwrap();
+        let reply = reap(
+            &client(&fake.url),
+            &scope,
+            TTL,
+            &Ledger::default(),
+            dry_run,
+            Asking::ONCE,
+        )
+        .await
+        .unwrap();
         let lines = fake
             .requests()
             .into_iter()
@@ -391,15 +413,22 @@ mod tests {
         let servers = || vec![expiring(1, 2 * 3_600), expiring(2, -600)];
         let fake = Fake::start(vec![dated(TimeDelta::hours(3), servers())]).await;
         let scope = Scope::Fleet(fleet());
-        let told = reap(&client(&fake.url), &scope, TTL, false, Asking::ONCE)
-            .await
-            .unwrap_err();
+        let told = reap(
+            &client(&fake.url),
+            &scope,
+            TTL,
+            &Ledger::default(),
+            false,
+            Asking::ONCE,
+        )
+        .await
+        .unwrap_err();
         assert_eq!(
             fake.requests().len(),
             1,
             "nothing but the list was asked for"
         );
-        insta::assert_snapshot!(told.to_string().replace("10799s", "3h"), @"nothing was deleted, because nobody knows what time it is: Hetzner's clock is 3h ahead of this machine's; set this machine's clock right, or ask again");
+        insta::assert_snapshot!(told, @"nothing was deleted, because nobody knows what time it is: Hetzner's clock is 3h ahead of this machine's; set this machine's clock right, or ask again");
     }
 
     /// Lists with this clock of Hetzner's, half a minute apart, until it is settled.
@@ -435,7 +464,7 @@ mod tests {
             ..Asking::PATIENT
         };
         let scope = Scope::Fleet(fleet());
-        let reply = reap(&client, &scope, TTL, true, asking).await;
+        let reply = reap(&client, &scope, TTL, &Ledger::default(), true, asking).await;
         turning.abort();
         reply
     }

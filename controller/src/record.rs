@@ -13,7 +13,7 @@ use cattle_core::{
     desired::Cattle,
     labels,
     ledger::{Assignment, Ledger, Run, RunServer},
-    lifecycle::{self, Ending, Transition},
+    lifecycle::{self, Ending, Transition, deadlines},
     names::{RunId, ServerId},
     observed::{Observed, ObservedServer},
 };
@@ -38,12 +38,14 @@ pub enum Effect {
         /// What its guest will get with its env.
         session: SecretString,
     },
-    /// Delete a server of an ended run.
+    /// Delete a server of an ended run, after one more look at it.
     Delete {
         /// The run.
         run: RunId,
         /// Its server.
         server: ServerId,
+        /// As a recent list had it, should it not be possible to look.
+        listed: Option<Box<ObservedServer>>,
     },
     /// Ask for a server by id: is it gone?
     ConfirmGone {
@@ -73,14 +75,12 @@ pub enum Effect {
         /// Its server.
         server: ServerId,
     },
-    /// Replace a server's labels.
+    /// Put a server's labels right, after one more look at it.
     Relabel {
-        /// The run, where there is one.
-        run: Option<RunId>,
-        /// The server.
+        /// The run.
+        run: RunId,
+        /// Its server.
         server: ServerId,
-        /// All its labels.
-        labels: BTreeMap<String, String>,
     },
     /// Delete a server that no run stands behind, after one more look at it.
     ReapOrphan {
@@ -174,7 +174,14 @@ pub fn record(
         .collect();
     let mut records = Records::default();
     for action in actions {
-        add(&mut records, action, &servers, ledger, limits, now)?;
+        add(
+            &mut records,
+            action,
+            (observed, &servers),
+            ledger,
+            limits,
+            now,
+        )?;
     }
     Ok(records)
 }
@@ -182,7 +189,7 @@ pub fn record(
 fn add(
     records: &mut Records,
     action: &Action,
-    servers: &BTreeMap<ServerId, &ObservedServer>,
+    (observed, servers): (&Observed, &BTreeMap<ServerId, &ObservedServer>),
     ledger: &Ledger,
     limits: &Limits,
     now: Timestamp,
@@ -302,6 +309,14 @@ fn add(
                 learn_session(records, run, attempt, listed);
             }
         }
+        Action::NoteDuplicate { run, server, name } => {
+            records.run(run, move |run, _| {
+                lifecycle::duplicate_found(run, server, &name)
+            });
+        }
+        Action::Regain { run } => {
+            records.run(run, move |run, _| lifecycle::regained(run));
+        }
         Action::MarkBooted { run } => {
             records.run(run, move |run, _| lifecycle::mark_booted(run, now));
         }
@@ -319,14 +334,8 @@ fn add(
         Action::Relabel {
             run,
             server,
-            labels,
-        } => {
-            records.effect(Effect::Relabel {
-                run,
-                server,
-                labels,
-            });
-        }
+            labels: _,
+        } => records.effect(Effect::Relabel { run, server }),
         Action::Stop {
             run,
             reason,
@@ -356,7 +365,21 @@ fn add(
         Action::Release { run, message } => {
             records.run(run, move |run, _| lifecycle::release(run, &message));
         }
-        Action::Delete { run, server } => records.effect(Effect::Delete { run, server }),
+        Action::Delete { run, server } => {
+            let recent = |_: &&ObservedServer| {
+                // What was listed long ago says nothing about a server.
+                observed
+                    .listed_at
+                    .is_some_and(|at| now < at + deadlines::LIST_STALE)
+            };
+            let listed = servers.get(&server).copied().filter(recent);
+            let listed = listed.map(|it| Box::new(it.clone()));
+            records.effect(Effect::Delete {
+                run,
+                server,
+                listed,
+            });
+        }
         Action::ConfirmGone { run, server } => records.effect(Effect::ConfirmGone { run, server }),
         Action::MarkGone { run } => {
             records.run(run, move |run, _| lifecycle::mark_gone(run, now));

@@ -2,7 +2,10 @@
 //! operator gave.
 //!
 //! Invariants: read anew each time, so that a rotated secret counts from the next run on; a value is
-//! only ever a [`SecretString`]; a message names the secret and the places, never the value.
+//! only ever a [`SecretString`], and what it was read into is zeroed; a message names the secret and
+//! the places, never the value.
+
+mod exposed;
 
 use std::{
     collections::BTreeMap,
@@ -13,11 +16,17 @@ use std::{
     str::FromStr,
 };
 
-use cattle_core::fleet::SecretName;
-use secrecy::SecretString;
+use cattle_core::{
+    fleet::SecretName,
+    user_data::{Secret, SecretSearch},
+};
+use secrecy::{ExposeSecret, SecretString};
+use zeroize::Zeroizing;
+
+pub use exposed::{NotApart, keep_apart};
 
 /// The longest secret: a key file, not an archive. systemd allows a megabyte in all.
-const MAX_SECRET_BYTES: u64 = 64 * 1024;
+const MAX_SECRET_BYTES: usize = 64 * 1024;
 
 /// The most files of a secrets directory that are looked at: a directory with more is something else.
 const MAX_SECRETS: usize = 1_000;
@@ -26,6 +35,8 @@ const MAX_SECRETS: usize = 1_000;
 #[derive(Clone, Debug)]
 pub struct Secrets {
     dirs: Vec<PathBuf>,
+    /// Of each directory: the permissions that only others than its owner need.
+    others_bits: Vec<u32>,
     /// Known from elsewhere (the environment): searched for, not handed out.
     known: Vec<(String, SecretString)>,
 }
@@ -109,8 +120,13 @@ impl Secrets {
                 source,
             })?;
         }
+        // systemd lets a service at its credentials by an access list, whose mask takes the place of
+        // the group's permissions.
+        let bits = [(credentials_dir, 0o007), (secrets_dir, 0o077)];
+        let others_bits = bits.iter().filter_map(|(dir, bits)| dir.map(|_| *bits));
         Ok(Self {
             dirs,
+            others_bits: others_bits.collect(),
             known: Vec::new(),
         })
     }
@@ -143,6 +159,31 @@ impl Secrets {
         })
     }
 
+    /// The name of a secret whose value is in the bytes.
+    ///
+    /// # Errors
+    /// As [`Secrets::all_values`].
+    pub fn find_in(&self, bytes: &[u8]) -> Result<Option<String>, SecretsError> {
+        let known = self.all_values()?;
+        let found = SecretSearch::new(&named(&known)).find(bytes);
+        Ok(found.map(str::to_owned))
+    }
+
+    /// The same for what is about to be sent, as a sentence.
+    ///
+    /// # Errors
+    /// Which secret is in it, or why it could not be searched.
+    pub fn refuse_in(&self, bytes: &[u8]) -> Result<(), String> {
+        match self.find_in(bytes) {
+            Ok(None) => Ok(()),
+            Ok(Some(name)) => Err(format!("it holds the value of the secret `{name}`")),
+            Err(error) => Err(format!(
+                "it could not be searched for secrets: {}",
+                crate::report(&error)
+            )),
+        }
+    }
+
     /// Every secret there is, by name: what must not be found in anything that leaves. A value that
     /// another directory hides is among them. Files that cannot be secrets are left out.
     ///
@@ -161,6 +202,18 @@ impl Secrets {
         }
         Ok(values)
     }
+}
+
+/// As a search takes them.
+#[must_use]
+pub fn named(known: &[(String, SecretString)]) -> Vec<Secret<'_>> {
+    known
+        .iter()
+        .map(|(name, value)| Secret {
+            name,
+            value: value.expose_secret(),
+        })
+        .collect()
 }
 
 /// Files by name; Kubernetes-style `..data` links and editor leftovers have no name of a secret.
@@ -226,13 +279,25 @@ fn read_file(name: &str, path: &Path) -> Result<Option<SecretString>, SecretsErr
     Ok(Some(SecretString::from(value.to_owned())))
 }
 
-fn read_text(file: File) -> io::Result<String> {
-    let mut text = String::new();
-    file.take(MAX_SECRET_BYTES + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > MAX_SECRET_BYTES {
+fn read_text(mut file: File) -> io::Result<Zeroizing<String>> {
+    // All the room at once: a buffer that grows leaves copies behind.
+    let mut bytes = Zeroizing::new(vec![0_u8; MAX_SECRET_BYTES + 1]);
+    let mut length = 0;
+    while length < bytes.len() {
+        match file.read(&mut bytes[length..]) {
+            Ok(0) => break,
+            Ok(more) => length += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    if length > MAX_SECRET_BYTES {
         return Err(io::ErrorKind::FileTooLarge.into());
     }
-    Ok(text)
+    match std::str::from_utf8(&bytes[..length]) {
+        Ok(text) => Ok(Zeroizing::new(text.to_owned())),
+        Err(_) => Err(io::ErrorKind::InvalidData.into()),
+    }
 }
 
 #[cfg(test)]

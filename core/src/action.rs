@@ -89,6 +89,20 @@ pub enum Action {
         /// Its expiry.
         expires_at: Timestamp,
     },
+    /// Ledger: note that a second server carries the run's label.
+    NoteDuplicate {
+        /// The run.
+        run: RunId,
+        /// The server beside its own.
+        server: ServerId,
+        /// Its name.
+        name: String,
+    },
+    /// Ledger: no other owner's label is on the run's server any more.
+    Regain {
+        /// The run.
+        run: RunId,
+    },
     /// Ledger: a live run of an older copy that was put back; its server may have done more than the
     /// ledger knows.
     Rejoin {
@@ -115,10 +129,10 @@ pub enum Action {
         /// The spec's labels.
         labels: BTreeMap<String, String>,
     },
-    /// `PUT` the whole label set of a server.
+    /// `PUT` the whole label set of a run's server, once it was read again and is nobody else's.
     Relabel {
-        /// The run, where there is one.
-        run: Option<RunId>,
+        /// The run.
+        run: RunId,
         /// The server.
         server: ServerId,
         /// All its labels.
@@ -153,14 +167,15 @@ pub enum Action {
         /// A sentence for people.
         message: String,
     },
-    /// `DELETE` the server of an ended run, re-checking its labels first where it is only listed.
+    /// `DELETE` the server of an ended run, once it was read again and [`crate::ownership`] has nothing
+    /// against it.
     Delete {
         /// The run.
         run: RunId,
         /// The server.
         server: ServerId,
     },
-    /// `GET` by id: is it gone?
+    /// `GET` by id: is it gone, or another's?
     ConfirmGone {
         /// The run.
         run: RunId,
@@ -192,7 +207,7 @@ pub enum Action {
         /// The server.
         server: ServerId,
     },
-    /// Delete a server of this fleet that no run stands behind, past its expiry.
+    /// Delete a server of this fleet that no run stands behind, past its expiry, likewise.
     ReapOrphan {
         /// The server.
         server: ServerId,

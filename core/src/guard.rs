@@ -144,15 +144,21 @@ impl<'a> Tally<'a> {
             Action::ReapOrphan { server, .. } => self.may_reap(*server),
             Action::End { run, reason, .. } => self.may_end(*run, *reason),
             Action::Stop { run, reason, .. } => self.may_stop(*run, *reason),
-            Action::Relabel { server, .. } | Action::PowerOn { server, .. } => require(
-                !self.is_foreign(*server),
-                "another tool's server is never touched",
-            ),
+            Action::Relabel { run, server, .. } => {
+                self.is_nobody_elses(*server)?;
+                self.is_not_taken(*run)
+            }
+            Action::PowerOn { run, server } => {
+                self.is_nobody_elses(*server)?;
+                self.is_not_taken(*run)
+            }
             Action::Adopt { server, .. } | Action::Rejoin { server, .. } => self.is_ours(*server),
             Action::MarkGone { run } => self.may_mark_gone(*run),
             Action::Release { run, .. } => self.may_release(*run),
             Action::Enqueue { .. }
             | Action::Close { .. }
+            | Action::NoteDuplicate { .. }
+            | Action::Regain { .. }
             | Action::MarkBooted { .. }
             | Action::Update { .. }
             | Action::ConfirmGone { .. }
@@ -173,9 +179,29 @@ impl<'a> Tally<'a> {
         self.listed.get(&id).copied()
     }
 
-    fn is_foreign(&self, id: ServerId) -> bool {
-        self.listed(id)
-            .is_some_and(|server| labels::is_foreign(&server.labels.raw))
+    /// As far as it is listed: no tool, no fleet and no person says that it is theirs.
+    fn is_nobody_elses(&self, id: ServerId) -> Verdict {
+        let Some(server) = self.listed(id) else {
+            return Ok(());
+        };
+        let raw = &server.labels.raw;
+        let ours = |key: &str, value: &str| raw.get(key).is_none_or(|said| said == value);
+        require(
+            !labels::is_foreign(raw)
+                && ours("managed-by", "clawdlets")
+                && ours("cattle", "true")
+                && ours("fleet", self.inputs.limits.fleet.as_str()),
+            "another owner's server is never touched",
+        )
+    }
+
+    fn is_not_taken(&self, id: RunId) -> Verdict {
+        let run = self.run(id)?;
+        // What was given up and comes back all the same is looked at anew.
+        require(
+            run.taken.is_none() || run.gone_at.is_some(),
+            "a server that another owner has marked is never touched",
+        )
     }
 
     fn is_ours(&self, id: ServerId) -> Verdict {
@@ -332,13 +358,10 @@ impl<'a> Tally<'a> {
             !self.live_run_of(server),
             "the server of a live run is never deleted",
         )?;
-        require(
-            !self.is_foreign(server),
-            "another tool's server is never touched",
-        )?;
-        // The reply to our own create is proof enough, whatever became of the labels.
+        self.is_nobody_elses(server)?;
+        // The reply to our own create, or its name, is proof enough where the labels are gone.
         if run.server.as_ref().is_some_and(|bound| bound.id == server) {
-            return Ok(());
+            return self.is_not_taken(id);
         }
         self.is_ours(server)?;
         require(
@@ -386,7 +409,7 @@ impl<'a> Tally<'a> {
             }
             EndReason::GuestLost => self.is_silent(run),
             EndReason::CreateFailed => require(
-                run.env_at.is_none() || run.server.is_none(),
+                run.env_at.is_none(),
                 "a server whose guest has called was made",
             ),
             EndReason::TtlExpired => self.is_past_its_time(run),

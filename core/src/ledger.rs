@@ -188,8 +188,24 @@ pub struct Run {
     /// Since when Hetzner says that its server is not there, while its guest was heard.
     #[serde(default)]
     pub missing_since: Option<Timestamp>,
-    /// When its server was proved gone, or it was certain that there never was one.
+    /// Another owner has marked its server, which is left alone while that is so.
+    #[serde(default)]
+    pub taken: Option<Taken>,
+    /// Servers that carry its label beside its own, as far as they were told of.
+    #[serde(default)]
+    pub duplicates: Vec<ServerId>,
+    /// When its server was proved gone or given up, or it was certain that there never was one.
     pub gone_at: Option<Timestamp>,
+}
+
+/// A server that another owner has marked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Taken {
+    /// The label that says so.
+    pub label: String,
+    /// When it was seen.
+    pub at: Timestamp,
 }
 
 /// What a run keeps of its spec.
@@ -309,10 +325,20 @@ impl Run {
         self.gone_at.is_none() && !self.is_refused()
     }
 
-    /// Its latest create was refused and it has no server.
+    /// Its latest create was refused and it has no server. Whatever a reply said: a run whose guest
+    /// has called has one.
     #[must_use]
     pub fn is_refused(&self) -> bool {
-        self.create == CreateState::Refused && self.server.is_none()
+        self.create == CreateState::Refused && self.server.is_none() && self.env_at.is_none()
+    }
+
+    /// Its server, or what to call it while its id is not known.
+    #[must_use]
+    pub fn server_in_words(&self) -> String {
+        match &self.server {
+            Some(server) => format!("server {} ({})", server.name, server.id),
+            None => format!("server {}", self.server_name()),
+        }
     }
 
     /// Until when its server is to be kept on, by what its guest handed over and by its spec; `None`

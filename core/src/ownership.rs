@@ -12,7 +12,12 @@ use std::{collections::BTreeMap, time::Duration};
 
 use cattle_schemas::Timestamp;
 
-use crate::{labels, ledger::Run, names::FleetName, observed::ObservedServer};
+use crate::{
+    labels,
+    ledger::{Ledger, Run},
+    names::{FleetName, RunId},
+    observed::{Observed, ObservedServer},
+};
 
 /// How much earlier than our create call Hetzner may date the server that came of it: two clocks that
 /// are believed beside each other differ by no more.
@@ -96,6 +101,33 @@ pub fn made_by(server: &ObservedServer, run: &Run, fleet: &FleetName) -> Result<
     }
 }
 
+/// The run that the ledger knows a server by: its number, else the label.
+#[must_use]
+pub fn run_of<'a>(ledger: &'a Ledger, server: &ObservedServer) -> Option<&'a Run> {
+    let bound = |run: &&Run| run.server.as_ref().is_some_and(|own| own.id == server.id);
+    let named = || ledger.runs.get(&server.labels.run?);
+    ledger.runs.values().find(bound).or_else(named)
+}
+
+/// Servers that carry the label of a run which has another one, by that run.
+#[must_use]
+pub fn duplicates<'a>(
+    observed: &'a Observed,
+    ledger: &Ledger,
+) -> BTreeMap<RunId, Vec<&'a ObservedServer>> {
+    let mut duplicates: BTreeMap<RunId, Vec<&ObservedServer>> = BTreeMap::new();
+    for server in &observed.servers {
+        let named = server.labels.run.and_then(|run| ledger.runs.get(&run));
+        if let Some(run) = named
+            && run.gone_at.is_none()
+            && run.server.as_ref().is_some_and(|own| own.id != server.id)
+        {
+            duplicates.entry(run.id).or_default().push(server);
+        }
+    }
+    duplicates
+}
+
 /// What a server is to be deleted for.
 #[derive(Clone, Copy, Debug)]
 pub enum Purpose<'a> {
@@ -129,7 +161,7 @@ pub enum Spared {
     Unmarked,
     /// A run that is not over has it.
     #[error("run {0} is not over")]
-    Live(crate::names::RunId),
+    Live(RunId),
     /// It is kept on for a look.
     #[error("it is kept until {at}", at = .0.format("%Y-%m-%d %H:%M:%S UTC"))]
     Kept(Timestamp),
@@ -171,18 +203,26 @@ pub fn may_delete(
                 Err(Spared::Unmarked)
             }
         }
-        Purpose::Expired { .. } if !marked => Err(Spared::Unmarked),
         Purpose::Expired { run, by } => {
             // A run has its own server and no other one that carries its label.
             let its = run.filter(|run| run.server.as_ref().is_none_or(|own| own.id == server.id));
-            match (its, server.labels.expires_at) {
-                (Some(run), _) if run.is_live() => Err(Spared::Live(run.id)),
-                (Some(run), _) if run.kept_until().is_some_and(|until| until > by) => {
-                    Err(Spared::Kept(run.kept_until().unwrap_or(by)))
+            let bound = its.is_some_and(|run| run.server.is_some());
+            if !marked && !bound {
+                return Err(Spared::Unmarked);
+            }
+            // The ledger knows better than the label, which follows it.
+            if let Some(run) = its {
+                match run.kept_until() {
+                    Some(until) if until > by => return Err(Spared::Kept(until)),
+                    _ if run.is_live() && run.expires_at > by => return Err(Spared::Live(run.id)),
+                    _ if run.is_live() => return Ok(()),
+                    _ => {}
                 }
-                (_, Some(at)) if at <= by => Ok(()),
-                (_, Some(at)) => Err(Spared::Early(at)),
-                (_, None) => Err(Spared::Unmarked),
+            }
+            match server.labels.expires_at {
+                Some(at) if at > by => Err(Spared::Early(at)),
+                Some(_) => Ok(()),
+                None => Err(Spared::Unmarked),
             }
         }
         Purpose::Stop if marked => Ok(()),

@@ -74,6 +74,26 @@ pub fn escape_bytes(bytes: &[u8]) -> String {
     out
 }
 
+/// JSON in which no character acts on the reader's display. It stays the same JSON: what serializers
+/// leave alone (C1, bidi, invisible) is written as `\uXXXX`.
+#[must_use]
+pub fn escape_json(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    let mut utf16 = [0_u16; 2];
+    for c in text.chars() {
+        // Outside strings JSON has no other control character, inside it has none at all.
+        if c == '\n' || !is_active(c) {
+            safe.push(c);
+        } else {
+            for unit in c.encode_utf16(&mut utf16) {
+                // Writing to a String cannot fail.
+                let _ = write!(safe, "\\u{unit:04x}");
+            }
+        }
+    }
+    safe
+}
+
 /// How many of the bytes can be escaped now when more will follow: a character or a `\r\n` that is
 /// cut at the end (at most three bytes) waits for its rest.
 #[must_use]

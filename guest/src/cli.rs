@@ -8,9 +8,10 @@ use std::time::Duration;
 use anyhow::Context;
 use cattle_schemas::guest::HEARTBEAT_SECONDS;
 use clap::{Args, Subcommand};
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::layout::Layout;
 use crate::run::{Ending, Pace};
@@ -121,6 +122,11 @@ fn layout(root: &Path) -> anyhow::Result<Layout> {
 
 fn run_task(args: &RunArgs) -> anyhow::Result<bool> {
     log_to_stderr();
+    // A runner without a user of its own is of ours, and must not read our memory: it holds the
+    // session. What we start is as it always is.
+    if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        warn!(%error, "the runner can read this process");
+    }
     let layout = layout(args.root.as_deref().unwrap_or(Path::new("/")))?;
     let may_power_off = args.root.is_none() && !args.no_power_off;
     let pace = Pace {

@@ -16,6 +16,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 use tracing::warn;
+use zeroize::Zeroizing;
 
 use crate::backoff::Backoff;
 use crate::input::place_of;
@@ -138,7 +139,10 @@ impl Client {
     }
 
     /// One attempt at the persona archive.
-    pub(crate) async fn persona(&self, session: &SecretString) -> Result<Vec<u8>, CallError> {
+    pub(crate) async fn persona(
+        &self,
+        session: &SecretString,
+    ) -> Result<Zeroizing<Vec<u8>>, CallError> {
         let request = self
             .request(Method::GET, "/v1/cattle/persona", session)
             .timeout(PERSONA_TIMEOUT);
@@ -200,12 +204,13 @@ pub(crate) fn instant_of(expires_at: Timestamp, now: Timestamp) -> Instant {
     Instant::now() + (expires_at - now).to_std().unwrap_or_default().min(NEVER)
 }
 
-/// Sends a request; the body of a 2xx answer, of at most `limit` bytes.
+/// Sends a request; the body of a 2xx answer, of at most `limit` bytes. It may be an env, and is zeroed
+/// when it is dropped.
 pub(crate) async fn send(
     call: &'static str,
     request: RequestBuilder,
     limit: u64,
-) -> Result<Vec<u8>, CallError> {
+) -> Result<Zeroizing<Vec<u8>>, CallError> {
     let unanswered = |source: reqwest::Error| CallError::Unanswered {
         call,
         source: source.without_url(),
@@ -213,7 +218,10 @@ pub(crate) async fn send(
     let mut response = request.send().await.map_err(unanswered)?;
     let status = response.status();
     let retry_after = retry_after(response.headers());
-    let mut body = Vec::new();
+    // As long as it says that it is, where it does: growing would leave copies behind.
+    let announced = response.content_length().unwrap_or_default().min(limit);
+    let room = usize::try_from(announced).unwrap_or_default();
+    let mut body = Zeroizing::new(Vec::with_capacity(room));
     while let Some(chunk) = response.chunk().await.map_err(unanswered)? {
         if (body.len() + chunk.len()) as u64 > limit {
             return Err(CallError::TooLong { call, limit });

@@ -256,7 +256,7 @@ async fn fetch_env(
     find_controller(layout, bootstrap, &controller, deadline).await?;
     let client = Client::new(controller.clone()).map_err(RunError::Http)?;
     let key = state::idempotency_key(layout).map_err(RunError::State)?;
-    let token: SecretString = bootstrap.token.clone().into();
+    let token: SecretString = bootstrap.token.as_str().into();
     let reply = until(deadline, || client.env(&token, &key))
         .await
         .map_err(RunError::Env)?;
@@ -266,7 +266,7 @@ async fn fetch_env(
     let session = Session {
         run: reply.run.clone(),
         controller,
-        token: reply.session_token.clone().into(),
+        token: reply.session_token.as_str().into(),
         expires_at: bootstrap.expires_at,
     };
     state::set_session(layout, &session).map_err(RunError::State)?;

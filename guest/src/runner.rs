@@ -13,7 +13,7 @@ use std::process::{Child, Command, Stdio};
 
 use cattle_schemas::guest::paths;
 use cattle_schemas::runners::{Runner, RunnersFile};
-use secrecy::{ExposeSecret, SecretString};
+use zeroize::Zeroizing;
 
 use crate::accounts::{self, Account};
 use crate::layout::{Layout, create_private_dir, remove_if_there};
@@ -55,13 +55,16 @@ pub(crate) fn choose<'a>(file: &'a RunnersFile, kind: &str) -> Result<&'a Runner
 
 /// What the controller gave for the runner.
 pub(crate) struct RunnerEnv {
-    env: BTreeMap<String, SecretString>,
+    env: BTreeMap<String, Zeroizing<String>>,
     model: String,
 }
 
 impl RunnerEnv {
     /// Refuses names and values that the kernel would cut or mistake.
-    pub(crate) fn new(env: BTreeMap<String, String>, model: String) -> Result<Self, RunnerError> {
+    pub(crate) fn new(
+        env: BTreeMap<String, Zeroizing<String>>,
+        model: String,
+    ) -> Result<Self, RunnerError> {
         for (name, value) in &env {
             if name.is_empty() || name.contains(['=', '\0']) {
                 return Err(RunnerError::BadEnvName(name.clone()));
@@ -70,10 +73,6 @@ impl RunnerEnv {
                 return Err(RunnerError::BadEnvValue(name.clone()));
             }
         }
-        let env = env
-            .into_iter()
-            .map(|(name, value)| (name, value.into()))
-            .collect();
         Ok(Self { env, model })
     }
 }
@@ -116,7 +115,7 @@ pub(crate) fn start(
     let mut command = Command::new(&program);
     command.args(&runner.command[1..]).env_clear();
     for (name, value) in &env.env {
-        command.env(name, value.expose_secret());
+        command.env(name, value.as_str());
     }
     // Ours last: the env cannot move them.
     command

@@ -172,6 +172,9 @@ pub struct DestroyReply {
     /// That run was over before; its server is no longer kept.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub released: bool,
+    /// That run was over before; its server, which another owner has marked, is given up.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub given_up: bool,
     /// Whether anything was left to do.
     pub changed: bool,
     /// Whether the spec file was removed (only those the socket wrote are).

@@ -69,6 +69,10 @@ pub enum EventReason {
     Kept,
     /// A server without a run was found.
     OrphanFound,
+    /// A second server carries the label of a run.
+    DuplicateFound,
+    /// Another owner has marked the server of a run.
+    TakenOver,
     /// A server past its expiry was deleted by the reaper.
     Reaped,
     /// Something is wrong that an operator must mend.
@@ -108,6 +112,8 @@ impl EventReason {
             Self::Gone => "gone",
             Self::Kept => "kept",
             Self::OrphanFound => "orphan-found",
+            Self::DuplicateFound => "duplicate-found",
+            Self::TakenOver => "taken-over",
             Self::Reaped => "reaped",
             Self::Alert => "alert",
             Self::Rerun => "rerun",

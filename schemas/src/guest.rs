@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use zeroize::Zeroizing;
 
 use crate::Timestamp;
 
@@ -64,7 +65,8 @@ pub struct Bootstrap {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub controller_stable_id: Option<String>,
     /// 256 bits, hex; spent by the first env call.
-    pub token: String,
+    #[schemars(with = "String")]
+    pub token: Zeroizing<String>,
     /// When the server is deleted whatever happens.
     pub expires_at: Timestamp,
 }
@@ -76,9 +78,11 @@ pub struct EnvReply {
     /// The run it belongs to.
     pub run: String,
     /// What the runner gets in its environment.
-    pub env: BTreeMap<String, String>,
+    #[schemars(with = "BTreeMap<String, String>")]
+    pub env: BTreeMap<String, Zeroizing<String>>,
     /// Bearer for every later call.
-    pub session_token: String,
+    #[schemars(with = "String")]
+    pub session_token: Zeroizing<String>,
     /// SHA-256, hex, of the persona archive; absent when the persona has neither skills nor memory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub persona_digest: Option<String>,

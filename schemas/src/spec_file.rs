@@ -67,7 +67,7 @@ pub struct CattleFileSpec {
     /// The task, inline.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<TaskInput>,
-    /// A `task.json`, relative to this file, beneath the project.
+    /// A `task.json`, relative to this file, beneath the project's `cattle/`, not hidden.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task_file: Option<String>,
     /// How long the server may live; else the fleet's `defaultTtl`; at most `limits.maxTtl`.

@@ -174,6 +174,10 @@ words!(
         Kept = "Kept",
         /// No live spec or known run stands behind this server.
         Orphan = "Orphan",
+        /// A second server with the label of a run that has its own; on the run's cattle, and on it.
+        Duplicate = "Duplicate",
+        /// Another owner has marked its server, which is left alone.
+        TakenOver = "TakenOver",
         /// Controller: nothing is started.
         StartsPaused = "StartsPaused",
         /// Controller: nothing is ended because of spec files.

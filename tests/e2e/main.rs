@@ -21,6 +21,7 @@ mod keepers;
 mod kept;
 mod life;
 mod odd_creates;
+mod ownership;
 mod persona;
 mod secrets;
 mod shutdown;

@@ -32,6 +32,151 @@ fn finds(bytes: &[u8], secret: &str) -> bool {
 }
 
 #[test]
+fn a_secret_in_a_label_reaches_nobody() {
+    let project = Project::new();
+    let sim = Sim::start(&project, &SimOptions::default());
+    let _controller = Controller::start(&project, &sim, &[]);
+    let with_label = |name: &str, value: &str| {
+        let spec = Project::spec("sleep 300", &[]);
+        let labels = format!("kind: Cattle\nmetadata:\n  labels: {{ note: \"{value}\" }}\n");
+        project.drop_spec(name, &spec.replace("kind: Cattle\n", &labels));
+    };
+    with_label("harmless", "nothing");
+    with_label("leaks", MODEL_KEY);
+    let refused = project.wait_until("leaks", "it is refused for its label", |status| {
+        status["message"]
+            .as_str()
+            .is_some_and(|it| it.contains("spec.note"))
+    });
+    assert_eq!(
+        (&refused["phase"], &refused["reason"]),
+        (&json!("Pending"), &json!("config"))
+    );
+    let message = refused["message"].as_str().unwrap();
+    assert!(message.contains("the secret `zai_api_key`"), "{message}");
+
+    // Nor does one that is written onto a server that runs.
+    project.wait_for("harmless", "/phase", &json!("Running"));
+    with_label("harmless", MODEL_KEY);
+    eventually("the log says that it was not sent", || {
+        let log = fs::read_to_string(project.log()).unwrap();
+        log.contains("not sent: it holds the value of the secret `zai_api_key`")
+            .then_some(())
+    });
+    let told = format!(
+        "{} {}",
+        sim.call("GET", "/_sim/calls", None),
+        json!(sim.living())
+    );
+    assert!(!finds(told.as_bytes(), MODEL_KEY));
+    assert_eq!(project.status("harmless").unwrap()["phase"], "Running");
+    assert!(sim.servers_of("leaks").is_empty());
+}
+
+/// Elsewhere, and by the old name too.
+fn move_secrets(project: &Project, to: &Path) {
+    let real = project.secrets().canonicalize().unwrap();
+    fs::rename(real, to).unwrap();
+    // The name itself, or the link that it became before.
+    let _ = fs::remove_file(project.secrets());
+    std::os::unix::fs::symlink(to, project.secrets()).unwrap();
+}
+
+#[test]
+fn a_bot_learns_nothing_of_a_secret_that_it_names_as_its_task() {
+    let project = Project::new();
+    let secrets = project.path().join("secrets");
+    move_secrets(&project, &secrets);
+    fs::write(secrets.join("shaped"), "{\"message\": \"hunter2\"}").unwrap();
+    let bots = project.path().join("cattle/bots");
+    fs::create_dir(&bots).unwrap();
+    let sim = Sim::start(&project, &SimOptions::default());
+    let _controller = Controller::start(&project, &sim, &["--specs", bots.to_str().unwrap()]);
+    for (name, file) in [
+        ("key", "zai_api_key"),
+        ("shaped", "shaped"),
+        ("none", "no-such"),
+    ] {
+        let spec = Project::spec("x", &[]).replace(
+            "task:\n    message: x",
+            &format!("taskFile: ../../secrets/{file}"),
+        );
+        fs::write(bots.join(format!("{name}.yaml")), spec).unwrap();
+    }
+    let said = ["key", "shaped", "none"].map(|name| {
+        let status = project.wait_until(name, "it is said to be wrong", |status| {
+            status["diagnostics"][0]["message"].is_string()
+        });
+        let said = status["diagnostics"][0]["message"].as_str().unwrap();
+        said.rsplit_once("`: ").unwrap().1.to_owned()
+    });
+    assert_eq!(said, ["it must lie beneath `cattle/` of the project"; 3]);
+    assert_eq!(sim.state()["serversCreated"], 0);
+}
+
+#[test]
+fn secrets_where_a_spec_could_name_them_are_refused_and_open_ones_told() {
+    let project = Project::new();
+    let sim = Sim::start(&project, &SimOptions::default());
+    move_secrets(&project, &project.specs().join("secrets"));
+    let refused = Controller::refused(&mut Controller::command(&project, &sim));
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    let told = "where specs name files that are read";
+    assert!(refused.stderr.contains(told), "{refused:?}");
+
+    move_secrets(&project, &project.path().join("secrets"));
+    let key = project.secrets().join("zai_api_key");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+    let _controller = Controller::start(&project, &sim, &[]);
+    let log = fs::read_to_string(project.log()).unwrap();
+    let advice = format!("`chmod 600 {}`", key.display());
+    assert_eq!(log.matches(&advice).count(), 1, "{log}");
+}
+
+#[test]
+fn the_process_keeps_no_token_that_others_could_read() {
+    let project = Project::new();
+    let sim = Sim::start(&project, &SimOptions::default());
+    let command = Controller::command(&project, &sim);
+    // Where core dumps are possible at all.
+    let mut limited = std::process::Command::new("sh");
+    limited.args(["-c", "ulimit -c unlimited 2>/dev/null; exec \"$0\" \"$@\""]);
+    limited.arg(command.get_program()).args(command.get_args());
+    limited.current_dir(project.around());
+    Controller::place_env(&mut limited, &project, &sim);
+    let controller = Controller::from(&mut limited).answering(&project);
+    let pid = controller.pid();
+    for file in ["environ", "cmdline"] {
+        // Root may look; anybody else may not, which is as good.
+        if let Ok(bytes) = fs::read(format!("/proc/{pid}/{file}")) {
+            assert!(!finds(&bytes, TOKEN), "{file}");
+        }
+    }
+    // And what it opened to hand the token over to itself is empty.
+    for entry in fs::read_dir(format!("/proc/{pid}/fd"))
+        .into_iter()
+        .flatten()
+    {
+        let path = entry.unwrap().path();
+        let target = fs::read_link(&path).unwrap_or_default();
+        if target.to_string_lossy().contains("memfd") {
+            assert_eq!(fs::read(&path).unwrap(), b"");
+        }
+    }
+    let crash = |pid: u32| {
+        use rustix::process::{Pid, Signal, kill_process};
+        let pid = Pid::from_raw(pid.cast_signed()).unwrap();
+        kill_process(pid, Signal::QUIT).unwrap();
+    };
+    crash(pid);
+    let status = controller.ended();
+    assert!(
+        !std::os::unix::process::ExitStatusExt::core_dumped(&status),
+        "{status}"
+    );
+}
+
+#[test]
 fn no_secret_is_in_user_data_logs_errors_or_the_ledger() {
     let project = Project::new();
     let kept = project.around().join("kept");

@@ -93,6 +93,12 @@ impl Controller {
         self.child.id()
     }
 
+    /// Waits for its end.
+    #[must_use]
+    pub fn ended(mut self) -> ExitStatus {
+        self.child.wait().unwrap()
+    }
+
     /// `kill -9`.
     pub fn kill(&mut self) {
         self.child.kill().unwrap();

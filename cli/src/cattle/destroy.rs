@@ -99,6 +99,11 @@ pub(super) fn what_happened(reply: &DestroyReply, ran_before: bool) -> String {
     let mut parts = Vec::new();
     match &reply.run {
         Some(run) if reply.released => parts.push(format!("run {run} is no longer kept")),
+        Some(run) if reply.given_up => {
+            parts.push(format!(
+                "the server of run {run} is given up to its new owner"
+            ));
+        }
         Some(run) => parts.push(format!("run {run} ends")),
         None if ran_before => parts.push("its run was over already".to_owned()),
         None if reply.changed => parts.push("ended before it started".to_owned()),

@@ -1,28 +1,11 @@
 //! Text from guests, made safe to look at as it arrives.
 
+pub(crate) use cattle_core::untrusted::escape_json as safe_json;
 use cattle_core::untrusted::{complete_prefix, escape, escape_bytes};
 
 /// One line, whatever was in it.
 pub(crate) fn clean(text: &str) -> String {
     escape(text).into_owned()
-}
-
-/// JSON in which no character acts on the reader's display. It stays the same JSON: what the
-/// serializer leaves alone (C1, bidi, invisible) is written as `\uXXXX`.
-pub(crate) fn safe_json(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    let mut utf16 = [0_u16; 2];
-    for c in text.chars() {
-        // Outside strings JSON has no other control character, inside it has none at all.
-        if c == '\n' || clean(c.encode_utf8(&mut [0; 4])).chars().eq([c]) {
-            safe.push(c);
-        } else {
-            for unit in c.encode_utf16(&mut utf16) {
-                safe.push_str(&format!("\\u{unit:04x}"));
-            }
-        }
-    }
-    safe
 }
 
 /// A log that comes in pieces: what a piece cuts in two waits for the next one.

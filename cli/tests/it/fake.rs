@@ -34,6 +34,8 @@ pub(crate) enum Reply {
     Chunks(Vec<&'static [u8]>),
     /// Events, and then silence without an end.
     Events(Vec<Value>),
+    /// An answer of a controller whose clock is so many seconds ahead of this machine's.
+    Dated(i64, Box<Reply>),
     /// An answer that takes its time, as a long poll does.
     After(Duration, Box<Reply>),
     /// The connection is cut.
@@ -233,6 +235,14 @@ async fn respond(reply: Reply) -> Response<Body> {
             });
             let body = futures_util::stream::iter(told).chain(futures_util::stream::pending());
             whole(200, "text/event-stream", Body::from_stream(body))
+        }
+        Reply::Dated(ahead, then) => {
+            let mut response = Box::pin(respond(*then)).await;
+            let date = chrono::Utc::now() + chrono::TimeDelta::seconds(ahead);
+            let date = date.format("%a, %d %b %Y %H:%M:%S GMT").to_string();
+            let headers = response.headers_mut();
+            headers.insert("date", date.parse().unwrap());
+            response
         }
         Reply::After(pause, then) => {
             tokio::time::sleep(pause).await;

@@ -46,6 +46,20 @@ fn people_get_columns_and_warnings() {
 }
 
 #[test]
+fn ages_and_expiries_are_by_the_controllers_clock_not_by_this_machines() {
+    let day = 86_400;
+    let mut rex = running("rex");
+    rex["run"]["createdAt"] = json!(crate::fake::ago(750 - day));
+    rex["run"]["expiresAt"] = json!(crate::fake::ago(-6_450 - day));
+    let dated = Reply::Dated(day, Box::new(list(&[rex]).into()));
+    let told = Fake::start().on("GET /v1/cattle", dated);
+    assert_snapshot!(told.clawdlets(&["cattle", "list"]).stdout, @r"
+    NAME  PHASE    REASON  AGE  EXPIRES   PERSONA  TASK
+    rex   Running  -       12m  in 1h47m  rex      issue-42
+    ");
+}
+
+#[test]
 fn wide_adds_what_a_server_is() {
     assert_snapshot!(fake().clawdlets(&["cattle", "ls", "-o", "wide"]).stdout, @r"
     NAME    PHASE    REASON                AGE  EXPIRES   PERSONA  TASK      MODEL        RUN                         SERVER  TYPE  LOCATION  IP           COST        REQUESTER

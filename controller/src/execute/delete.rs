@@ -1,24 +1,23 @@
-//! Deleting, and everything else that is done to a server that exists.
+//! Deleting, and everything else that is done to a server that exists; `owner` says whether it may be.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use cattle_core::{
     expiry::Lifetimes,
-    identity::Project,
-    labels, lifecycle,
+    lifecycle,
     names::{RunId, ServerId},
-    observed::ObservedServer,
+    ownership::{self, Purpose},
     rate::Class,
 };
 
 use super::{Executor, Guard, follow::Pending};
-use crate::{hetzner::Deleted, record::run_server};
+use crate::hetzner::Deleted;
 
 /// After a delete that failed for a reason that passes by itself (locked, rate limit, 5xx).
 pub(crate) const RETRY: Duration = Duration::from_secs(10);
 
 impl Executor {
-    fn lifetimes(&self) -> Lifetimes {
+    pub(super) fn lifetimes(&self) -> Lifetimes {
         self.0.needs.fleet.borrow().lifetimes()
     }
 
@@ -66,7 +65,7 @@ impl Executor {
     }
 
     /// Hetzner knows no such server. What that proves is the core's matter.
-    async fn not_found(&self, run: RunId) {
+    pub(super) async fn not_found(&self, run: RunId) {
         let now = self.0.needs.clock.now();
         let grounds = *self.0.needs.grounds.borrow();
         self.tell(run, move |run, assignment| {
@@ -91,7 +90,7 @@ impl Executor {
         .await;
     }
 
-    /// A list did not show the server any more: ask for it by id.
+    /// A list did not show the server any more, or not as it should be: ask for it by id.
     pub(super) async fn confirm_gone(&self, run: RunId, server: ServerId) {
         let needs = &self.0.needs;
         match needs.client.get_server(server, self.lifetimes()).await {
@@ -99,64 +98,11 @@ impl Executor {
             Ok(Some(found)) => {
                 tracing::debug!(%run, %server, status = found.status.as_str(), "it is still there");
                 self.tell(run, |run, _| lifecycle::found_again(run)).await;
-                self.restore_labels(run, &found).await;
+                self.still_there(run, &found).await;
                 self.called(run).await;
             }
             Err(error) => {
                 tracing::warn!(%run, %server, error = %crate::report(&error), "could not ask for the server");
-                self.called(run).await;
-            }
-        }
-    }
-
-    /// A server without our labels is on no list of ours. Found by its id, it gets them back, so that
-    /// the reaper finds it too; unless they say that it is somebody else's by now.
-    async fn restore_labels(&self, run: RunId, found: &ObservedServer) {
-        let needs = &self.0.needs;
-        let recorded = match needs.store.run(run).await {
-            Ok(Some(recorded)) => recorded,
-            Ok(None) => return,
-            Err(error) => {
-                tracing::error!(%run, error = %crate::report(&error), "the ledger does not answer");
-                return;
-            }
-        };
-        let bound = recorded.server.as_ref().is_some_and(|it| it.id == found.id);
-        if !bound || recorded.gone_at.is_some() || !found.odd.is_empty() {
-            return;
-        }
-        let fleet = needs.fleet.borrow().clone();
-        let labels = labels::repair(&recorded, &found.labels.raw, &fleet.name, &fleet.labels);
-        if let Some(labels) = labels {
-            tracing::warn!(%run, server = %found.id, "its labels were lost; they are set again");
-            self.relabel(found.id, labels).await;
-        }
-    }
-
-    /// A create's reply was lost: is there a server of its name?
-    pub(super) async fn lookup(&self, run: RunId, name: &str) {
-        let needs = &self.0.needs;
-        let asked_at = needs.clock.now();
-        match needs.client.find_server(name, self.lifetimes()).await {
-            Ok(Some(found)) if found.labels.run == Some(run) => {
-                let server = run_server(&found, &needs.catalogue.borrow());
-                self.tell(run, move |run, _| lifecycle::adopt(run, server))
-                    .await;
-            }
-            // Nothing is concluded from what a project that is not ours does not have.
-            Ok(None) if needs.grounds.borrow().project != Project::Ours => self.called(run).await,
-            Ok(found) => {
-                if let Some(other) = found {
-                    tracing::warn!(%run, server = %other.id, name, "a server of this name is not this run's");
-                }
-                let now = needs.clock.now();
-                self.tell(run, move |run, _| {
-                    lifecycle::lookup_missed(run, asked_at, now)
-                })
-                .await;
-            }
-            Err(error) => {
-                tracing::warn!(%run, name, error = %crate::report(&error), "could not look the server up");
                 self.called(run).await;
             }
         }
@@ -221,13 +167,15 @@ impl Executor {
                 return;
             }
         };
-        if !labels::is_ours(&found.labels.raw, &fleet.name) {
-            tracing::warn!(%server, name, "its labels say that it is not ours any more: left alone");
+        let Ok(run) = self.run_on(&found).await else {
             return;
-        }
-        let judged = needs.clock.judged();
-        if found.labels.expires_at.is_none_or(|expiry| expiry > judged) {
-            tracing::info!(%server, name, "it expires later than was listed: left alone");
+        };
+        let purpose = Purpose::Expired {
+            run: run.as_ref(),
+            by: needs.clock.judged(),
+        };
+        if let Err(spared) = ownership::may_delete(&found, Some(&fleet.name), purpose) {
+            tracing::warn!(%server, name, %spared, "an orphan is left alone");
             return;
         }
         match needs.client.delete_server(server).await {

@@ -8,6 +8,7 @@
 mod create;
 pub(crate) mod delete;
 mod follow;
+mod owner;
 mod prepare;
 
 use std::{
@@ -197,16 +198,6 @@ impl Executor {
                         });
                     }
                 }
-                Effect::Relabel {
-                    run: None,
-                    server,
-                    labels,
-                } => {
-                    let this = self.clone();
-                    self.0
-                        .tasks
-                        .spawn(async move { this.relabel(server, labels).await });
-                }
                 Effect::Create {
                     run,
                     token,
@@ -219,8 +210,14 @@ impl Executor {
                         drop(guard);
                     });
                 }
-                Effect::Delete { run, server } => self.spawn(run, |this, guard| async move {
-                    this.delete(run, server, guard).await;
+                Effect::Delete {
+                    run,
+                    server,
+                    listed,
+                } => self.spawn(run, |this, guard| async move {
+                    if this.may_delete(run, server, listed.as_deref()).await {
+                        this.delete(run, server, guard).await;
+                    }
                 }),
                 Effect::ConfirmGone { run, server } => self.spawn(run, |this, guard| async move {
                     this.confirm_gone(run, server).await;
@@ -240,17 +237,12 @@ impl Executor {
                     this.power_on(run, server).await;
                     drop(guard);
                 }),
-                Effect::Relabel {
-                    run: Some(run),
-                    server,
-                    labels,
-                } => {
-                    self.spawn(run, |this, guard| async move {
-                        this.relabel(server, labels).await;
-                        this.called(run).await;
-                        drop(guard);
-                    });
-                }
+                // A PUT replaces whatever somebody has written there since the list: it is asked for
+                // again, as if no list showed it, and its labels are put right by what they are now.
+                Effect::Relabel { run, server } => self.spawn(run, |this, guard| async move {
+                    this.confirm_gone(run, server).await;
+                    drop(guard);
+                }),
             }
         }
     }

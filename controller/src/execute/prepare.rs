@@ -1,12 +1,16 @@
 //! What a create needs before it can be posted: labels, `user_data`, firewall, SSH keys.
 
+use std::collections::BTreeMap;
+
 use cattle_core::{
+    fleet::Fleet,
     labels,
     ledger::Run,
-    user_data::{self, Input, Secret},
+    user_data::{self, Input, SecretSearch},
 };
 use cattle_schemas::guest::Bootstrap;
 use secrecy::{ExposeSecret, SecretString};
+use zeroize::Zeroizing;
 
 use super::Needs;
 use crate::{
@@ -14,6 +18,7 @@ use crate::{
     hetzner::{ApiError, NewServer, mark_labels},
     intake::project,
     persona_archive,
+    secrets::named,
 };
 
 /// Why a create cannot be posted.
@@ -31,8 +36,9 @@ pub(super) async fn new_server(
     token: &SecretString,
 ) -> Result<NewServer, Unprepared> {
     let fleet = needs.fleet.borrow().clone();
+    let labels = labels::of_run(run, &fleet.name, &fleet.labels);
     // Files are read and searched: not work for the loop that everybody shares.
-    let user_data = tokio::task::block_in_place(|| user_data(needs, run, token))
+    let user_data = tokio::task::block_in_place(|| user_data(needs, &fleet, run, token, &labels))
         .map_err(Unprepared::Refused)?;
     let marks = needs.birth_marks.get().await;
     let marks = marks.map_err(|error| Unprepared::Refused(crate::report(&error)))?;
@@ -53,16 +59,22 @@ pub(super) async fn new_server(
         server_type: String::new(),
         location: String::new(),
         image: String::new(),
-        labels: labels::of_run(run, &fleet.name, &fleet.labels),
+        labels,
         user_data,
         ssh_keys,
         firewall,
     })
 }
 
-fn user_data(needs: &Needs, run: &Run, token: &SecretString) -> Result<String, String> {
+fn user_data(
+    needs: &Needs,
+    fleet: &Fleet,
+    run: &Run,
+    token: &SecretString,
+    labels: &BTreeMap<String, String>,
+) -> Result<Zeroizing<String>, String> {
     // What the guest will ask for must be there: a server that waits for a key bills for it.
-    env(&needs.fleet.borrow(), &needs.secrets, run)?;
+    env(fleet, &needs.secrets, run)?;
     let personas = needs.settings.personas();
     persona_archive::check(&personas, &run.spec.persona, &needs.secrets)
         .map_err(|error| crate::report(&error))?;
@@ -74,20 +86,15 @@ fn user_data(needs: &Needs, run: &Run, token: &SecretString) -> Result<String, S
         controller_url: needs.guest_url.clone(),
         controller_address: None,
         controller_stable_id: None,
-        token: token.expose_secret().to_owned(),
+        token: token.expose_secret().to_owned().into(),
         expires_at: run.expires_at,
     };
     let known = needs
         .secrets
         .all_values()
         .map_err(|error| crate::report(&error))?;
-    let secrets: Vec<Secret<'_>> = known
-        .iter()
-        .map(|(name, value)| Secret {
-            name,
-            value: value.expose_secret(),
-        })
-        .collect();
+    let secrets = named(&known);
+    refuse_in_labels(labels, fleet, &SecretSearch::new(&secrets))?;
     let input = Input {
         task: &run.spec.task,
         model: &run.spec.model,
@@ -96,5 +103,35 @@ fn user_data(needs: &Needs, run: &Run, token: &SecretString) -> Result<String, S
         tailnet_key: None,
     };
     let built = user_data::build(&input, &secrets).map_err(|error| error.to_string())?;
-    Ok(built.as_str().to_owned())
+    Ok(built.into_text())
+}
+
+/// What Hetzner is told about a server besides its `user_data`. The transport looks at it once more;
+/// here it is said where the value is.
+fn refuse_in_labels(
+    labels: &BTreeMap<String, String>,
+    fleet: &Fleet,
+    search: &SecretSearch<'_>,
+) -> Result<(), String> {
+    for (key, value) in labels {
+        // A key may hold it as well, and is then not for repeating.
+        if let Some(name) = search.find(key.as_bytes()) {
+            return Err(format!(
+                "a label's key holds the value of the secret `{name}`: remove it"
+            ));
+        }
+        if let Some(name) = search.find(value.as_bytes()) {
+            return Err(format!(
+                "the label `{key}` holds the value of the secret `{name}`: remove it"
+            ));
+        }
+    }
+    for key in &fleet.ssh_keys {
+        if let Some(name) = search.find(key.as_bytes()) {
+            return Err(format!(
+                "`fleet.sshAuthorizedKeys` holds the value of the secret `{name}`: remove it"
+            ));
+        }
+    }
+    Ok(())
 }

@@ -4,16 +4,22 @@
 //! follows it. A reply that is lost is asked for again with the same idempotency key from the same
 //! peer, until the first report; each answer carries a fresh session token that voids the last.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, str::FromStr, sync::Arc, time::Duration};
 
 use axum::{
-    Json,
+    body::Bytes,
     extract::{Extension, State},
-    http::HeaderMap,
+    http::{HeaderMap, header},
+    response::{IntoResponse, Response},
 };
 use cattle_core::{
-    desired::Authority, fleet::Fleet, labels, ledger::Run, lifecycle,
+    desired::Authority,
+    fleet::{Fleet, SecretName},
+    labels,
+    ledger::Run,
+    lifecycle,
     provider_env::GITHUB_TOKEN_ENV,
+    user_data::SecretSearch,
 };
 use cattle_schemas::{
     guest::{EnvReply, IDEMPOTENCY_KEY_HEADER},
@@ -23,6 +29,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use tracing::Instrument;
+use zeroize::Zeroizing;
 
 use super::{
     Desk, Peer,
@@ -31,7 +38,7 @@ use super::{
     transition,
 };
 use crate::{
-    secrets::Secrets,
+    secrets::{Secrets, named},
     store::{Edit, TokenKind, TokenRecord},
     token,
 };
@@ -45,13 +52,16 @@ const MAX_KEY_CHARS: usize = 128;
 const GITHUB_TOKEN_SECRET: &str = "github_token";
 
 /// Variables by name; the values are secrets.
-type Env = BTreeMap<String, String>;
+type Env = BTreeMap<String, Zeroizing<String>>;
+
+/// What a reply needs beside the values in it.
+const REPLY_ROOM: usize = 4 * 1024;
 
 pub(super) async fn get(
     State(desk): State<Arc<Desk>>,
     Extension(peer): Extension<Peer>,
     headers: HeaderMap,
-) -> Answer<Json<EnvReply>> {
+) -> Answer<Response> {
     let key = idempotency_key(&headers)?;
     let caller = auth::bootstrap(&desk, &headers, peer).await?;
     let span = tracing::info_span!("env", cattle = %caller.run.cattle, run = %caller.run.id);
@@ -77,7 +87,7 @@ fn idempotency_key(headers: &HeaderMap) -> Answer<[u8; 32]> {
     }
 }
 
-async fn hand_out(desk: &Arc<Desk>, caller: Caller, key: [u8; 32]) -> Answer<Json<EnvReply>> {
+async fn hand_out(desk: &Arc<Desk>, caller: Caller, key: [u8; 32]) -> Answer<Response> {
     let Caller {
         token: bootstrap,
         run,
@@ -146,13 +156,27 @@ async fn hand_out(desk: &Arc<Desk>, caller: Caller, key: [u8; 32]) -> Answer<Jso
     }
     tracing::info!(%peer, again = seen.is_some(), "env handed out");
     desk.bell.ring();
-    Ok(Json(EnvReply {
+    Ok(zeroing(&EnvReply {
         run: run.id.to_string(),
         env,
-        session_token: session.expose_secret().to_owned(),
+        session_token: session.expose_secret().to_owned().into(),
         persona_digest,
         model: run.spec.model,
     }))
+}
+
+/// The reply as JSON that is zeroed once it is sent.
+fn zeroing(reply: &EnvReply) -> Response {
+    // Room for every character escaped: growing would leave copies behind.
+    let values: usize = reply
+        .env
+        .iter()
+        .map(|(name, value)| name.len() + 6 * value.len())
+        .sum();
+    let mut json = Zeroizing::new(Vec::with_capacity(REPLY_ROOM + values));
+    serde_json::to_writer(&mut *json, reply).expect("a struct of strings is JSON");
+    let media_type = [(header::CONTENT_TYPE, "application/json")];
+    (media_type, Bytes::from_owner(json)).into_response()
 }
 
 /// The session token whose digest the server carries already, the first time; else a fresh one, and
@@ -242,6 +266,31 @@ async fn prepare(desk: &Arc<Desk>, run: &Run) -> Result<(Env, Option<String>), S
         .unwrap_or_else(|error| Err(format!("a defect: {error}")))
 }
 
+/// No guest gets a credential of the controller's own, whatever file it was put into.
+fn refuse_own_credentials(
+    env: &Env,
+    secrets: &Secrets,
+    with_github_token: bool,
+) -> Result<(), String> {
+    let mut known = secrets
+        .all_values()
+        .map_err(|error| crate::report(&error))?;
+    known.retain(|(name, _)| {
+        let handed_out = with_github_token && name == GITHUB_TOKEN_SECRET;
+        SecretName::from_str(name).is_ok_and(|name| name.is_controllers_own()) && !handed_out
+    });
+    let own = named(&known);
+    let search = SecretSearch::new(&own);
+    for (variable, value) in env {
+        if let Some(name) = search.find(value.as_bytes()) {
+            return Err(format!(
+                "the secret for `{variable}` holds the value of `{name}`, which no guest gets"
+            ));
+        }
+    }
+    Ok(())
+}
+
 /// The env of a run, or what an operator must mend.
 pub(crate) fn env(fleet: &Fleet, secrets: &Secrets, run: &Run) -> Result<Env, String> {
     let spec = &run.spec;
@@ -273,7 +322,7 @@ pub(crate) fn of_spec(
     let value = read(name.as_str())?;
     let mut env: Env = variables
         .into_iter()
-        .map(|variable| (variable, value.expose_secret().to_owned()))
+        .map(|variable| (variable, value.expose_secret().to_owned().into()))
         .collect();
     if with_github_token {
         if authority != Authority::Operator {
@@ -282,8 +331,9 @@ pub(crate) fn of_spec(
         let value = read(GITHUB_TOKEN_SECRET)?;
         env.insert(
             GITHUB_TOKEN_ENV.to_owned(),
-            value.expose_secret().to_owned(),
+            value.expose_secret().to_owned().into(),
         );
     }
+    refuse_own_credentials(&env, secrets, with_github_token)?;
     Ok(env)
 }

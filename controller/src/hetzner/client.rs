@@ -2,7 +2,7 @@
 //!
 //! Every call is one attempt: when to try again is the plan's decision, with what
 //! [`ApiError::disposition`] says. Nothing here decides that a server is ours to delete: who deletes
-//! re-reads it first and looks at its labels (core's guard, the reaper).
+//! reads it first and asks `cattle_core::ownership`.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -20,6 +20,7 @@ use hcloud::models::ReplaceServerRequest;
 use reqwest::Method;
 use serde_json::Value;
 use tokio::sync::{Mutex, watch};
+use zeroize::Zeroize as _;
 
 use super::{
     error::{ApiError, Kind},
@@ -27,7 +28,7 @@ use super::{
     servers::{Created, Deleted, Listed, NewServer, Scope, hash_map, request},
     ssh_keys,
     table::{Code, Operation},
-    transport::{Call, Endpoint, EndpointError, Reply, Transport},
+    transport::{Call, Endpoint, EndpointError, Reply, Search, Transport},
     wire::{self, ActionState, NextPage, Odd},
 };
 use crate::{clock::Clock, patience::Answers};
@@ -76,6 +77,15 @@ impl Client {
             transport: Transport::new(endpoint, answers, clock)?,
             memory: Arc::default(),
         })
+    }
+
+    /// The same client, but nothing is sent that this finds a secret in.
+    #[must_use]
+    pub fn searching(self, search: Search) -> Self {
+        Self {
+            transport: self.transport.searching(search),
+            ..self
+        }
     }
 
     /// A client whose calls are as important as this class, whatever they are usually for. It
@@ -281,7 +291,10 @@ impl Client {
         lifetimes: Lifetimes,
     ) -> Result<Created, ApiError> {
         let (operation, subject) = (Operation::CreateServer, format!("server `{}`", new.name));
-        let call = Call::new(operation, &subject, Method::POST, "/servers").json(&request(new));
+        let mut body = request(new);
+        let call = Call::new(operation, &subject, Method::POST, "/servers").json(&body);
+        // The request models are others' and do not zero what they hold.
+        body.user_data.zeroize();
         let reply = match self.transport.send(call).await {
             Ok(reply) => reply,
             Err(error) => {
@@ -329,7 +342,7 @@ impl Client {
         *self.memory.ssh_keys.lock().await = None;
     }
 
-    /// Deletes a server. The caller has read its labels just before.
+    /// Deletes a server. The caller has read it just before, and asked `cattle_core::ownership`.
     ///
     /// # Errors
     /// Refused or lost; [`ApiError::disposition`] says what then.

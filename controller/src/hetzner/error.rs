@@ -35,6 +35,8 @@ pub enum Kind {
     OtherLedger,
     /// Never sent: the rate limit had no room for calls of this class in time.
     NoRoom(Class),
+    /// Never sent: it holds a secret, or could not be searched for one; which, or why.
+    Withheld(String),
 }
 
 impl Kind {
@@ -51,6 +53,7 @@ impl Kind {
             Self::NotOurs => "not-ours",
             Self::OtherLedger => "other-ledger",
             Self::NoRoom(_) => "no-room",
+            Self::Withheld(_) => "withheld",
         }
     }
 }
@@ -162,7 +165,7 @@ impl ApiError {
     pub fn disposition(&self) -> Disposition {
         match &self.kind {
             Kind::NotSent | Kind::NoRoom(_) => Disposition::Retry(Pace::Soon),
-            Kind::NotOurs | Kind::OtherLedger => Disposition::Operator,
+            Kind::NotOurs | Kind::OtherLedger | Kind::Withheld(_) => Disposition::Operator,
             // It says success, so the effect is there; what it was must be read again.
             Kind::Unreadable(_) | Kind::TooLarge | Kind::Timeout | Kind::Cut => {
                 match self.operation {
@@ -278,7 +281,11 @@ impl ApiError {
                 true
             }
             Kind::Gateway => self.status.is_none_or(|status| status >= 500),
-            Kind::Refused(_) | Kind::NotOurs | Kind::OtherLedger | Kind::NoRoom(_) => false,
+            Kind::Refused(_)
+            | Kind::NotOurs
+            | Kind::OtherLedger
+            | Kind::NoRoom(_)
+            | Kind::Withheld(_) => false,
         }
     }
 }

@@ -46,5 +46,5 @@ pub use firewall::{Firewall, mark_labels};
 pub use offer::Pricing;
 pub use servers::{Created, Deleted, Listed, NewServer, Scope};
 pub use table::{Code, Disposition, Operation, Pace};
-pub use transport::{DEFAULT_ENDPOINT, Endpoint, EndpointError};
+pub use transport::{DEFAULT_ENDPOINT, Endpoint, EndpointError, Search};
 pub use wire::{ActionState, ActionStatus, Odd};

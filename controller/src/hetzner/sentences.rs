@@ -109,6 +109,7 @@ impl ApiError {
                 "Hetzner's rate limit has no room for {} now",
                 class.phrase()
             ),
+            Kind::Withheld(why) => format!("not sent: {why}"),
             Kind::Gateway if custom.is_some() && self.is_elsewhere() => {
                 format!("what answers at {place} does not do so as Hetzner's API does")
             }

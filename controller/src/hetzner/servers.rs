@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use cattle_core::{labels, names::FleetName, observed::ObservedServer};
 use hcloud::models::{CreateServerRequest, CreateServerRequestFirewalls};
+use zeroize::Zeroizing;
 
 #[cfg(doc)]
 use super::Client;
@@ -23,6 +24,15 @@ impl Scope {
         match self {
             Self::Fleet(fleet) => labels::selector(fleet),
             Self::AllFleets => labels::selector_of_all_fleets(),
+        }
+    }
+
+    /// The fleet, where it is one.
+    #[must_use]
+    pub fn fleet(&self) -> Option<&FleetName> {
+        match self {
+            Self::Fleet(fleet) => Some(fleet),
+            Self::AllFleets => None,
         }
     }
 
@@ -72,7 +82,7 @@ pub struct NewServer {
     /// All labels.
     pub labels: BTreeMap<String, String>,
     /// At most 32,768 bytes; holds the bootstrap token, so this type has no `Debug`.
-    pub user_data: String,
+    pub user_data: Zeroizing<String>,
     /// Names of SSH keys at Hetzner. Never empty, else Hetzner e-mails a root password.
     pub ssh_keys: Vec<String>,
     /// The fleet's firewall.
@@ -120,7 +130,7 @@ pub(super) fn request(new: &NewServer) -> CreateServerRequest {
         location: Some(new.location.clone()),
         ssh_keys: (!new.ssh_keys.is_empty()).then(|| new.ssh_keys.clone()),
         firewalls: Some(vec![CreateServerRequestFirewalls::new(firewall)]),
-        user_data: Some(new.user_data.clone()),
+        user_data: Some(new.user_data.to_string()),
         start_after_create: Some(true),
         ..CreateServerRequest::new(new.image.clone(), new.name.clone(), new.server_type.clone())
     }

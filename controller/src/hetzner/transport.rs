@@ -7,9 +7,11 @@
 
 use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 
+use axum::body::Bytes;
 use cattle_core::{
     account::Token,
     rate::{Class, Told},
+    user_data,
 };
 use cattle_schemas::Timestamp;
 use chrono::{DateTime, Utc};
@@ -21,6 +23,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use tokio::sync::watch;
 use tracing::Instrument;
+use zeroize::Zeroizing;
 
 use super::{
     error::{ApiError, Kind},
@@ -35,6 +38,8 @@ use crate::{clock::Clock, patience::Answers};
 pub const DEFAULT_ENDPOINT: &str = "https://api.hetzner.cloud/v1";
 /// A page of 50 servers is about 400 KB, the price list about 300 KB.
 pub(super) const MAX_REPLY_BYTES: usize = 8 * 1024 * 1024;
+/// The longest body: a `user_data`, whose quotes are escaped once more, and labels.
+const BODY_ROOM: usize = 2 * user_data::MAX_BYTES + 16 * 1024;
 /// An error body is a few hundred bytes; a gateway's HTML page may be more and is not read further.
 const MAX_ERROR_BYTES: usize = 64 * 1024;
 /// The longest `Retry-After` that is believed; none was ever seen from Hetzner.
@@ -99,8 +104,8 @@ pub(super) struct Call {
     /// Beneath the base, beginning with a slash.
     pub(super) path: String,
     pub(super) query: Vec<(&'static str, String)>,
-    /// JSON, already written; may hold secrets.
-    pub(super) body: Option<Vec<u8>>,
+    /// JSON, already written; may hold secrets, and is zeroed when the last holder drops it.
+    pub(super) body: Option<Bytes>,
 }
 
 impl Call {
@@ -134,7 +139,10 @@ impl Call {
     }
 
     pub(super) fn json(mut self, body: &impl serde::Serialize) -> Self {
-        self.body = Some(serde_json::to_vec(body).expect("request models have string keys only"));
+        // Room for the longest at once: growing would leave copies behind.
+        let mut bytes = Zeroizing::new(Vec::with_capacity(BODY_ROOM));
+        serde_json::to_writer(&mut *bytes, body).expect("request models have string keys only");
+        self.body = Some(Bytes::from_owner(bytes));
         self
     }
 }
@@ -150,6 +158,10 @@ pub(super) struct Reply {
     pub(super) endpoint: Arc<str>,
 }
 
+/// Looks for secrets in what is about to be sent: a sentence about the one that is in it, or about
+/// why it could not be searched. Blocks on the file system.
+pub type Search = Arc<dyn Fn(&[u8]) -> Result<(), String> + Send + Sync>;
+
 /// The one HTTP client.
 #[derive(Clone)]
 pub(super) struct Transport {
@@ -162,6 +174,8 @@ pub(super) struct Transport {
     gate: Gate,
     /// What this clone's calls are for, where that is not what they are usually for.
     class: Option<Class>,
+    /// Every body passes it.
+    search: Option<Search>,
 }
 
 impl fmt::Debug for Transport {
@@ -183,7 +197,10 @@ impl Transport {
         if token.trim().is_empty() {
             return Err(EndpointError::Token);
         }
-        let mut bearer = HeaderValue::from_str(&format!("Bearer {}", token.trim()))
+        let mut bearer = Zeroizing::new(Vec::with_capacity("Bearer ".len() + token.len()));
+        bearer.extend_from_slice(b"Bearer ");
+        bearer.extend_from_slice(token.trim().as_bytes());
+        let mut bearer = HeaderValue::from_maybe_shared(Bytes::from_owner(bearer))
             .map_err(|_| EndpointError::Token)?;
         bearer.set_sensitive(true);
         let mut headers = HeaderMap::new();
@@ -207,7 +224,32 @@ impl Transport {
             token: watch::Sender::new(Token::Unknown),
             gate: Gate::open(),
             class: None,
+            search: None,
         })
+    }
+
+    /// The same one, but nothing is sent that this finds a secret in.
+    pub(super) fn searching(self, search: Search) -> Self {
+        Self {
+            search: Some(search),
+            ..self
+        }
+    }
+
+    /// Whatever is written to Hetzner is kept there and shown to whoever may look: names, labels,
+    /// keys. Reads and deletes have no body, and are never held back.
+    async fn refuse_secrets(&self, call: &Call) -> Result<(), ApiError> {
+        let (Some(search), Some(body)) = (&self.search, &call.body) else {
+            return Ok(());
+        };
+        let (search, body) = (search.clone(), body.clone());
+        let searched = tokio::task::spawn_blocking(move || search(&body)).await;
+        searched
+            .unwrap_or_else(|defect| Err(format!("a defect: {defect}")))
+            .map_err(|why| {
+                let subject = call.subject.clone();
+                ApiError::new(call.operation, subject, Kind::Withheld(why)).at(&self.base)
+            })
     }
 
     /// The same one, for calls that are as important as this class.
@@ -247,6 +289,7 @@ impl Transport {
     /// One exchange, as soon as the rate limit has room for it. Any status outside 200–299 is an
     /// error.
     pub(super) async fn send(&self, call: Call) -> Result<Reply, ApiError> {
+        self.refuse_secrets(&call).await?;
         let class = self.class.unwrap_or_else(|| class_of(call.operation));
         let permit = match self.gate.enter(class).await {
             Ok(permit) => permit,

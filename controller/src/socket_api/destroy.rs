@@ -46,6 +46,7 @@ pub(super) async fn destroy(
     let run = resolve::run_of(api, peer, target).await?;
     let live = run.as_ref().filter(|run| run.is_live());
     let kept = run.as_ref().filter(|run| run.is_kept(now));
+    let given_up = run.as_ref().filter(|run| is_anothers(run, now));
     let whole = target.run.is_none() || live.is_some();
     // A run may be the caller's although its name's spec is somebody else's by now.
     let owned = |requester: &str| whole && peer.owns(requester);
@@ -105,15 +106,22 @@ pub(super) async fn destroy(
     let remains = entry.filter(|entry| !entry.origin.from_socket);
     Ok(DestroyReply {
         name: name.to_string(),
-        run: live.or(kept).map(|run| run.id.to_string()),
+        run: live.or(kept).or(given_up).map(|run| run.id.to_string()),
         released: kept.is_some(),
+        given_up: given_up.is_some(),
         changed,
         spec_removed: written,
         spec_remains: remains.map(|entry| entry.origin.path.clone()),
     })
 }
 
-/// The end of a run, with its tokens; or of the time for which its server is kept.
+/// Whether all that keeps a run from being gone is that another owner has marked its server.
+fn is_anothers(run: &Run, now: cattle_schemas::Timestamp) -> bool {
+    !run.is_live() && !run.is_kept(now) && run.taken.is_some() && run.gone_at.is_none()
+}
+
+/// The end of a run, with its tokens; or of the time for which its server is kept; or of
+/// the wait for what another owner has marked.
 fn end(run: &Run, peer: &Peer, now: cattle_schemas::Timestamp) -> Vec<Edit> {
     if run.is_live() {
         let ending = Ending::new(EndReason::Destroyed, format!("by {peer}"));
@@ -131,6 +139,11 @@ fn end(run: &Run, peer: &Peer, now: cattle_schemas::Timestamp) -> Vec<Edit> {
         let message = format!("no longer kept: destroyed by {peer}");
         vec![edit::of_run(run.id, move |run, _| {
             lifecycle::release(run, &message)
+        })]
+    } else if is_anothers(run, now) {
+        let message = format!("destroyed by {peer}");
+        vec![edit::of_run(run.id, move |run, _| {
+            lifecycle::give_up(run, &message, now)
         })]
     } else {
         Vec::new()

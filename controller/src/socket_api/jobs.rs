@@ -39,6 +39,9 @@ use crate::store::RunFilter;
 const DEFAULT_PAGE: u32 = 50;
 /// The longest page: each job's state is read off its cattle.
 const MAX_PAGE: u32 = 500;
+/// Runs of its cattle among which a job's own is looked for: the latest but for those of whoever took
+/// the name over, which are few before somebody asks.
+const RUNS_LOOKED_AT: u32 = 20;
 /// Random characters of a name that nobody chose: 36^6, two thousand million.
 const SUFFIX: usize = 6;
 
@@ -295,27 +298,36 @@ async fn observe(api: &Api, mut job: Job) -> Result<Job, ApiError> {
     };
     let filter = RunFilter {
         cattle: Some(name.clone()),
-        limit: Some(1),
+        limit: Some(RUNS_LOOKED_AT),
         ..RunFilter::default()
     };
+    // Somebody else may have taken the name over since: their runs are not this job's, and whoever
+    // asks for it may not even know of them.
     let run = api
         .store
         .runs(filter)
         .await?
         .into_iter()
-        .find(|run| run.created_at >= job.created_at);
+        .find(|run| run.created_at >= job.created_at && run.requester.0 == job.requester);
     job.run = run.as_ref().map(|run| run.id.to_string());
     if run.as_ref().is_some_and(Run::is_live) {
         job.state = JobState::Running;
         return Ok(job);
     }
     job.state = JobState::Queued;
-    let assignments = api.store.assignments(name).await?;
+    let assignments = api.store.assignments(name.clone()).await?;
     let assignment = assignments
         .into_iter()
+        .filter(|(_, assignment)| assignment.requester.0 == job.requester)
         .max_by_key(|(_, assignment)| assignment.queued_at);
     // A run that failed before its task began is tried again; until then the job waits.
     let Some(end) = assignment.and_then(|(_, assignment)| assignment.ended) else {
+        if taken_over(api, &name, &job) {
+            job.state = JobState::Canceled;
+            job.message = Some(format!("another requester took the name `{name}` over"));
+            job.finished_at = Some((api.now)());
+            api.store.put_job(job.clone()).await?;
+        }
         return Ok(job);
     };
     job.state = match end.reason {
@@ -330,6 +342,13 @@ async fn observe(api: &Api, mut job: Job) -> Result<Job, ApiError> {
     job.finished_at = Some(end.at);
     api.store.put_job(job.clone()).await?;
     Ok(job)
+}
+
+/// Whether the spec of this name is now somebody else's, so that nothing of the job's own can start.
+fn taken_over(api: &Api, name: &CattleName, job: &Job) -> bool {
+    let world = api.handle.world();
+    let entry = world.desired.specs.get(name);
+    entry.is_some_and(|entry| entry.origin.requester.0 != job.requester)
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use cattle_core::{
     ledger::Run,
     names::{CattleName, RunId, ServerId},
     observed::ObservedServer,
+    ownership,
     status::{self, Known},
 };
 use cattle_schemas::{
@@ -46,6 +47,7 @@ struct View<'a> {
     world: &'a World,
     waiting: BTreeMap<&'a CattleName, &'a Waiting>,
     servers: BTreeMap<ServerId, &'a ObservedServer>,
+    duplicates: BTreeMap<RunId, Vec<&'a ObservedServer>>,
 }
 
 impl<'a> View<'a> {
@@ -65,6 +67,7 @@ impl<'a> View<'a> {
                 .iter()
                 .map(|it| (it.id, it))
                 .collect(),
+            duplicates: ownership::duplicates(&world.observed, &world.ledger),
         }
     }
 
@@ -86,6 +89,10 @@ impl<'a> View<'a> {
             assignment: key.and_then(|key| world.ledger.assignments.get(&key)),
             waiting: self.waiting.get(name).copied(),
             server: server.and_then(|server| self.servers.get(&server.id).copied()),
+            duplicates: runs
+                .first()
+                .and_then(|run| self.duplicates.get(&run.id))
+                .map_or(&[], Vec::as_slice),
             catalogue: &world.limits.catalogue,
             now: (api.now)(),
         })
@@ -153,6 +160,7 @@ pub(super) async fn list(
     }
     if peer.is_operator() && query.apply_set.is_none() {
         items.extend(orphans(&world, &items));
+        items.extend(duplicates(&view));
         items.sort_by(|a, b| a.name.cmp(&b.name));
     }
     if let Some(selector) = &selector {
@@ -224,6 +232,17 @@ fn orphans(world: &World, items: &[CattleStatus]) -> Vec<CattleStatus> {
             status
         })
         .collect()
+}
+
+/// Servers that carry the label of a run which has another one.
+fn duplicates(view: &View<'_>) -> Vec<CattleStatus> {
+    let runs = &view.world.ledger.runs;
+    let of_run = |(run, servers): (&RunId, &Vec<&ObservedServer>)| {
+        let run = runs.get(run);
+        let status = |server: &&ObservedServer| Some(status::duplicate_status(server, run?));
+        servers.iter().filter_map(status).collect::<Vec<_>>()
+    };
+    view.duplicates.iter().flat_map(of_run).collect()
 }
 
 async fn applied_from(api: &Api, peer: &Peer, set: &str) -> Result<Vec<CattleName>, ApiError> {
@@ -302,6 +321,7 @@ async fn pending_or_gone(
         assignment: Some(assignment),
         waiting: None,
         server: None,
+        duplicates: &[],
         catalogue: &world.limits.catalogue,
         now: (api.now)(),
     }))

@@ -10,6 +10,7 @@ use cattle_controller::{
 use cattle_core::{
     expiry::Lifetimes,
     labels::{self, LabelSet},
+    ledger::Ledger,
     names::{CattleName, FleetName, RunId, ServerId, server_name},
     observed::ServerState,
 };
@@ -85,7 +86,7 @@ impl Account {
             location: "nbg1".to_owned(),
             image: "ubuntu-24.04".to_owned(),
             labels,
-            user_data: "#cloud-config\n".to_owned(),
+            user_data: "#cloud-config\n".to_owned().into(),
             ssh_keys: self
                 .client
                 .ensure_ssh_keys(&self.fleet, &[KEY.to_owned()])
@@ -336,21 +337,42 @@ async fn the_reaper_takes_what_is_overdue_and_nothing_else() {
     let scope = Scope::Fleet(account.fleet.clone());
     let other = Scope::Fleet("test".parse().unwrap());
     assert!(
-        reap(&account.client, &other, TTL, false, Asking::ONCE)
-            .await
-            .unwrap()
-            .servers
-            .is_empty()
-    );
-    let seen = reap(&account.client, &scope, TTL, true, Asking::ONCE)
+        reap(
+            &account.client,
+            &other,
+            TTL,
+            &Ledger::default(),
+            false,
+            Asking::ONCE
+        )
         .await
-        .unwrap();
+        .unwrap()
+        .servers
+        .is_empty()
+    );
+    let seen = reap(
+        &account.client,
+        &scope,
+        TTL,
+        &Ledger::default(),
+        true,
+        Asking::ONCE,
+    )
+    .await
+    .unwrap();
     assert_eq!((seen.servers.len(), seen.servers[0].deleted), (1, false));
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {
-        let reply = reap(&account.client, &Scope::AllFleets, TTL, false, Asking::ONCE)
-            .await
-            .unwrap();
+        let reply = reap(
+            &account.client,
+            &Scope::AllFleets,
+            TTL,
+            &Ledger::default(),
+            false,
+            Asking::ONCE,
+        )
+        .await
+        .unwrap();
         // A fresh server is locked for a moment; the next round takes it.
         if reply.servers.iter().all(|server| server.error.is_none()) {
             break;

@@ -317,7 +317,7 @@ async fn whatever_is_sent_is_one_of_the_crates_models() {
         location: "nbg1".to_owned(),
         image: SNAPSHOT.to_string(),
         labels: labels.clone(),
-        user_data: "#cloud-config\n".to_owned(),
+        user_data: "#cloud-config\n".to_owned().into(),
         ssh_keys: vec!["rex".to_owned()],
         firewall: 1,
     };

@@ -8,7 +8,7 @@ use cattle_schemas::{
     status::{EndReason, PendingReason},
 };
 
-use super::{Transition, deadlines};
+use super::{Transition, deadlines, owner};
 use crate::{
     clock::Wait,
     desired::{Cattle, Origin},
@@ -68,6 +68,8 @@ pub fn begin(
         ended: None,
         called_at: None,
         followed_at: None,
+        taken: None,
+        duplicates: Vec::new(),
         missing_since: None,
         session: None,
         rejoined: false,
@@ -85,7 +87,7 @@ pub fn accept_create(run: &mut Run, server: RunServer) -> Transition {
     bind(run, server, EventReason::Created)
 }
 
-/// A server that carries this run's label was found. Also of an ended run, likewise.
+/// A server that this run's create made was found, by its label or its name. Also of an ended run, likewise.
 pub fn adopt(run: &mut Run, server: RunServer) -> Transition {
     bind(run, server, EventReason::Adopted)
 }
@@ -117,6 +119,7 @@ fn bind(run: &mut Run, server: RunServer, reason: EventReason) -> Transition {
     run.create_reason = None;
     run.retry_at = None;
     run.gone_at = None;
+    run.taken = None;
     told
 }
 
@@ -138,7 +141,7 @@ pub fn refuse_create(
     let retry_at = retry_at.map(|at| at.max(now + deadlines::lost_again(run.attempt)));
     run.retry_at = retry_at.map(|at| Wait::until(at, now));
     let told = refused_event(reason);
-    if run.earlier_attempt_open {
+    if run.earlier_attempt_open || run.env_at.is_some() {
         return Transition::told(told, message);
     }
     run.create = CreateState::Refused;
@@ -222,7 +225,13 @@ pub fn look_again(run: &mut Run, now: Timestamp) -> Transition {
 /// A look-up by name, asked at `asked_at`, found nothing. Settles a create whose reply was lost; if
 /// the call is too young for that, nothing is asked or attempted until it is not.
 pub fn lookup_missed(run: &mut Run, asked_at: Timestamp, now: Timestamp) -> Transition {
-    if run.create != CreateState::Intended || run.server.is_some() {
+    if run.server.is_some() || run.gone_at.is_some() {
+        return Transition::refused();
+    }
+    if run.env_at.is_some() {
+        return owner::unfound(run, asked_at, now);
+    }
+    if run.create != CreateState::Intended {
         return Transition::refused();
     }
     run.called_at = Some(now);

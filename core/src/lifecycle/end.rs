@@ -99,17 +99,23 @@ pub fn release(run: &mut Run, message: &str) -> Transition {
     }
 }
 
-/// A delete failed: not again before `wait` is over. The longer it goes on, the longer the wait: it
-/// grows with the time since the end, or since its server was kept, which is in the record, so no
-/// count of failures need be.
-pub fn delete_failed(run: &mut Run, message: &str, wait: Duration, now: Timestamp) -> Transition {
-    let Some(end) = run.ended.as_ref().filter(|_| run.gone_at.is_none()) else {
-        return Transition::refused();
-    };
-    let since = run.kept_until().unwrap_or(end.at);
+/// When a delete that came to nothing is tried again, at the earliest.
+pub(super) fn delete_again(run: &Run, wait: Duration, now: Timestamp) -> Option<Wait> {
+    let end = run.ended.as_ref()?;
+    let since = run.gone_at.or(run.kept_until()).unwrap_or(end.at);
     let so_far = (now - since).to_std().unwrap_or_default();
     let longer = (so_far / 4).min(deadlines::MAX_DELETE_AGAIN);
-    run.retry_at = Some(Wait::new(now, wait.max(longer)));
+    Some(Wait::new(now, wait.max(longer)))
+}
+
+/// A delete failed: not again before `wait` is over. The longer it goes on, the longer the wait: it
+/// grows with the time since the end, or since its server was kept, which is in the record, so no
+/// count of failures need be. Also of a server that returned after it was proved gone.
+pub fn delete_failed(run: &mut Run, message: &str, wait: Duration, now: Timestamp) -> Transition {
+    let Some(again) = delete_again(run, wait, now) else {
+        return Transition::refused();
+    };
+    run.retry_at = Some(again);
     if run.delete_message.as_deref() == Some(message) {
         // Said once; it may go on for hours.
         return Transition::silent();
@@ -126,11 +132,14 @@ pub fn mark_gone(run: &mut Run, now: Timestamp) -> Transition {
     }
     if let Some(gone) = run.gone_at {
         run.gone_at = Some(gone.max(now));
+        run.retry_at = None;
+        run.delete_message = None;
         return Transition::silent();
     }
     run.gone_at = Some(now);
     run.retry_at = None;
     run.delete_message = None;
+    run.taken = None;
     Transition::told(
         EventReason::Gone,
         match &run.server {

@@ -14,6 +14,7 @@ mod create;
 pub mod deadlines;
 mod end;
 mod guest;
+mod owner;
 mod pause;
 mod server;
 
@@ -31,12 +32,13 @@ pub use self::{
         release, stop,
     },
     guest::{env_handed_out, heartbeat, outcome, ready},
+    owner::{another_s, duplicate_found, give_up, name_taken, regained, taken_over},
     pause::{pause, resume},
     server::{
         called, followed, mark_booted, not_followed, power_on_failed, powered_on, powering_on,
     },
 };
-pub(crate) use self::{create::unstarted_reason, guest::ended_in_words};
+pub(crate) use self::{create::unstarted_reason, guest::ended_in_words, owner::MAX_DUPLICATES};
 use crate::{
     ledger::Run,
     observed::{ObservedServer, ServerState},

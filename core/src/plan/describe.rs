@@ -29,7 +29,12 @@ pub(crate) fn span(duration: Duration) -> String {
 /// How far one clock is from another, as in `is 3h ahead of`.
 #[must_use]
 pub fn apart(ahead: TimeDelta) -> String {
-    let far = span(ahead.abs().to_std().unwrap_or_default());
+    let mut seconds = ahead.num_seconds().unsigned_abs();
+    if seconds >= 120 {
+        // Dates are of whole seconds, and nobody reads more.
+        seconds = (seconds + 30) / 60 * 60;
+    }
+    let far = span(Duration::from_secs(seconds));
     if ahead < TimeDelta::zero() {
         format!("is {far} behind")
     } else {
@@ -51,6 +56,8 @@ impl Action {
             Self::Start { .. } => "start",
             Self::Retry { .. } => "retry",
             Self::Adopt { .. } | Self::AdoptUnknown { .. } => "adopt",
+            Self::NoteDuplicate { .. } => "note-duplicate",
+            Self::Regain { .. } => "regain",
             Self::Rejoin { .. } => "rejoin",
             Self::MarkBooted { .. } => "mark-booted",
             Self::Update { .. } => "update",
@@ -86,13 +93,15 @@ impl Action {
             | Self::Close { .. }
             | Self::Start { .. }
             | Self::ReapOrphan { .. } => None,
-            Self::Relabel { run, .. } => *run,
             Self::Retry { run, .. }
             | Self::Adopt { run, .. }
             | Self::AdoptUnknown { run, .. }
+            | Self::NoteDuplicate { run, .. }
+            | Self::Regain { run }
             | Self::Rejoin { run, .. }
             | Self::MarkBooted { run }
             | Self::Update { run, .. }
+            | Self::Relabel { run, .. }
             | Self::Stop { run, .. }
             | Self::End { run, .. }
             | Self::Release { run, .. }
@@ -112,6 +121,7 @@ impl Action {
             Self::Adopt { server, .. }
             | Self::Rejoin { server, .. }
             | Self::AdoptUnknown { server, .. }
+            | Self::NoteDuplicate { server, .. }
             | Self::Relabel { server, .. }
             | Self::Delete { server, .. }
             | Self::ConfirmGone { server, .. }
@@ -140,6 +150,12 @@ impl Action {
             Self::Adopt { server, .. } => format!("take server {server} for its own"),
             Self::AdoptUnknown { server, .. } => {
                 format!("take over server {server}, whose run is not in the ledger")
+            }
+            Self::NoteDuplicate { server, name, .. } => {
+                format!("note that server {name} ({server}) carries its label too")
+            }
+            Self::Regain { .. } => {
+                "note that no other owner has marked its server any more".to_owned()
             }
             Self::Rejoin { server, .. } => {
                 format!("take server {server} as it is: the ledger is an older copy")

@@ -1,12 +1,7 @@
 //! Runs that are over: their servers go.
 
 use super::{Pass, Wish, live};
-use crate::{
-    action::Action,
-    ledger::{CreateState, Run},
-    lifecycle::deadlines,
-    observed::ServerState,
-};
+use crate::{action::Action, ledger::Run, lifecycle::deadlines, observed::ServerState};
 
 pub(super) fn runs(pass: &mut Pass<'_>) {
     let ledger = pass.ledger;
@@ -72,13 +67,21 @@ fn let_go(pass: &mut Pass<'_>, run: &Run) -> Option<String> {
 }
 
 fn remove(pass: &mut Pass<'_>, run: &Run) {
-    pass.list_soon = true;
+    // Of what another owner has, no list will say that it is gone.
+    pass.list_soon |= run.taken.is_none();
     if pass.in_flight(run) {
         return;
     }
     if let Some(wait) = run.retry_at
         && !pass.over(wait)
     {
+        return;
+    }
+    if let (Some(_), Some(server)) = (&run.taken, &run.server) {
+        pass.sections.servers.push(Action::ConfirmGone {
+            run: run.id,
+            server: server.id,
+        });
         return;
     }
     let listed = pass.view.servers.get(&run.id).copied();
@@ -92,7 +95,7 @@ fn remove(pass: &mut Pass<'_>, run: &Run) {
             run: run.id,
             server,
         });
-    } else if run.create == CreateState::Refused {
+    } else if run.is_refused() {
         pass.sections.ledger.push(Action::MarkGone { run: run.id });
     } else {
         live::look_up(pass, run);

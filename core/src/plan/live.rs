@@ -8,7 +8,7 @@ use crate::{
     expiry,
     identity::Project,
     labels,
-    ledger::{CreateState, Run},
+    ledger::Run,
     lifecycle::{deadlines, ended_in_words, unstarted_reason},
     observed::{ObservedServer, ServerState},
 };
@@ -125,7 +125,8 @@ fn by_clock(pass: &mut Pass<'_>, run: &Run) -> Option<Action> {
     if !pass.limits.clocks.trust.judges() {
         return None;
     }
-    if run.server.is_none() && !pass.in_flight(run) {
+    // Whatever became of the reply: a run whose guest has called has a server.
+    if run.server.is_none() && run.env_at.is_none() && !pass.in_flight(run) {
         if let Some(at) = start_by(pass, run)
             && pass.due(at)
         {
@@ -228,7 +229,7 @@ fn keep(pass: &mut Pass<'_>, run: &Run) {
             server: server.id,
         });
         return;
-    } else {
+    } else if run.taken.is_none() {
         bring_up::server(pass, run, server);
     }
     if server.status == ServerState::Running && run.booted_at.is_none() {
@@ -286,11 +287,16 @@ pub(super) fn relabel(pass: &mut Pass<'_>, run: &Run, server: &ObservedServer) {
     if stale || contested || pass.in_flight(run) || server.status == ServerState::Deleting {
         return;
     }
+    if run.taken.is_some() {
+        // Only what carries our labels and nobody else's is listed as ours.
+        pass.sections.ledger.push(Action::Regain { run: run.id });
+        return;
+    }
     let limits = pass.limits;
     let repaired = labels::repair(run, &server.labels.raw, &limits.fleet, &limits.fleet_labels);
     if let Some(labels) = repaired {
         pass.sections.servers.push(Action::Relabel {
-            run: Some(run.id),
+            run: run.id,
             server: server.id,
             labels,
         });
@@ -319,8 +325,15 @@ fn unseen(pass: &mut Pass<'_>, run: &Run) {
         }
         return;
     }
-    if run.create != CreateState::Intended {
-        // Refused: its next attempt waits in the queue like a start.
+    if run.is_refused() {
+        // Its next attempt waits in the queue like a start.
+        return;
+    }
+    if run.env_at.is_some() {
+        // It is somewhere, and its guest at work: once for each list is enough.
+        if pass.listed_after(run.called_at) {
+            look_up(pass, run);
+        }
         return;
     }
     pass.list_soon = true;

@@ -6,6 +6,7 @@ use super::{Pass, view::Extra};
 use crate::{
     action::Action,
     desired::{SpecEntry, SpecState},
+    lifecycle::MAX_DUPLICATES,
     names::{CattleName, RunId, SpecHash},
     observed::{ObservedServer, ServerState},
 };
@@ -18,14 +19,29 @@ pub(super) fn servers(pass: &mut Pass<'_>) {
         }
         match extra {
             Extra::Returned(run) => {
-                if !pass.in_flight(run) {
+                // What kept it from being deleted the last time may last.
+                let waits = run.retry_at.is_some_and(|wait| !pass.over(wait));
+                let news = pass.listed_after(run.gone_at);
+                if news && !waits && !pass.in_flight(run) {
                     pass.sections.deletes.push(Action::Delete {
                         run: run.id,
                         server: server.id,
                     });
                 }
             }
-            Extra::Second => reap(pass, server),
+            // Which of the two is its own is not settled.
+            Extra::Second(run) if run.server.is_none() => {}
+            Extra::Second(run) => {
+                let told = run.duplicates.contains(&server.id);
+                if !told && run.duplicates.len() < MAX_DUPLICATES {
+                    pass.sections.ledger.push(Action::NoteDuplicate {
+                        run: run.id,
+                        server: server.id,
+                        name: server.name.clone(),
+                    });
+                }
+                reap(pass, server);
+            }
             Extra::Unknown => match adoption(pass, server) {
                 Some((action, name)) if adopted.insert(name.clone()) => {
                     pass.sections.servers.push(action);

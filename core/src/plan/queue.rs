@@ -238,10 +238,17 @@ fn previous_run(pass: &Pass<'_>, name: &CattleName) -> Option<String> {
                 run.server_name(),
                 until.format("%H:%M:%S UTC")
             ),
-            _ => format!(
-                "waits until server {} of its previous run is gone",
-                run.server_name()
-            ),
+            _ => match &run.taken {
+                Some(taken) => format!(
+                    "{} of its previous run is another's by its label `{}`; `destroy` gives it up",
+                    run.server_in_words(),
+                    taken.label
+                ),
+                None => format!(
+                    "waits until server {} of its previous run is gone",
+                    run.server_name()
+                ),
+            },
         });
     }
     let server = pass.view.extra_of(name)?;

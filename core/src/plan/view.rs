@@ -25,10 +25,10 @@ pub(super) struct View<'a> {
 /// Why no run stands behind a server.
 #[derive(Clone, Copy)]
 pub(super) enum Extra<'a> {
-    /// Its run was proved gone, and it was listed after that.
+    /// Its run is gone, and it was listed after that, or is not the one that was proved gone.
     Returned(&'a Run),
     /// Its run has another server.
-    Second,
+    Second(&'a Run),
     /// Its run is not in the ledger, or its label cannot be read.
     Unknown,
 }
@@ -54,7 +54,7 @@ impl<'a> View<'a> {
         }
         let mut unbound = Vec::new();
         for server in &observed.servers {
-            if labels::is_foreign(&server.labels.raw) {
+            if labels::others_claim(&server.labels.raw, Some(&limits.fleet)).is_some() {
                 continue;
             }
             match by_server.get(&server.id) {
@@ -63,13 +63,19 @@ impl<'a> View<'a> {
                 None => {}
             }
         }
-        // After the bound ones, so that a second server of a run never takes the first one's place.
+        // After the bound ones, so that a second server of a run never takes the first one's place; and
+        // what has the name that our create call gave goes before what only has the label.
+        let named = |server: &ObservedServer| {
+            let run = server.labels.run.and_then(|run| ledger.runs.get(&run));
+            run.is_some_and(|run| run.server_name() == server.name)
+        };
+        unbound.sort_by_key(|server| !named(server));
         for server in unbound {
             let run = server.labels.run.and_then(|run| ledger.runs.get(&run));
             match run {
                 None => view.extra.push((server, Extra::Unknown)),
                 Some(run) if run.gone_at.is_none() && run.server.is_some() => {
-                    view.extra.push((server, Extra::Second));
+                    view.extra.push((server, Extra::Second(run)));
                 }
                 Some(run) => view.place(server, run, observed),
             }
@@ -79,12 +85,16 @@ impl<'a> View<'a> {
 
     fn place(&mut self, server: &'a ObservedServer, run: &'a Run, observed: &Observed) {
         match run.gone_at {
-            None if self.servers.contains_key(&run.id) => self.extra.push((server, Extra::Second)),
+            None if self.servers.contains_key(&run.id) => {
+                self.extra.push((server, Extra::Second(run)));
+            }
             None => {
                 self.servers.insert(run.id, server);
             }
-            // The list was asked for before the proof: it is old news.
-            Some(gone) if observed.listed_at.is_none_or(|listed| listed <= gone) => {}
+            // The list was asked for before the proof, which is of its own server: it is old news.
+            Some(gone)
+                if run.server.as_ref().is_none_or(|own| own.id == server.id)
+                    && observed.listed_at.is_none_or(|listed| listed <= gone) => {}
             Some(_) => self.extra.push((server, Extra::Returned(run))),
         }
     }

@@ -13,6 +13,7 @@ use crate::{
     catalogue::{Image, ImageAnswer},
     desired::{Cattle, SpecState},
     ledger::Run,
+    lifecycle::another_s,
     observed::ObservedServer,
     untrusted,
 };
@@ -72,6 +73,8 @@ pub(super) fn conditions(known: &Known<'_>, latest: Option<&Run>) -> Vec<Conditi
     if let Some(run) = latest {
         conditions.extend(known.entry.and_then(valid).and_then(|c| drifted(run, c)));
         conditions.extend(kept(run, known.now));
+        conditions.extend(taken_over(run));
+        conditions.extend(duplicates(known.duplicates));
     }
     if known.waiting.is_some()
         && let Some(image) = next_image(known)
@@ -205,6 +208,67 @@ fn kept(run: &Run, now: Timestamp) -> Option<Condition> {
             Some(end.at),
         )
     })
+}
+
+/// Another owner has marked its server.
+fn taken_over(run: &Run) -> Option<Condition> {
+    let taken = run.taken.as_ref()?;
+    let server = run.server_in_words();
+    let message = if run.gone_at.is_some() {
+        format!(
+            "{server} was given up to the owner of its label `{}`",
+            taken.label
+        )
+    } else {
+        let way_out = if run.is_live() {
+            "remove the label to have it back"
+        } else {
+            "remove the label to have it deleted, or give it up with `destroy`"
+        };
+        format!("{server}: {}; {way_out}", another_s(&taken.label))
+    };
+    let kind = ConditionType::TakenOver;
+    let holds = run.gone_at.is_none();
+    Some(condition(kind, holds, "label", message, Some(taken.at)))
+}
+
+/// Servers beside its own carry its run's label.
+fn duplicates(servers: &[&ObservedServer]) -> Option<Condition> {
+    let first = servers.first()?;
+    let more = match servers.len() - 1 {
+        0 => String::new(),
+        n => format!("; and {n} more"),
+    };
+    let message = format!(
+        "server {} ({}) carries its run's label too; {}{more}",
+        first.name,
+        first.id,
+        goes_with_its_run(first)
+    );
+    let kind = ConditionType::Duplicate;
+    Some(condition(
+        kind,
+        true,
+        "second-server",
+        message,
+        Some(first.created),
+    ))
+}
+
+/// When a duplicate goes.
+pub(super) fn goes_with_its_run(server: &ObservedServer) -> String {
+    format!(
+        "it counts, bills, and is deleted once that is gone, at {} at the latest",
+        expiry(server)
+    )
+}
+
+/// When a server goes, by its label.
+pub(super) fn expiry(server: &ObservedServer) -> String {
+    server.labels.expires_at.map_or_else(
+        || "no known time".to_owned(),
+        |at| at.format("%Y-%m-%d %H:%M:%S UTC").to_string(),
+    )
 }
 
 fn labels_unread(server: &ObservedServer) -> Option<Condition> {

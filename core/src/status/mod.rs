@@ -44,6 +44,8 @@ pub struct Known<'a> {
     pub waiting: Option<&'a Waiting>,
     /// Its latest run's server as last listed.
     pub server: Option<&'a ObservedServer>,
+    /// Servers that carry its latest run's label beside that one.
+    pub duplicates: &'a [&'a ObservedServer],
     /// What Hetzner offers, with prices.
     pub catalogue: &'a Catalogue,
     /// Now.
@@ -249,40 +251,64 @@ fn diagnostics(entry: &SpecEntry) -> &[Diagnostic] {
     }
 }
 
-/// The status of a server that no run stands behind; it has the server's name.
+/// The status of a server that no run stands behind; it has the name of its cattle.
 #[must_use]
 pub fn orphan_status(server: &ObservedServer) -> CattleStatus {
-    let expiry = server.labels.expires_at.map_or_else(
-        || "no known time".to_owned(),
-        |at| at.format("%Y-%m-%d %H:%M:%S UTC").to_string(),
+    let name = server
+        .labels
+        .cattle
+        .as_ref()
+        .map_or_else(|| server.name.clone(), ToString::to_string);
+    let message = format!(
+        "server {} ({}) of this fleet has no run in the ledger; it is deleted when it expires, at {}",
+        server.name,
+        server.id,
+        conditions::expiry(server)
     );
-    let mut message = format!(
-        "server {} ({}) of this fleet has no run in the ledger; it is deleted when it expires, at {expiry}",
-        server.name, server.id
+    server_status(
+        name,
+        server,
+        (ConditionType::Orphan, "unknown-run"),
+        message,
+    )
+}
+
+/// The status of a server that carries the label of a run which has another one; it has the server's
+/// name.
+#[must_use]
+pub fn duplicate_status(server: &ObservedServer, run: &Run) -> CattleStatus {
+    let message = format!(
+        "server {} ({}) carries the label of run {} of {}, which has {}; {}",
+        server.name,
+        server.id,
+        run.id,
+        run.cattle,
+        run.server_in_words(),
+        conditions::goes_with_its_run(server)
     );
+    let kind = (ConditionType::Duplicate, "second-server");
+    server_status(server.name.clone(), server, kind, message)
+}
+
+fn server_status(
+    name: String,
+    server: &ObservedServer,
+    (kind, reason): (ConditionType, &str),
+    mut message: String,
+) -> CattleStatus {
     for problem in server.labels.problems.iter().chain(&server.odd) {
         message.push_str("; ");
         message.push_str(problem);
     }
-    let orphan = condition(
-        ConditionType::Orphan,
-        true,
-        "unknown-run",
-        message.clone(),
-        Some(server.created),
-    );
+    let what = condition(kind, true, reason, message.clone(), Some(server.created));
     CattleStatus {
-        name: server
-            .labels
-            .cattle
-            .as_ref()
-            .map_or_else(|| server.name.clone(), ToString::to_string),
+        name,
         phase: Phase::Running,
         // The condition says it.
         reason: None,
         message: Some(message),
         queue_position: None,
-        conditions: std::iter::once(orphan)
+        conditions: std::iter::once(what)
             .chain(conditions::unread(server))
             .collect(),
         run: Some(run::unknown_run(server)),

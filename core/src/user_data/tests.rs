@@ -42,7 +42,7 @@ fn fixture() -> Fixture {
             controller_url: "http://100.64.0.1:18337".to_owned(),
             controller_address: None,
             controller_stable_id: None,
-            token: "00ff".to_owned(),
+            token: "00ff".to_owned().into(),
             expires_at: "2026-11-22T15:00:00Z".parse().unwrap(),
         },
     }
@@ -132,7 +132,7 @@ fn the_document_writes_the_files_that_the_guest_looks_for() {
     let task: Task = serde_json::from_str(&files[0].1).unwrap();
     assert_eq!(task, fixture().task);
     let bootstrap: Bootstrap = serde_json::from_str(&files[3].1).unwrap();
-    assert_eq!(bootstrap.token, "00ff");
+    assert_eq!(*bootstrap.token, "00ff");
 }
 
 #[test]

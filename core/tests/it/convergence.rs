@@ -43,6 +43,10 @@ enum Event {
     Vanish(usize),
     TurnOff(usize),
     LoseLabels(usize, bool),
+    Rename(usize),
+    TakeOver(usize, usize),
+    GiveBack(usize),
+    Copy(usize),
     Odd(usize),
     Root(bool),
     PauseStarts(bool),
@@ -79,7 +83,11 @@ fn event() -> impl Strategy<Value = Event> {
         1 => server.clone().prop_map(Event::Vanish),
         1 => server.clone().prop_map(Event::TurnOff),
         1 => server.clone().prop_map(Event::Odd),
-        1 => (server, any::<bool>()).prop_map(|(n, all)| Event::LoseLabels(n, all)),
+        2 => (server.clone(), any::<bool>()).prop_map(|(n, all)| Event::LoseLabels(n, all)),
+        1 => server.clone().prop_map(Event::Rename),
+        1 => (server.clone(), 0..3_usize).prop_map(|(n, how)| Event::TakeOver(n, how)),
+        1 => server.clone().prop_map(Event::GiveBack),
+        1 => server.prop_map(Event::Copy),
         1 => any::<bool>().prop_map(Event::Root),
         1 => any::<bool>().prop_map(Event::PauseStarts),
         1 => any::<bool>().prop_map(Event::PauseEnds),
@@ -133,6 +141,10 @@ fn happen(model: &mut Model, event: &Event) {
         Event::Vanish(n) => model.vanish(*n),
         Event::TurnOff(n) => model.turn_off(*n),
         Event::LoseLabels(n, all) => model.lose_labels(*n, *all),
+        Event::Rename(n) => model.rename(*n),
+        Event::TakeOver(n, how) => model.take_over(*n, *how),
+        Event::GiveBack(n) => model.give_back(*n),
+        Event::Copy(n) => model.copy(*n),
         Event::Odd(n) => model.turn_odd(*n),
         Event::Root(readable) => {
             let state = if *readable {
@@ -177,9 +189,13 @@ fn settle(model: &mut Model) {
     panic!("lists do not come to an end: {:#?}", model.world.plan());
 }
 
-/// All is well from here on: calls work, guests do their tasks, broken specs are mended.
+/// All is well from here on: calls work, guests do their tasks, broken specs are mended, two of
+/// the servers that others took are ours again.
 fn calm_down(model: &mut Model) {
     model.come_back();
+    for n in 0..2 {
+        model.give_back(n);
+    }
     happen(model, &Event::Root(true));
     model.world.ledger.pauses.clear();
     for text in NAMES {
@@ -204,6 +220,7 @@ fn rest(model: &mut Model) {
             model.guest_step(n, 0);
         }
         model.heartbeats();
+        model.give_up();
         settle(model);
         let plan = model.world.plan();
         match plan.next_wake {
@@ -218,7 +235,7 @@ fn rest(model: &mut Model) {
                 model.world.now = step;
                 model.heartbeats();
             }
-            None if plan.waiting.is_empty() && model.count() == 0 => return,
+            None if plan.waiting.is_empty() && model.findable() == 0 => return,
             None => model.world.now += secs(15),
         }
     }

@@ -151,8 +151,21 @@ fn never_a_server_of_another_fleet() {
         name: String::new(),
         expired_at: at(0),
     };
-    let rule = "only a listed server of this fleet is ours";
-    assert_eq!(broken_by(&world, [delete(7), reap]), [rule, rule]);
+    let rule = "another owner's server is never touched";
+    let reap_rule = "only a listed server of this fleet is ours";
+    assert_eq!(broken_by(&world, [delete(7), reap]), [rule, reap_rule]);
+}
+
+#[test]
+fn never_what_another_owner_has_taken() {
+    let mut world = World::ended();
+    let _ = lifecycle::taken_over(world.rex(), "fleet=other", secs(10), at(100));
+    let power_on = Action::PowerOn {
+        run: run_id(1),
+        server: ServerId(7),
+    };
+    let rule = "a server that another owner has marked is never touched";
+    assert_eq!(broken_by(&world, [delete(7), power_on]), [rule, rule]);
 }
 
 #[test]
@@ -167,7 +180,7 @@ fn never_what_another_tool_has_marked_even_if_it_is_bound() {
         run: run_id(1),
         server: ServerId(7),
     };
-    let rule = "another tool's server is never touched";
+    let rule = "another owner's server is never touched";
     assert_eq!(broken_by(&world, [delete(7), power_on]), [rule, rule]);
 }
 

@@ -277,9 +277,15 @@ fn what_no_run_stands_behind_goes_when_it_expires() {
 #[test]
 fn what_expires_is_no_live_runs_but_a_second_one_is() {
     for bound in [true, false] {
-        let (run, server) = ours(false, bound);
-        let verdict = expired(Some(&run), &server, 1_000_000);
-        assert_eq!(verdict, Err(Spared::Live(run.id)));
+        // Its label says less than the ledger, which counts.
+        let (run, mut server) = ours(false, bound);
+        label(&mut server, Labels::With("expires-at", "1"));
+        let live = Err(Spared::Live(run.id));
+        assert_eq!(expired(Some(&run), &server, 7_299), live);
+        assert_eq!(expired(Some(&run), &server, 7_300), Ok(()));
+        label(&mut server, Labels::Stripped);
+        let by_id = if bound { Ok(()) } else { Err(Spared::Unmarked) };
+        assert_eq!(expired(Some(&run), &server, 7_300), by_id);
     }
     let (run, mut second) = ours(false, true);
     second.id = ServerId(8);

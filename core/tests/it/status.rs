@@ -9,6 +9,7 @@ use cattle_core::{
     catalogue::{Catalogue, ImageAnswer},
     desired::{RootState, SpecState},
     lifecycle::{self, Ending},
+    ownership,
     status::{self, Known},
 };
 use cattle_schemas::status::{
@@ -53,6 +54,9 @@ fn status_of(world: &World, text: &str) -> CattleStatus {
         assignment: key.and_then(|key| world.ledger.assignments.get(&key)),
         waiting: plan.waiting.iter().find(|waiting| waiting.cattle == name),
         server,
+        duplicates: &latest
+            .and_then(|run| ownership::duplicates(&world.observed, &world.ledger).remove(&run.id))
+            .unwrap_or_default(),
         catalogue: &catalogue,
         now: world.now,
     })

@@ -277,8 +277,12 @@ async fn env(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response 
         inner.sessions += 1;
         Json(EnvReply {
             run: RUN.to_owned(),
-            env: inner.env.clone(),
-            session_token: inner.session(),
+            env: inner
+                .env
+                .iter()
+                .map(|(name, value)| (name.clone(), value.clone().into()))
+                .collect(),
+            session_token: inner.session().into(),
             persona_digest: inner.persona_digest.clone(),
             model: "zai/glm-4.7".to_owned(),
         })

@@ -28,6 +28,7 @@ both_stores!(
     a_session_token_buys_no_env,
     the_github_token_is_for_operators_runs_that_ask_for_it,
     a_persona_that_holds_a_secret_is_not_handed_out,
+    no_guest_gets_a_credential_of_the_controllers_own,
     alarms_do_not_fill_the_ledger,
 );
 
@@ -36,7 +37,7 @@ async fn the_env_has_the_models_key_and_a_session(ranch: Ranch) {
     let reply: EnvReply = json(guest.env(KEY).await).await;
     let names: Vec<&str> = reply.env.keys().map(String::as_str).collect();
     assert_eq!(names, ["ZAI_API_KEY", "Z_AI_API_KEY"]);
-    assert!(reply.env.values().all(|value| value == API_KEY));
+    assert!(reply.env.values().all(|value| **value == API_KEY));
     assert_eq!(
         (reply.run, reply.model.as_str()),
         (guest.run.to_string(), "zai/glm-4.7")
@@ -265,13 +266,26 @@ async fn the_github_token_is_for_operators_runs_that_ask_for_it(ranch: Ranch) {
         .start_with("rex", 1, |run| run.spec.with_github_token = true)
         .await;
     let reply: EnvReply = json(asks.env(KEY).await).await;
-    assert_eq!(reply.env["GITHUB_TOKEN"], GITHUB_TOKEN);
+    assert_eq!(*reply.env["GITHUB_TOKEN"], GITHUB_TOKEN);
 
     let of_a_bot = ranch.start_with("max", 2, |run| {
         run.spec.with_github_token = true;
         run.authority = Authority::Bot;
     });
     assert_eq!(status(of_a_bot.await.env(KEY).await).await, 503);
+}
+
+async fn no_guest_gets_a_credential_of_the_controllers_own(ranch: Ranch) {
+    // Somebody mixed the files up.
+    std::fs::write(ranch.secret("hcloud_token"), "hc-token-0123456789abcdef").unwrap();
+    std::fs::write(ranch.secret("zai_api_key"), "hc-token-0123456789abcdef").unwrap();
+    let guest = ranch.start("rex", 1).await;
+    assert_eq!(status(guest.env(KEY).await).await, 503);
+    let alerts = ranch.events(EventReason::Alert).await;
+    let told = &alerts[0].message;
+    assert!(told.contains("holds the value of `hcloud_token`"), "{told}");
+    assert!(!told.contains("hc-token"), "{told}");
+    assert!(ranch.run(&guest).await.env_at.is_none());
 }
 
 async fn a_persona_that_holds_a_secret_is_not_handed_out(ranch: Ranch) {

@@ -262,7 +262,8 @@ impl Guest {
 
     /// The session after the env was fetched.
     pub(super) async fn session(&self) -> String {
-        json::<EnvReply>(self.env(KEY).await).await.session_token
+        let reply = json::<EnvReply>(self.env(KEY).await).await;
+        reply.session_token.to_string()
     }
 
     /// The session of a guest that reported in.

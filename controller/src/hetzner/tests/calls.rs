@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use cattle_core::names::ServerId;
 use serde_json::json;
 
@@ -108,6 +110,29 @@ async fn labels_are_replaced_and_nothing_else() {
     let request = &fake.requests()[0];
     assert_eq!(request.line, "PUT /servers/42");
     assert_eq!(request.json(), json!({ "labels": labels() }));
+}
+
+#[tokio::test]
+async fn nothing_that_holds_a_secret_is_sent() {
+    let fake = Fake::start(vec![Answer::Json(204, json!(null))]).await;
+    let search = |bytes: &[u8]| match String::from_utf8_lossy(bytes).contains("hunter2") {
+        true => Err("it holds the value of the secret `key`".to_owned()),
+        false => Ok(()),
+    };
+    let client = client(&fake.url).searching(Arc::new(search));
+    let mut labels = labels();
+    labels.insert("spec.note".to_owned(), "hunter2".to_owned());
+    let error = client.relabel(ServerId(42), &labels).await.unwrap_err();
+    assert_eq!(error.disposition(), Disposition::Operator);
+    let told = error.to_string();
+    assert!(
+        told.ends_with("not sent: it holds the value of the secret `key`"),
+        "{told}"
+    );
+    assert!(fake.requests().is_empty());
+    // What stops the bill has no body, and nothing stops it.
+    client.delete_server(ServerId(42)).await.unwrap();
+    assert_eq!(fake.requests().len(), 1);
 }
 
 #[tokio::test]

@@ -15,7 +15,9 @@ pub(super) fn new_server() -> NewServer {
         location: "nbg1".to_owned(),
         image: "123456".to_owned(),
         labels: labels(),
-        user_data: "#cloud-config\nbootstrap: SECRET-BOOTSTRAP-TOKEN\n".to_owned(),
+        user_data: "#cloud-config\nbootstrap: SECRET-BOOTSTRAP-TOKEN\n"
+            .to_owned()
+            .into(),
         ssh_keys: vec!["clawdlets-prod-0123".to_owned()],
         firewall: 38,
     }

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::harness::{Answer, Controller};
+use super::harness::{Answer, Controller, SPEC};
 
 fn spawn() -> Value {
     json!({
@@ -198,4 +198,50 @@ async fn a_reap_is_recorded_and_a_dry_one_deletes_nothing() {
         .post("/v1/resume", stale)
         .await
         .problem(409, "changed");
+}
+
+#[tokio::test]
+async fn a_job_shows_nothing_of_who_took_its_name_over() {
+    let controller = Controller::new().await;
+    // One that never started, and one whose own run ended before.
+    for own_run in [false, true] {
+        let name = if own_run { "ran" } else { "waited" };
+        controller.become_bot(1001);
+        let mut ask = spawn();
+        ask["name"] = json!(name);
+        let job = controller.post("/v1/jobs", ask).await.ok();
+        let target = format!("/v1/jobs/{}", job["id"].as_str().unwrap());
+        let own = match own_run {
+            true => {
+                let run = controller.begin(name).await;
+                controller.finish(run, json!(1)).await;
+                controller.gone(run).await;
+                Some(run)
+            }
+            false => None,
+        };
+        controller.become_operator();
+        controller.wait(1);
+        let theirs = SPEC.replace("Fix it", "An operator's own business");
+        controller
+            .put(&format!("/v1/cattle/{name}"), &theirs)
+            .await
+            .ok();
+        let run = controller.begin(name).await.to_string();
+        for path in [target.as_str(), "/v1/jobs"] {
+            controller.become_bot(1001);
+            let shown = controller.get(path).await.ok().to_string();
+            assert!(!shown.contains(&run), "{name}: {shown}");
+        }
+        let shown = controller.get(&target).await.ok();
+        assert_eq!(
+            shown["run"],
+            json!(own.map(|run| run.to_string())),
+            "{shown}"
+        );
+        let state = if own_run { "done" } else { "canceled" };
+        assert_eq!(shown["state"], state, "{shown}");
+        let logs = format!("/v1/cattle/{run}/logs");
+        controller.get(&logs).await.problem(404, "not-found");
+    }
 }

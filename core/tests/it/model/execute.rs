@@ -8,6 +8,7 @@ use cattle_core::{
     lifecycle::{self, Ending},
     names::{RunId, ServerId},
     observed::{ActionState, ActionStatus, ServerState},
+    ownership::{self, NotMade, Owner, Purpose, Spared},
 };
 use cattle_schemas::status::PendingReason;
 
@@ -101,6 +102,13 @@ impl Model {
                 );
                 ledger.runs.insert(*run, adopted);
             }
+            Action::NoteDuplicate { run, server, name } => {
+                let run = ledger.runs.get_mut(run).unwrap();
+                assert!(lifecycle::duplicate_found(run, *server, name).applied);
+            }
+            Action::Regain { run } => {
+                let _ = lifecycle::regained(ledger.runs.get_mut(run).unwrap());
+            }
             Action::Rejoin { run, .. } => {
                 let _ = lifecycle::rejoin(ledger.runs.get_mut(run).unwrap(), None);
             }
@@ -122,10 +130,8 @@ impl Model {
                 server,
                 labels,
             } => {
-                if let Some(run) = run.and_then(|run| ledger.runs.get_mut(&run)) {
-                    let _ = lifecycle::called(run, now);
-                }
-                self.relabel(*server, labels, fate);
+                assert_eq!(labels["run"], run.to_string());
+                self.confirm(*run, *server, fate);
             }
             Action::Stop {
                 run,
@@ -164,7 +170,7 @@ impl Model {
             Action::FollowCreate { run } => self.follow(*run, fate),
             Action::PowerOn { run, server } => self.power_on(*run, *server, fate),
             Action::ReapOrphan { server, .. } => {
-                if fate != Fate::Lost && fate != Fate::Refused {
+                if fate != Fate::Lost && fate != Fate::Refused && self.is_expired(*server) {
                     self.servers.remove(server);
                     self.forget(*server);
                 }
@@ -291,8 +297,30 @@ impl Model {
         }
     }
 
+    fn is_expired(&self, server: ServerId) -> bool {
+        self.servers.get(&server).is_some_and(|server| {
+            let purpose = Purpose::Expired {
+                run: ownership::run_of(&self.world.ledger, &server.seen),
+                by: self.world.now,
+            };
+            ownership::may_delete(&server.seen, Some(&self.world.limits.fleet), purpose).is_ok()
+        })
+    }
+
     fn delete(&mut self, run: RunId, server: ServerId, fate: Fate) {
         let now = self.world.now;
+        if let Some(found) = self.servers.get(&server) {
+            let run = self.world.ledger.runs.get_mut(&run).unwrap();
+            let purpose = Purpose::Over { run, now };
+            let fleet = &self.world.limits.fleet;
+            if let Err(spared) = ownership::may_delete(&found.seen, Some(fleet), purpose) {
+                let _ = match spared {
+                    Spared::Other(label) => lifecycle::taken_over(run, &label, secs(10), now),
+                    other => lifecycle::delete_failed(run, &other.to_string(), secs(10), now),
+                };
+                return;
+            }
+        }
         if !matches!(fate, Fate::Lost | Fate::Refused | Fate::Slow) {
             assert!(
                 self.world.ledger.runs[&run].ended.is_some(),
@@ -314,14 +342,28 @@ impl Model {
 
     fn confirm(&mut self, run: RunId, server: ServerId, fate: Fate) {
         let now = self.world.now;
-        let exists = self.servers.contains_key(&server);
         let run = self.world.ledger.runs.get_mut(&run).unwrap();
-        if fate == Fate::Works && !exists {
+        if fate != Fate::Works {
+            let _ = lifecycle::called(run, now);
+            return;
+        }
+        let Some(found) = self.servers.get(&server) else {
             let key = (run.cattle.clone(), run.hash.clone());
             let assignment = self.world.ledger.assignments.get_mut(&key);
             let _ = lifecycle::found_gone(run, assignment, now);
-        } else {
-            let _ = lifecycle::called(run, now);
+            return;
+        };
+        let raw = &found.seen.labels.raw;
+        let limits = &self.world.limits;
+        if let Owner::Other(label) = ownership::owner_of(raw, run, &limits.fleet) {
+            let _ = lifecycle::taken_over(run, &label, secs(10), now);
+            return;
+        }
+        let _ = lifecycle::regained(run);
+        let _ = lifecycle::called(run, now);
+        let repaired = labels::repair(run, raw, &limits.fleet, &limits.fleet_labels);
+        if let Some(raw) = repaired {
+            self.relabel(server, &raw, fate);
         }
     }
 
@@ -337,12 +379,24 @@ impl Model {
             .servers
             .values()
             .find(|server| server.seen.name == name);
-        match found.map(|server| server.seen.id) {
-            Some(server) => self.bind(run, server),
+        let now = self.world.now;
+        let record = self.world.ledger.runs.get_mut(&run).unwrap();
+        match found.map(|server| &server.seen) {
+            Some(found) => match ownership::made_by(found, record, &self.world.limits.fleet) {
+                Ok(()) => {
+                    let id = found.id;
+                    self.bind(run, id);
+                    self.confirm(run, id, fate);
+                }
+                Err(NotMade::Other(label)) if record.env_at.is_some() => {
+                    let _ = lifecycle::taken_over(record, &label, secs(10), now);
+                }
+                Err(why) => {
+                    let _ = lifecycle::name_taken(record, &why.to_string(), secs(60), now);
+                }
+            },
             None => {
-                let now = self.world.now;
-                let run = self.world.ledger.runs.get_mut(&run).unwrap();
-                let _ = lifecycle::lookup_missed(run, now, now);
+                let _ = lifecycle::lookup_missed(record, now, now);
             }
         }
     }

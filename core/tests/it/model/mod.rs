@@ -69,6 +69,10 @@ struct Server {
     hopeless: bool,
     /// Lists do not tell its name.
     odd: bool,
+    /// Whose token its guest has.
+    run: Option<RunId>,
+    /// Somebody renamed it, took it over or copied it: no count of ours bounds those.
+    disputed: bool,
 }
 
 impl Server {
@@ -78,6 +82,8 @@ impl Server {
             guest,
             hopeless: false,
             odd: false,
+            run: None,
+            disputed: false,
         }
     }
 
@@ -106,6 +112,8 @@ pub(crate) struct Model {
     reruns: BTreeMap<(CattleName, SpecHash), usize>,
     /// Servers that are somebody else's.
     foreign: BTreeSet<ServerId>,
+    /// Of those, the ones that were ours, with the labels that they had.
+    taken: BTreeMap<ServerId, BTreeMap<String, String>>,
     /// Servers whose create failed after all.
     failed: BTreeSet<ServerId>,
 }
@@ -125,6 +133,7 @@ impl Model {
             env: BTreeMap::new(),
             reruns: BTreeMap::new(),
             foreign: BTreeSet::new(),
+            taken: BTreeMap::new(),
             failed: BTreeSet::new(),
         };
         model.add_foreign();
@@ -171,7 +180,24 @@ impl Model {
 
     /// Servers of our fleet that exist.
     pub(crate) fn count(&self) -> usize {
-        self.servers.len() - self.foreign.len()
+        self.ours().count()
+    }
+
+    fn ours(&self) -> impl Iterator<Item = &Server> {
+        let ours = |(id, _): &(&ServerId, &Server)| !self.foreign.contains(id);
+        self.servers.iter().filter(ours).map(|(_, server)| server)
+    }
+
+    /// Of those, the ones by which anybody could know that they are ours: they are listed, or were
+    /// made by a run and never renamed or taken.
+    pub(crate) fn findable(&self) -> usize {
+        let fleet = &self.world.limits.fleet;
+        self.ours()
+            .filter(|server| {
+                labels::is_ours(&server.seen.labels.raw, fleet)
+                    || (server.run.is_some() && !server.disputed)
+            })
+            .count()
     }
 
     /// Refreshes what the controller has seen.
@@ -202,21 +228,86 @@ impl Model {
         }
     }
 
-    /// Takes labels from the n-th of our servers: all of them only from one that the ledger knows by
-    /// its number, for without labels nobody could say whose it is.
+    /// Takes labels from the n-th of our servers.
     pub(crate) fn lose_labels(&mut self, n: usize, all: bool) {
         if let Some(id) = self.nth(n) {
-            let mut bound = self
-                .world
-                .ledger
-                .runs
-                .values()
-                .filter_map(|run| run.server.as_ref());
-            let all = all && bound.any(|server| server.id == id);
-            let seen = &mut self.servers.get_mut(&id).unwrap().seen;
-            let mut raw = seen.labels.raw.clone();
+            let mut raw = self.servers[&id].seen.labels.raw.clone();
             raw.retain(|key, _| !all && key != "expires-at");
-            seen.labels = labels::decode(&raw, seen.created, lifetimes(7200));
+            self.label(id, &raw);
+            // No run of ours made it, so nothing else says whose it is.
+            let server = self.servers.get_mut(&id).unwrap();
+            server.disputed |= all && server.run.is_none();
+        }
+    }
+
+    fn label(&mut self, id: ServerId, raw: &BTreeMap<String, String>) {
+        let seen = &mut self.servers.get_mut(&id).unwrap().seen;
+        seen.labels = labels::decode(raw, seen.created, lifetimes(7200));
+    }
+
+    /// Gives the n-th of our servers another name.
+    pub(crate) fn rename(&mut self, n: usize) {
+        if let Some(id) = self.nth(n) {
+            let server = self.servers.get_mut(&id).unwrap();
+            server.seen.name = format!("renamed-{id}");
+            server.disputed = true;
+        }
+    }
+
+    /// Somebody else marks the n-th of our servers.
+    pub(crate) fn take_over(&mut self, n: usize, how: usize) {
+        if let Some(id) = self.nth(n) {
+            let ours = self.servers[&id].seen.labels.raw.clone();
+            let (key, value) = [
+                ("fleet", "other"),
+                ("apricote.de/created-by", "hcloud-upload-image"),
+                ("managed-by", "terraform"),
+            ][how % 3];
+            let mut raw = ours.clone();
+            raw.insert(key.to_owned(), value.to_owned());
+            self.label(id, &raw);
+            self.servers.get_mut(&id).unwrap().disputed = true;
+            self.foreign.insert(id);
+            self.taken.insert(id, ours);
+        }
+    }
+
+    /// The n-th of the servers that somebody else has marked is ours again.
+    pub(crate) fn give_back(&mut self, n: usize) {
+        let taken: Vec<ServerId> = self.taken.keys().copied().collect();
+        if !taken.is_empty() {
+            let id = taken[n % taken.len()];
+            let raw = self.taken.remove(&id).unwrap();
+            self.foreign.remove(&id);
+            self.label(id, &raw);
+        }
+    }
+
+    /// Somebody copies the n-th of our servers, labels included.
+    pub(crate) fn copy(&mut self, n: usize) {
+        if let Some(id) = self.nth(n) {
+            let mut seen = self.servers[&id].seen.clone();
+            seen.id = self.draw_server();
+            seen.name = format!("copy-{}", seen.id);
+            seen.created = self.world.now;
+            let raw = seen.labels.raw.clone();
+            let mut server = Server::new(seen, Guest::Down);
+            (server.hopeless, server.disputed) = (true, true);
+            let copy = server.seen.id;
+            self.servers.insert(copy, server);
+            self.label(copy, &raw);
+            // Of a run whose reply was lost it may be taken for the original.
+            let mut runs = self.world.ledger.runs.values();
+            let bound = runs.any(|run| run.server.as_ref().is_some_and(|own| own.id == id));
+            self.servers.get_mut(&id).unwrap().disputed |= !bound;
+        }
+    }
+
+    /// Operators give up what others have marked, of runs that are over.
+    pub(crate) fn give_up(&mut self) {
+        let now = self.world.now;
+        for run in self.world.ledger.runs.values_mut() {
+            let _ = lifecycle::give_up(run, "by operator", now);
         }
     }
 
@@ -247,6 +338,7 @@ impl Model {
         seen.created = self.world.now;
         let mut server = Server::new(seen, Guest::Down);
         server.hopeless = matches!(fate, Fate::Sticks | Fate::StaysOff);
+        server.run = Some(run);
         self.servers.insert(id, server);
         id
     }
@@ -258,12 +350,8 @@ impl Model {
         let Some(id) = self.nth(n) else { return };
         let now = self.world.now;
         let server = self.servers.get_mut(&id).unwrap();
-        let Some(run) = server
-            .seen
-            .labels
-            .run
-            .and_then(|run| self.world.ledger.runs.get_mut(&run))
-        else {
+        let run = server.run.or(server.seen.labels.run);
+        let Some(run) = run.and_then(|run| self.world.ledger.runs.get_mut(&run)) else {
             return;
         };
         match server.guest {
@@ -298,7 +386,7 @@ impl Model {
     /// Every working guest is heard.
     pub(crate) fn heartbeats(&mut self) {
         for server in self.servers.values() {
-            let run = server.seen.labels.run;
+            let run = server.run.or(server.seen.labels.run);
             if server.guest == Guest::Working
                 && let Some(run) = run.and_then(|run| self.world.ledger.runs.get_mut(&run))
             {
@@ -361,14 +449,14 @@ impl Model {
 
     /// What must hold at every moment.
     pub(crate) fn check(&self) {
+        let counted = self.ours().filter(|server| !server.disputed).count();
         assert!(
-            self.count() <= self.world.limits.max_instances as usize,
-            "{} servers, {} allowed",
-            self.count(),
+            counted <= self.world.limits.max_instances as usize,
+            "{counted} servers, {} allowed",
             self.world.limits.max_instances
         );
         if let Some(max) = self.world.limits.budget.max_hourly {
-            let all = price().hourly().times(self.count() as u64);
+            let all = price().hourly().times(counted as u64);
             assert!(all <= max, "{all} an hour, {max} allowed");
         }
         for (key, runs) in &self.env {
@@ -384,9 +472,10 @@ impl Model {
         }
     }
 
-    /// What holds when nothing is left to do: no server of ours, no run that is not over and gone.
+    /// What holds when nothing is left to do: no server of ours by which anybody could know that it is
+    /// ours, no run that is not over and gone.
     pub(crate) fn check_rest(&self) {
-        assert_eq!(self.count(), 0, "{:#?}", self.servers);
+        assert_eq!(self.findable(), 0, "{:#?}", self.servers);
         for run in self.world.ledger.runs.values() {
             assert!(run.gone_at.is_some(), "{run:#?}");
         }

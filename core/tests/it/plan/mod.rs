@@ -7,6 +7,7 @@ mod choice;
 mod create;
 mod ends;
 mod orphans;
+mod owner;
 mod queue;
 mod spec;
 mod time;

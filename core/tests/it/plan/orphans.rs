@@ -1,7 +1,7 @@
 //! Servers that no run stands behind.
 
-use cattle_core::{labels, names::ServerId};
-use cattle_schemas::status::PendingReason;
+use cattle_core::{labels, lifecycle, names::ServerId};
+use cattle_schemas::{event::EventReason, status::PendingReason};
 
 use crate::fixture::*;
 
@@ -105,7 +105,10 @@ fn a_second_server_of_a_live_run_is_left_to_its_expiry() {
     let mut second = world.server_of(run_id(1), ServerId(8));
     second.labels.expires_at = Some(at(200));
     world.observed.servers.push(second);
-    assert_eq!(world.verbs(), [""; 0]);
+    assert_eq!(world.verbs(), ["note-duplicate"]);
+    let told = lifecycle::duplicate_found(world.rex(), ServerId(8), "copy");
+    assert_eq!(told.events[0].reason, EventReason::DuplicateFound);
+    assert_eq!(world.verbs(), [""; 0], "it is told of once");
     world.later(100);
     assert_eq!(world.verbs(), ["reap"]);
 }

@@ -264,6 +264,8 @@ fn the_condition_says_which_clock_is_wrong() {
         format!("{} {}: {}", skew.status, skew.reason, skew.message)
     };
     let none = TimeDelta::zero();
+    let nearly = cattle_core::plan::apart(TimeDelta::seconds(-10_799));
+    assert_eq!(nearly, "is 3h behind");
     insta::assert_snapshot!([
         told(Trust::Agreed, none),
         told(Trust::Unheard, TimeDelta::days(1)),
