@@ -16,6 +16,7 @@ use cattle_core::{
     lifecycle::{self, Ending, Transition, deadlines},
     names::{RunId, ServerId},
     observed::{Observed, ObservedServer},
+    pause::CONTROLLER,
 };
 use cattle_schemas::Timestamp;
 use secrecy::SecretString;
@@ -151,6 +152,7 @@ pub fn run_server(server: &ObservedServer, catalogue: &Catalogue) -> RunServer {
         location: server.location.clone(),
         created: Some(server.created),
         price: charge::price_of_server(server, catalogue),
+        made_of: None,
         image: None,
         actions: Vec::new(),
     }
@@ -351,6 +353,7 @@ fn add(
             message,
             hold_until,
             unless_env_handed_out,
+            counts_for,
         } => {
             let ending = Ending {
                 reason,
@@ -359,7 +362,11 @@ fn add(
                 unless_env_handed_out,
             };
             records.run(run, move |run, assignment| {
-                lifecycle::end(run, assignment, &ending, now)
+                let told = lifecycle::end(run, assignment, &ending, now);
+                if told.applied {
+                    run.counts_for = counts_for;
+                }
+                told
             });
         }
         Action::Release { run, message } => {
@@ -393,6 +400,21 @@ fn add(
             }
         }
         Action::PowerOn { run, server } => records.effect(Effect::PowerOn { run, server }),
+        Action::Pause(fresh) => {
+            let (reason, subject) = (fresh.reason, fresh.subject.clone());
+            records.edit(edit::of_pause(reason, &subject, move |held| {
+                lifecycle::pause(held, &fresh)
+            }));
+        }
+        Action::Resume {
+            reason,
+            subject,
+            message,
+        } => {
+            records.edit(edit::of_pause(reason, &subject, move |held| {
+                lifecycle::resume(held, CONTROLLER, &message, false, now)
+            }));
+        }
         Action::ReapOrphan {
             server,
             name,

@@ -72,6 +72,7 @@ fn world(running: u64) -> (Desired, Observed, Ledger, Limits) {
         max_instances: 1000,
         live_runs_per_requester: 1000,
         creates_per_hour: 1000,
+        unproven_image: None,
         max_ttl: Duration::from_secs(86_400),
         default_ttl: Duration::from_secs(7200),
         own: None,
@@ -103,6 +104,7 @@ fn world(running: u64) -> (Desired, Observed, Ledger, Limits) {
     };
     let mut desired = Desired {
         roots: BTreeMap::from([("/specs".to_owned(), RootState::Readable)]),
+        unreadable_since: BTreeMap::new(),
         since: Some(now()),
         ..Desired::default()
     };
@@ -140,6 +142,7 @@ fn world(running: u64) -> (Desired, Observed, Ledger, Limits) {
                 location: None,
                 created: Some(now()),
                 price: None,
+                made_of: None,
                 image: None,
                 actions: Vec::new(),
             };

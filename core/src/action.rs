@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use cattle_schemas::{
     Timestamp,
     spec_file::OnFailure,
-    status::{EndReason, PendingReason},
+    status::{EndReason, PauseReason, PendingReason},
 };
 
 use crate::{
@@ -19,6 +19,7 @@ use crate::{
     cost::{Amount, day},
     desired::{Cattle, Origin, Placement, Requester},
     names::{CattleName, RunId, ServerId, SpecHash},
+    pause::Pause,
     substance::Substance,
 };
 
@@ -159,6 +160,8 @@ pub enum Action {
         hold_until: Option<Timestamp>,
         /// Drop this when the env was handed out since the plan was made (boot-timeout).
         unless_env_handed_out: bool,
+        /// The source of specs that it counts for; see [`Run::counts_for`](crate::ledger::Run).
+        counts_for: Option<Requester>,
     },
     /// Ledger: an ended run's server is no longer kept on for a look.
     Release {
@@ -206,6 +209,17 @@ pub enum Action {
         run: RunId,
         /// The server.
         server: ServerId,
+    },
+    /// Ledger: begin a pause, or bring up to date what it says.
+    Pause(Box<Pause>),
+    /// Ledger: a pause is over by itself.
+    Resume {
+        /// Why it held.
+        reason: PauseReason,
+        /// What alone it was about; empty: everything.
+        subject: String,
+        /// A sentence for people.
+        message: String,
     },
     /// Delete a server of this fleet that no run stands behind, past its expiry, likewise.
     ReapOrphan {
@@ -255,6 +269,9 @@ pub struct Limits {
     pub live_runs_per_requester: u32,
     /// Servers created within an hour.
     pub creates_per_hour: u32,
+    /// Servers at once of an image that no guest has reported from yet; `None` without a bound of
+    /// their own.
+    pub unproven_image: Option<u32>,
     /// The longest life of a server, extensions included.
     pub max_ttl: Duration,
     /// The life of a server whose expiry label is missing or malformed.

@@ -4,6 +4,7 @@
 //! the planner believes. An offending action is taken out and reported as a violation, which is a
 //! defect of ours and never an operator's fault. Removing it is safe: the next pass plans anew.
 
+mod brakes;
 mod time;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,7 +15,7 @@ use crate::{
     action::{Action, Budget, Limits, Plan},
     charge,
     cost::Amount,
-    desired::{Desired, Placement, RootState, SpecState},
+    desired::{Desired, Placement, Requester, RootState, SpecState},
     labels,
     ledger::{Ledger, Run},
     lifecycle::deadlines,
@@ -77,6 +78,10 @@ struct Tally<'a> {
     listed: BTreeMap<ServerId, &'a ObservedServer>,
     live_names: BTreeSet<&'a CattleName>,
     live_servers: BTreeSet<ServerId>,
+    /// Images that do not boot, of which this plan makes a server.
+    probed: BTreeSet<String>,
+    /// Ends for specs of this plan, by what they count for.
+    ends: BTreeMap<Requester, usize>,
 }
 
 type Verdict = Result<(), &'static str>;
@@ -98,6 +103,8 @@ impl<'a> Tally<'a> {
             live_servers: live()
                 .filter_map(|run| Some(run.server.as_ref()?.id))
                 .collect(),
+            probed: BTreeSet::new(),
+            ends: BTreeMap::new(),
         }
     }
 
@@ -113,6 +120,7 @@ impl<'a> Tally<'a> {
                 self.may_start(&cattle.name, &cattle.hash)?;
                 self.takes_slot()?;
                 self.takes_money(*hourly_limit)?;
+                self.takes_image(&cattle.placement)?;
                 require(
                     self.started.insert(cattle.name.clone()),
                     "a cattle starts at most once in a plan",
@@ -142,7 +150,12 @@ impl<'a> Tally<'a> {
             }
             Action::Delete { run, server } => self.may_delete(*run, *server),
             Action::ReapOrphan { server, .. } => self.may_reap(*server),
-            Action::End { run, reason, .. } => self.may_end(*run, *reason),
+            Action::End {
+                run,
+                reason,
+                counts_for,
+                ..
+            } => self.may_end(*run, *reason, counts_for.as_ref()),
             Action::Stop { run, reason, .. } => self.may_stop(*run, *reason),
             Action::Relabel { run, server, .. } => {
                 self.is_nobody_elses(*server)?;
@@ -161,6 +174,8 @@ impl<'a> Tally<'a> {
             | Action::Regain { .. }
             | Action::MarkBooted { .. }
             | Action::Update { .. }
+            | Action::Pause(_)
+            | Action::Resume { .. }
             | Action::ConfirmGone { .. }
             | Action::FollowCreate { .. }
             | Action::Lookup { .. } => Ok(()),
@@ -385,7 +400,7 @@ impl<'a> Tally<'a> {
         )
     }
 
-    fn may_end(&self, id: RunId, reason: EndReason) -> Verdict {
+    fn may_end(&mut self, id: RunId, reason: EndReason, counts_for: Option<&Requester>) -> Verdict {
         let run = self.run(id)?;
         require(run.is_live(), "a run ends once")?;
         if run.stop.is_some() {
@@ -394,11 +409,15 @@ impl<'a> Tally<'a> {
         match reason {
             EndReason::SpecRemoved => {
                 self.ends_allowed()?;
-                self.is_removed(run)
+                if !self.is_confirmed(run) {
+                    self.is_removed(run)?;
+                }
+                self.counts(run, counts_for)
             }
             EndReason::SpecChanged => {
                 self.ends_allowed()?;
-                self.is_changed(run)
+                self.is_changed(run)?;
+                self.counts(run, counts_for)
             }
             EndReason::BootTimeout => {
                 self.time_is_known()?;

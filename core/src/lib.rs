@@ -5,6 +5,7 @@
 
 pub mod account;
 pub mod action;
+pub mod breaker;
 pub mod candidates;
 pub mod catalogue;
 pub mod charge;

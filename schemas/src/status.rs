@@ -140,6 +140,8 @@ words!(
         Backoff = "backoff",
         /// The previous run's server is not gone yet.
         PreviousRun = "previous-run",
+        /// `unprovenImage` servers exist of an image that no guest has reported from yet.
+        UnprovenImage = "unproven-image",
         /// Hetzner's clock and this machine's do not agree, so nobody knows what time it is.
         ClockSkew = "clock-skew",
         /// Hetzner does not answer.

@@ -6,6 +6,7 @@
 mod account;
 mod bad_input;
 mod batch;
+mod breaker;
 mod bucket;
 mod budget;
 mod crash;
@@ -14,6 +15,7 @@ mod dry_run;
 mod fault_matrix;
 mod foreign;
 mod git_checkout;
+mod guards;
 mod identity;
 mod images;
 mod jobs;

@@ -5,8 +5,9 @@ use std::time::Duration;
 use cattle_schemas::{
     api::{
         ApplyQuery, ApplyReply, CattleList, CostQuery, CostReply, DestroyReply, EventList,
-        ExtendReply, ExtendRequest, ListQuery, LogsQuery, PlanReply, PlanRequest, ReapReply,
-        ReapRequest, RerunReply, ResultReply, RetryReply, WaitFor, WaitQuery,
+        ExtendReply, ExtendRequest, ListQuery, LogsQuery, PlanReply, PlanRequest, PruneReply,
+        PruneRequest, ReapReply, ReapRequest, RerunReply, ResultReply, RetryReply, WaitFor,
+        WaitQuery,
     },
     job::{Job, JobList, JobRequest},
     pause::{PauseList, PauseRequest, PauseStatus, ResumeReply, ResumeRequest},
@@ -126,6 +127,11 @@ impl Client {
     pub(crate) async fn destroy(&self, name: &str) -> Result<DestroyReply, Failure> {
         self.json(self.call(Method::DELETE, &["cattle", name]))
             .await
+    }
+
+    /// `POST /v1/prune`.
+    pub(crate) async fn prune(&self, request: &PruneRequest) -> Result<PruneReply, Failure> {
+        self.post(&["prune"], request, None).await
     }
 
     /// `POST /v1/plan`.

@@ -113,6 +113,7 @@ impl Executor {
                     self.cool_downs().thaw(server_type, location);
                     let server = RunServer {
                         price: candidate.price,
+                        made_of: Some(candidate.image),
                         image: candidate.image_kind,
                         actions: created.actions,
                         server_type: Some(candidate.server_type),

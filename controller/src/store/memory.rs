@@ -7,6 +7,7 @@ use std::{
 };
 
 use cattle_core::{
+    breaker::ImageRecord,
     charge::Charge,
     ledger::{Assignment, Ledger, Run},
     names::{CattleName, RunId, SpecHash},
@@ -48,6 +49,7 @@ struct State {
     meta: BTreeMap<String, String>,
     /// Oldest first.
     pauses: Vec<Pause>,
+    images: BTreeMap<String, ImageRecord>,
 }
 
 impl Default for MemoryStore {
@@ -143,6 +145,14 @@ impl State {
                 }
                 events
             }
+            Edit::Image { image, edit } => {
+                let mut record = self.images.get(&image).cloned().unwrap_or_default();
+                if !edit(&mut record) {
+                    return false;
+                }
+                self.images.insert(image, record);
+                Vec::new()
+            }
             Edit::InsertToken(token) => {
                 let lives = self.runs.get(&token.run).is_some_and(|run| run.is_live());
                 if !lives || self.tokens.contains_key(&token.digest) {
@@ -170,6 +180,9 @@ impl State {
         }
         if consequence.void_tokens {
             self.void_tokens(run, None);
+        }
+        if let Some((image, fact)) = consequence.image {
+            self.images.entry(image).or_default().learn(fact);
         }
         match consequence.charge {
             Some(Some(charge)) => drop(self.charges.insert(run, charge)),
@@ -249,6 +262,14 @@ impl State {
             let resumed = pause.resumed.as_ref();
             resumed.is_none_or(|resumed| resumed.at >= creates_since)
         };
+        ledger.recent_ends = self
+            .runs
+            .values()
+            .filter_map(|run| Some((run.ended.as_ref()?.at, run.counts_for.clone()?)))
+            .filter(|(at, _)| *at > creates_since)
+            .collect();
+        ledger.recent_ends.sort();
+        ledger.images = self.images.clone();
         ledger.pauses = self.pauses.iter().filter(recent).cloned().collect();
         ledger
     }

@@ -17,6 +17,7 @@ mod sqlite;
 use std::{future::Future, ops::Range, path::Path, pin::Pin};
 
 use cattle_core::{
+    breaker::ImageRecord,
     charge::Charge,
     desired::Cattle,
     ledger::{Assignment, Ledger, Run},
@@ -54,6 +55,9 @@ pub type AssignmentEdit = Box<dyn FnOnce(&mut Option<Assignment>) -> Option<Vec<
 /// A change to the pause of a reason and subject that holds, if one does; likewise.
 pub type PauseEdit = Box<dyn FnOnce(&mut Option<Pause>) -> Option<Vec<NewEvent>> + Send>;
 
+/// A change to what is known of an image. Answers whether there is one.
+pub type ImageEdit = Box<dyn FnOnce(&mut ImageRecord) -> bool + Send>;
+
 /// One change within a commit.
 pub enum Edit {
     /// A new run, refused when a run of this id, or a live run of this cattle, exists.
@@ -88,6 +92,13 @@ pub enum Edit {
         subject: String,
         /// The change.
         edit: PauseEdit,
+    },
+    /// A change to what is known of an image; nothing, when it is new.
+    Image {
+        /// As creates name it.
+        image: String,
+        /// The change.
+        edit: ImageEdit,
     },
     /// A token that a guest may present; not applied unless its run lives. The end of a run voids
     /// all of its tokens in the same transaction; where its server is kept, its release does.
@@ -193,8 +204,8 @@ pub struct SocketSpec {
 pub trait Store: Send + Sync + 'static {
     /// What one plan needs (see [`Ledger`]): every run that is not both over and gone, the latest
     /// run of each wanted name, the assignments of all of these, those that may be the same as what is
-    /// wanted (see [`Wanted::content`]) and those not ended, pauses that hold, and since
-    /// `creates_since` creates and pauses that ended. (What servers' labels name besides, the caller
+    /// wanted (see [`Wanted::content`]) and those not ended, pauses that hold, what is known of
+    /// images, and since `creates_since` creates, pauses that ended, and ends for specs. (What servers' labels name besides, the caller
     /// reads with [`Store::run`].)
     fn ledger(&self, wanted: Vec<Wanted>, creates_since: Timestamp) -> StoreFuture<'_, Ledger>;
 

@@ -86,6 +86,8 @@ pub struct FleetLimits {
     pub live_runs_per_requester: u32,
     /// Servers created within an hour.
     pub creates_per_hour: u32,
+    /// Servers at once of an image that no guest has reported from yet.
+    pub unproven_image: Option<u32>,
 }
 
 impl Fleet {
@@ -121,6 +123,7 @@ impl Fleet {
             max_instances: self.max_instances,
             live_runs_per_requester: self.limits.live_runs_per_requester,
             creates_per_hour: self.limits.creates_per_hour,
+            unproven_image: self.limits.unproven_image,
             max_ttl: self.limits.max_ttl,
             default_ttl: self.default_ttl,
             own: None,

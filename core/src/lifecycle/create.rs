@@ -65,6 +65,7 @@ pub fn begin(
         outcome: None,
         outcome_at: None,
         stop: None,
+        counts_for: None,
         ended: None,
         called_at: None,
         followed_at: None,

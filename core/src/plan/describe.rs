@@ -71,6 +71,8 @@ impl Action {
             Self::Lookup { .. } => "look-up",
             Self::FollowCreate { .. } => "follow",
             Self::PowerOn { .. } => "power-on",
+            Self::Pause(_) => "pause",
+            Self::Resume { .. } => "resume",
             Self::ReapOrphan { .. } => "reap",
         }
     }
@@ -92,6 +94,8 @@ impl Action {
             Self::Enqueue { .. }
             | Self::Close { .. }
             | Self::Start { .. }
+            | Self::Pause(_)
+            | Self::Resume { .. }
             | Self::ReapOrphan { .. } => None,
             Self::Retry { run, .. }
             | Self::Adopt { run, .. }
@@ -191,6 +195,10 @@ impl Action {
             Self::Lookup { name, .. } => format!("look for server {name}"),
             Self::FollowCreate { .. } => "ask how far its create is".to_owned(),
             Self::PowerOn { server, .. } => format!("power server {server} on"),
+            Self::Pause(pause) => format!("pause ({}): {}", pause.reason, pause.message),
+            Self::Resume {
+                reason, message, ..
+            } => format!("go on ({reason}): {message}"),
             Self::ReapOrphan {
                 server,
                 name,

@@ -11,11 +11,12 @@ use cattle_schemas::{
 };
 
 use super::{
-    Pass, Wish, account,
+    Pass, Wish, account, brake,
     budget::Purse,
     calls, choice,
     describe::{apart, span},
     pairs::Pairs,
+    probes::Probes,
 };
 use crate::{
     action::{Action, Waiting},
@@ -101,13 +102,15 @@ fn wait(pass: &mut Pass<'_>, name: &CattleName, reason: PendingReason, message: 
 fn close_the_undesired(pass: &mut Pass<'_>) {
     let ledger = pass.ledger;
     let open = |(_, assignment): &(_, &Assignment)| assignment.ended.is_none();
-    for ((name, hash), _) in ledger.assignments.iter().filter(open) {
+    for ((name, hash), assignment) in ledger.assignments.iter().filter(open) {
         let its_run_lives = pass
             .view
             .live
             .get(name)
             .is_some_and(|run| run.hash == *hash);
-        if its_run_lives || pass.ledger.ends_paused().is_some() {
+        let source = brake::source_of_name(pass, name, &assignment.requester);
+        if its_run_lives || pass.ledger.ends_paused().is_some() || pass.brake.held(source).is_some()
+        {
             continue;
         }
         let (reason, message) = match pass.wish(name, None) {
@@ -274,11 +277,14 @@ fn with_live_run<'a>(
     if run.hash != cattle.hash {
         let spent = assignment.is_some_and(|a| a.ended.is_some() && !reopens(a));
         if !spent {
-            let message = match pass.ledger.ends_paused() {
-                Some(pause) => format!(
-                    "its previous run may not be ended now: {}",
-                    pause.sentence()
-                ),
+            let held = match pass.ledger.ends_paused() {
+                Some(pause) => Some(pause.sentence()),
+                // What was put over the socket is never braked.
+                None if origin.from_socket => None,
+                None => pass.brake.held(&origin.requester).cloned(),
+            };
+            let message = match held {
+                Some(why) => format!("its previous run may not be ended now: {why}"),
                 None => format!(
                     "waits for the end of run {}, whose spec has changed",
                     run.id
@@ -387,6 +393,7 @@ fn admit(pass: &mut Pass<'_>, candidates: Vec<Candidate<'_>>) {
         .unwrap_or(u32::MAX)
         .saturating_add(retries);
     let mut purse = Purse::new(pass);
+    let mut probes = Probes::new(pass);
     let mut pairs = Pairs::new(pass);
     let mut position = 0;
     for candidate in in_turns(candidates, &live) {
@@ -436,9 +443,18 @@ fn admit(pass: &mut Pass<'_>, candidates: Vec<Candidate<'_>>) {
         } else if let Some(spent) = calls::spent(pass) {
             spent
         } else {
+            let images = match probes.open(pass, candidate.placement) {
+                Ok(images) => images,
+                Err((reason, message)) => {
+                    // Those of other images need not wait behind it.
+                    wait(pass, candidate.name, reason, message);
+                    continue;
+                }
+            };
             match purse.set_aside(pass, candidate.placement, &open, candidate.lives) {
                 Err(message) => (PendingReason::Budget, message),
                 Ok(limit) => {
+                    probes.claim(&images);
                     pairs.claim(&open);
                     slots += 1;
                     creates += 1;

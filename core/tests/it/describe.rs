@@ -57,6 +57,7 @@ fn every_action_has_one_line() {
             message: message.clone(),
             hold_until: Some(at(1800)),
             unless_env_handed_out: false,
+            counts_for: None,
         },
         Action::Release { run, message },
         Action::Delete { run, server },

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use cattle_core::{
     action::{Action, Plan},
-    desired::{RootState, SpecState},
+    desired::{Requester, RootState, SpecState},
     guard,
     ledger::AssignmentEnd,
     lifecycle,
@@ -41,6 +41,8 @@ fn end(reason: EndReason) -> Action {
         message: String::new(),
         hold_until: None,
         unless_env_handed_out: false,
+        counts_for: matches!(reason, EndReason::SpecRemoved | EndReason::SpecChanged)
+            .then(|| Requester::directory(ROOT)),
     }
 }
 

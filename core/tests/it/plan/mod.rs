@@ -1,6 +1,7 @@
 //! What is done next, one deviation at a time.
 
 mod absence;
+mod brake;
 mod bring_up;
 mod budget;
 mod choice;
@@ -8,6 +9,7 @@ mod create;
 mod ends;
 mod orphans;
 mod owner;
+mod probes;
 mod queue;
 mod spec;
 mod time;
