@@ -312,8 +312,7 @@ fn add(
                     &origin,
                     run_server(listed, &limits.catalogue),
                     session.map(|digest| labels::session_text(&digest)),
-                    created,
-                    expires_at,
+                    created..expires_at,
                     now,
                 );
                 run.fleet = Some(limits.fleet.clone());

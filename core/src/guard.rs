@@ -328,14 +328,17 @@ impl<'a> Tally<'a> {
             .values()
             .filter(|run| run.gone_at.is_none() && run.server.is_some())
             .collect();
-        let due = |run: &&Run| run.called_at.max(Some(run.posted_at)) < observed.listed_at;
+        let due = |run: &&Run| {
+            run.fleet.as_ref().is_none_or(|then| *then == limits.fleet)
+                && run.called_at.max(Some(run.posted_at)) < observed.listed_at
+        };
         let seen = |run: &&Run| {
             run.server
                 .as_ref()
                 .is_some_and(|server| self.listed.contains_key(&server.id))
         };
         require(
-            ours || bound.iter().any(|run| seen(run)) || !bound.iter().any(|run| due(run)),
+            ours || bound.iter().any(seen) || !bound.iter().any(due),
             "nothing is created in a project in which nothing of the fleet is found",
         )
     }

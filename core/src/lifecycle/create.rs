@@ -1,6 +1,6 @@
 //! From the intent to a server that exists.
 
-use std::time::Duration;
+use std::{ops::Range, time::Duration};
 
 use cattle_schemas::{
     Timestamp,
@@ -257,17 +257,17 @@ pub fn lookup_missed(run: &mut Run, asked_at: Timestamp, now: Timestamp) -> Tran
 
 /// Takes over a server whose run is not in the ledger. Its task counts as begun, and its guest is not
 /// called silent before it was heard: with `session`, which its label has, it is; without, the run
-/// lives until its server is off or its time is up.
+/// lives until its server is off or its time is up. `lives` is from its creation to its expiry.
 pub fn adopt_unknown(
     id: RunId,
     cattle: &Cattle,
     origin: &Origin,
     server: RunServer,
     session: Option<String>,
-    created: Timestamp,
-    expires_at: Timestamp,
+    lives: Range<Timestamp>,
     now: Timestamp,
 ) -> (Run, Transition) {
+    let (created, expires_at) = (lives.start, lives.end);
     let (mut run, _) = begin(id, cattle, origin, Duration::MAX, created);
     let how = match session {
         Some(_) => "taken over; its guest is heard again",

@@ -98,8 +98,7 @@ impl Model {
                     origin,
                     run_server(seen),
                     None,
-                    *created,
-                    *expires_at,
+                    *created..*expires_at,
                     now,
                 );
                 ledger.runs.insert(*run, adopted);
