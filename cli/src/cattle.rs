@@ -4,6 +4,7 @@ mod apply;
 mod cost;
 mod describe;
 mod destroy;
+mod destroy_all;
 mod events;
 mod extend;
 mod list;

@@ -100,6 +100,7 @@ pub(crate) fn is_fine(condition: &Condition) -> bool {
         | ConditionType::HetznerReachable
         | ConditionType::TokenAccepted
         | ConditionType::ProjectIsOurs
+        | ConditionType::LedgerWritable
         | ConditionType::FleetConfigValid
         | ConditionType::SpecsReadable => condition.status,
         ConditionType::Drifted

@@ -48,6 +48,9 @@ pub enum Command {
     /// Delete servers that are past their expiry. Needs only the token.
     #[command(after_help = REAP_EXAMPLES)]
     Reap(ReapArgs),
+    /// Emergency stop: delete every server of a fleet, whatever runs there. Needs only the token.
+    #[command(after_help = STOP_EXAMPLES)]
+    Stop(StopArgs),
     /// Print the OpenAPI document of the socket API.
     Openapi,
     /// Print a completion script for a shell.
@@ -75,6 +78,14 @@ const ONCE_EXAMPLES: &str = "Examples:
 const REAP_EXAMPLES: &str = "Examples:
   HCLOUD_TOKEN=… clf-orchestrator reap --fleet main --dry-run
   HCLOUD_TOKEN=… clf-orchestrator reap --all-fleets";
+
+const STOP_EXAMPLES: &str =
+    "A controller that runs makes servers again: stop it, or pause its starts first
+with `clawdlets cattle pause`.
+
+Examples:
+  HCLOUD_TOKEN=… clf-orchestrator stop --fleet main --dry-run
+  HCLOUD_TOKEN=… clf-orchestrator stop --fleet main --confirm main";
 
 #[cfg(feature = "demo")]
 const DEMO_EXAMPLES: &str = "Examples:
@@ -180,6 +191,52 @@ impl ReapArgs {
             max_ttl: self.max_ttl.as_std(),
         }
     }
+}
+
+/// `stop`.
+#[derive(Args, Clone, Debug)]
+pub struct StopArgs {
+    /// The fleet.
+    #[arg(long, value_name = "NAME")]
+    pub fleet: cattle_core::names::FleetName,
+    /// The fleet's name once more: all that runs in it is lost.
+    #[arg(long, value_name = "NAME")]
+    pub confirm: Option<String>,
+    /// Only say what would be deleted.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Lines as it goes on, or one JSON object at the end.
+    #[arg(short, long, value_enum, default_value_t = StopOutput::Text)]
+    pub output: StopOutput,
+    /// Secrets as files by name, when `$CREDENTIALS_DIRECTORY` is not set.
+    #[arg(long, value_name = "DIR")]
+    pub secrets_dir: Option<PathBuf>,
+    /// Hetzner.
+    #[command(flatten)]
+    pub hetzner: HetznerArgs,
+}
+
+impl StopArgs {
+    /// What to type, where it was not.
+    #[must_use]
+    pub fn unconfirmed(&self) -> Option<String> {
+        let fleet = self.fleet.as_str();
+        if self.dry_run || self.confirm.as_deref() == Some(fleet) {
+            return None;
+        }
+        Some(format!(
+            "this deletes every server of fleet `{fleet}`, and with them the tasks that run; if that is meant, type `clf-orchestrator stop --fleet {fleet} --confirm {fleet}`"
+        ))
+    }
+}
+
+/// How `stop` says what it did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum StopOutput {
+    /// For people.
+    Text,
+    /// For programs; progress goes to standard error.
+    Json,
 }
 
 /// `demo`.

@@ -23,6 +23,7 @@ use crate::{
     hetzner::{Client, Endpoint, Search},
     identity::Identity,
     intake::{Scanner, Settled, SocketSpecs, Watcher},
+    ledger_watch::LedgerWatch,
     logs::Logs,
     parts::{Ground, Parts},
     secrets::{Secrets, keep_apart},
@@ -43,9 +44,12 @@ const LEAVE: Duration = Duration::from_secs(4);
 /// How often what is past its retention is forgotten.
 const FORGET_EVERY: Duration = Duration::from_secs(3_600);
 
-/// How often the room for the ledger is looked at: a full disk must not stop ends and deletes for
-/// longer than this, whatever filled it.
+/// How often the room for logs is looked at, whatever fills it.
 const ROOM_EVERY: Duration = Duration::from_secs(60);
+
+/// How often it is looked whether the ledger can be written: whoever asks is to know within seconds,
+/// and a look costs two system calls and no write.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// A running controller.
 pub struct Daemon {
@@ -195,7 +199,7 @@ pub async fn start(
         clock: clock.clone(),
         pulse,
         fleet: parts.fleet.clone(),
-        personas: settings.personas(),
+        archives: parts.archives.clone(),
         peer_check: settings.peer_check,
         hetzner_is_loopback: endpoint.is_loopback(),
         sessions,
@@ -210,7 +214,12 @@ pub async fn start(
         clock: clock.clone(),
         bell: bell.clone(),
     };
+    // Its reserve is there before anything else is written.
+    if let Err(error) = store.look().await {
+        tracing::warn!(error = %crate::report(&error), "the ledger cannot be written yet");
+    }
     let housekeeping = Housekeeping {
+        ledger: LedgerWatch::new(store.clone(), clock.clone(), bell.clone()),
         store,
         logs,
         clock,
@@ -263,6 +272,7 @@ async fn fine(part: impl Future<Output = ()>) -> Result<(), Infallible> {
 
 /// What is done now and then.
 struct Housekeeping {
+    ledger: LedgerWatch,
     store: Arc<dyn Store>,
     logs: Logs,
     clock: Clock,
@@ -270,15 +280,17 @@ struct Housekeeping {
 }
 
 impl Housekeeping {
-    async fn run(self, stop: CancellationToken) {
+    async fn run(mut self, stop: CancellationToken) {
         let mut forget = tokio::time::interval(FORGET_EVERY);
         let mut room = tokio::time::interval(ROOM_EVERY);
-        for interval in [&mut forget, &mut room] {
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        for interval in [&mut forget, &mut room, &mut look] {
             interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
         }
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
+                _ = look.tick() => self.ledger.look().await,
                 _ = forget.tick() => self.forget().await,
                 _ = room.tick() => {
                     if let Err(error) = self.logs.keep_room(self.store.as_ref()).await {

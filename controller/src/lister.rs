@@ -1,6 +1,6 @@
 //! One list of servers for everybody, as seldom as it can be.
 //!
-//! Every 30 s, every 5 s while something waits for what only Hetzner can say, never more than a
+//! Every 30 s, every 8 s while something waits for what only Hetzner can say, never more than a
 //! quarter of what the rate limit refills. With each goes a look at the fleet's firewall, which says
 //! whose fleet this is. One list of each idle interval may use the last call that
 //! Hetzner allows; those in between wait behind creates, and give way to the next such one. A failed

@@ -27,7 +27,7 @@ use tokio::sync::watch;
 pub const DEFAULT_QUOTA: u64 = 2 * 1024 * 1024 * 1024;
 
 /// Logs leave this much of the file system to the ledger, which must go on when disks are full:
-/// some hundred thousand events, or a year of runs.
+/// some hundred thousand events, or a year of runs. Of a small one they leave a quarter.
 const LEDGER_RESERVE: u64 = 64 * 1024 * 1024;
 
 /// The most that one read answers with.

@@ -29,6 +29,7 @@ use crate::{
     lister::{Lister, Pace},
     logs::Logs,
     meter::Meter,
+    persona_archive::PersonaArchives,
     reconcile::Reconciler,
     secrets::Secrets,
     sessions::Sessions,
@@ -54,6 +55,8 @@ pub struct Parts {
     pub fleet: watch::Receiver<Arc<Fleet>>,
     /// Learns what Hetzner offers.
     pub survey: Survey,
+    /// The archives of personas.
+    pub archives: Arc<PersonaArchives>,
 }
 
 /// What the loop stands on.
@@ -104,6 +107,7 @@ impl Ground {
         let (grounds_sender, grounds) = watch::channel(Grounds::default());
         let own = self.identity.own();
         let again = self.settings.patience.again.survey;
+        let archives = Arc::new(PersonaArchives::new(self.settings.personas()));
         let limits = fleet.limits();
         let (worlds, seen) = watch::channel(Arc::new(World {
             pass: 0,
@@ -122,6 +126,7 @@ impl Ground {
             client: self.client.clone(),
             clock: self.clock.clone(),
             settings: self.settings,
+            archives: archives.clone(),
             secrets: self.secrets.clone(),
             fleet: fleet_receiver.clone(),
             catalogue: catalogue.clone(),
@@ -190,6 +195,7 @@ impl Ground {
             handle,
             fleet: fleet_receiver,
             survey,
+            archives,
         }
     }
 }

@@ -3,7 +3,9 @@
 //! Invariants: the same content gives the same bytes (sorted, no times, no owners); nothing outside
 //! the persona's directory gets in, because every name is opened beneath the directory before it and
 //! no link is followed; no secret value leaves in it. The archive that was announced to a run is
-//! kept until the run has reported in, whatever becomes of the files meanwhile.
+//! kept until the run has reported in, whatever becomes of the files meanwhile. One archive is built
+//! at a time, and whoever wants a persona's while it is being built shares it: each costs up to
+//! [`MAX_PERSONA_BYTES`] twice, and a guest may ask a hundred times at once.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -12,7 +14,7 @@ use std::{
     io::Read,
     os::fd::{AsFd, OwnedFd},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak},
 };
 
 use cattle_core::names::{PersonaName, RunId};
@@ -98,12 +100,59 @@ pub enum ArchiveError {
 pub struct PersonaArchives {
     personas: PathBuf,
     state: Mutex<State>,
+    /// Whoever builds holds it.
+    turn: Mutex<()>,
+    #[cfg(test)]
+    builds: std::sync::atomic::AtomicUsize,
 }
 
 #[derive(Default)]
 struct State {
-    latest: HashMap<PersonaName, Arc<Archive>>,
+    /// One copy in memory for all runs of unchanged content, for as long as one of them has it.
+    latest: HashMap<PersonaName, Weak<Archive>>,
     announced: BTreeMap<RunId, Arc<Archive>>,
+    building: HashMap<PersonaName, Arc<Build>>,
+}
+
+/// What a persona gave: no archive where there is nothing to put into one.
+type Built = Result<Option<Arc<Archive>>, Arc<ArchiveError>>;
+
+/// A build that others may be waiting for.
+#[derive(Default)]
+struct Build {
+    /// `Some(None)` when it came to nothing, because it panicked.
+    done: Mutex<Option<Option<Built>>>,
+    over: Condvar,
+}
+
+impl Build {
+    fn wait(&self) -> Option<Built> {
+        let done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+        let done = self.over.wait_while(done, |done| done.is_none());
+        let done = done.unwrap_or_else(PoisonError::into_inner);
+        done.clone().flatten()
+    }
+}
+
+/// Ends a build, also one that panics: nobody waits for ever.
+struct Ending<'a> {
+    archives: &'a PersonaArchives,
+    persona: &'a PersonaName,
+    build: &'a Build,
+    built: Option<Built>,
+}
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.archives.state().building.remove(self.persona);
+        let mut done = self
+            .build
+            .done
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *done = Some(self.built.take());
+        self.build.over.notify_all();
+    }
 }
 
 impl PersonaArchives {
@@ -113,37 +162,24 @@ impl PersonaArchives {
         Self {
             personas,
             state: Mutex::default(),
+            turn: Mutex::default(),
+            #[cfg(test)]
+            builds: Default::default(),
         }
     }
 
-    /// The archive for a run, built from the files as they are now; `None` when the persona has
+    /// The archive for a run, of the files as they are now or were a moment ago; `None` when the persona has
     /// neither skills nor memory. Blocks on the file system.
     ///
     /// # Errors
     /// It cannot be built, or must not leave.
-    pub fn announce(
-        &self,
-        run: RunId,
-        persona: &PersonaName,
-        secrets: &Secrets,
-    ) -> Result<Option<Arc<Archive>>, ArchiveError> {
-        let built = build(&self.personas.join(persona.as_str()), persona)?;
-        let Some(bytes) = built else {
-            self.state().announced.remove(&run);
+    pub fn announce(&self, run: RunId, persona: &PersonaName, secrets: &Secrets) -> Built {
+        let built = self.shared(persona, secrets)?;
+        let mut state = self.state();
+        let Some(archive) = built else {
+            state.announced.remove(&run);
             return Ok(None);
         };
-        search(&bytes, persona, secrets)?;
-        let digest = hex(&Sha256::digest(&bytes));
-        let mut state = self.state();
-        let archive = match state.latest.get(persona) {
-            // One copy in memory for all runs of unchanged content.
-            Some(latest) if latest.digest == digest => latest.clone(),
-            _ => Arc::new(Archive {
-                bytes: bytes.into(),
-                digest,
-            }),
-        };
-        state.latest.insert(persona.clone(), archive.clone());
         state.announced.insert(run, archive.clone());
         while state.announced.len() > MAX_ANNOUNCED {
             state.announced.pop_first();
@@ -151,16 +187,80 @@ impl PersonaArchives {
         Ok(Some(archive))
     }
 
+    /// Whether a persona's archive could be handed out now: asked before a server is made for it.
+    /// Blocks likewise.
+    ///
+    /// # Errors
+    /// As [`PersonaArchives::announce`].
+    pub fn check(&self, persona: &PersonaName, secrets: &Secrets) -> Result<(), Arc<ArchiveError>> {
+        self.shared(persona, secrets).map(drop)
+    }
+
+    /// The build that is under way, or one's own.
+    fn shared(&self, persona: &PersonaName, secrets: &Secrets) -> Built {
+        loop {
+            let (build, own) = {
+                let mut state = self.state();
+                match state.building.get(persona) {
+                    Some(build) => (build.clone(), false),
+                    None => {
+                        let build = Arc::<Build>::default();
+                        state.building.insert(persona.clone(), build.clone());
+                        (build, true)
+                    }
+                }
+            };
+            if own {
+                let mut ending = Ending {
+                    archives: self,
+                    persona,
+                    build: &build,
+                    built: None,
+                };
+                let built = self.build(persona, secrets).map_err(Arc::new);
+                ending.built = Some(built.clone());
+                return built;
+            }
+            if let Some(built) = build.wait() {
+                return built;
+            }
+        }
+    }
+
+    fn build(
+        &self,
+        persona: &PersonaName,
+        secrets: &Secrets,
+    ) -> Result<Option<Arc<Archive>>, ArchiveError> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        #[cfg(test)]
+        self.builds
+            .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let Some(bytes) = build(&self.personas.join(persona.as_str()), persona)? else {
+            return Ok(None);
+        };
+        search(&bytes, persona, secrets)?;
+        let digest = hex(&Sha256::digest(&bytes));
+        let mut state = self.state();
+        let latest = state.latest.get(persona).and_then(Weak::upgrade);
+        if let Some(latest) = latest.filter(|latest| latest.digest == digest) {
+            return Ok(Some(latest));
+        }
+        let archive = Arc::new(Archive {
+            bytes: bytes.into(),
+            digest,
+        });
+        state
+            .latest
+            .insert(persona.clone(), Arc::downgrade(&archive));
+        Ok(Some(archive))
+    }
+
     /// What was announced to a run; after a restart, the files as they are now. Blocks likewise.
     ///
     /// # Errors
     /// As [`PersonaArchives::announce`].
-    pub fn of_run(
-        &self,
-        run: RunId,
-        persona: &PersonaName,
-        secrets: &Secrets,
-    ) -> Result<Option<Arc<Archive>>, ArchiveError> {
+    pub fn of_run(&self, run: RunId, persona: &PersonaName, secrets: &Secrets) -> Built {
         let announced = self.state().announced.get(&run).cloned();
         match announced {
             Some(archive) => Ok(Some(archive)),
@@ -186,22 +286,6 @@ fn hex(bytes: &[u8]) -> String {
             let _ = write!(hex, "{byte:02x}");
             hex
         })
-}
-
-/// Whether a persona's archive could be handed out now: asked before a server is made for it.
-/// Blocks likewise.
-///
-/// # Errors
-/// As [`PersonaArchives::announce`].
-pub fn check(
-    personas: &Path,
-    persona: &PersonaName,
-    secrets: &Secrets,
-) -> Result<(), ArchiveError> {
-    match build(&personas.join(persona.as_str()), persona)? {
-        Some(bytes) => search(&bytes, persona, secrets),
-        None => Ok(()),
-    }
 }
 
 fn search(bytes: &[u8], persona: &PersonaName, secrets: &Secrets) -> Result<(), ArchiveError> {

@@ -9,14 +9,16 @@ use std::{
 
 use anyhow::Context;
 use cattle_core::{desired::Authority, ledger::Ledger, untrusted::escape_json};
-use clap::{CommandFactory, Parser};
+use clap::{CommandFactory, Parser, error::ErrorKind};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::{EnvFilter, fmt::writer::BoxMakeWriter};
 
 use crate::{
-    args::{Cli, Command, HetznerArgs, LogFormat, PeerCheckArg, ReapArgs, RunArgs},
+    args::{
+        Cli, Command, HetznerArgs, LogFormat, PeerCheckArg, ReapArgs, RunArgs, StopArgs, StopOutput,
+    },
     clock::TimeSource,
     daemon, environment,
     escaped::{EscapedLog, write_line},
@@ -26,6 +28,7 @@ use crate::{
     reap::{self, Asking},
     secrets::Secrets,
     settings::{PeerCheck, Settings, SpecDir},
+    stop,
 };
 
 /// Blocking calls get this long when everything else is over.
@@ -89,6 +92,15 @@ fn run(cli: Cli, complaints: &[String]) -> anyhow::Result<ExitCode> {
         Command::Reap(args) => {
             log_from_here(cli.log_format, complaints);
             block_on(reap(args))
+        }
+        Command::Stop(args) => {
+            if let Some(usage) = args.unconfirmed() {
+                Cli::command()
+                    .error(ErrorKind::ValueValidation, usage)
+                    .exit();
+            }
+            log_from_here(cli.log_format, complaints);
+            block_on(stop(args))
         }
     }
 }
@@ -188,6 +200,59 @@ async fn reap(args: ReapArgs) -> anyhow::Result<ExitCode> {
     } else {
         ExitCode::SUCCESS
     })
+}
+
+/// A controller that runs undoes an emergency stop.
+const MAKES_AGAIN: &str = "a running controller makes servers again: stop it, or pause its starts first (`clawdlets cattle pause`)";
+
+async fn stop(args: StopArgs) -> anyhow::Result<ExitCode> {
+    let secrets = secrets(args.secrets_dir.as_deref())?;
+    let client = Client::new(&endpoint(&args.hetzner, &secrets)?)?;
+    let as_text = args.output == StopOutput::Text;
+    let tell = |line: &str| {
+        // Nowhere else to complain when nobody reads any more; the deletes go on.
+        let _ = if as_text {
+            write_line(&mut std::io::stdout(), line)
+        } else {
+            write_line(&mut std::io::stderr(), line)
+        };
+    };
+    let _ = writeln!(std::io::stderr(), "{MAKES_AGAIN}");
+    let patience = stop::Patience::default();
+    let done = stop::stop(&client, &args.fleet, args.dry_run, patience, tell).await?;
+    if as_text {
+        print_stopped(&done)?;
+    } else {
+        print_json(&serde_json::to_value(&done)?)?;
+    }
+    Ok(if done.is_done() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn print_stopped(done: &stop::Stopped) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    for server in done.servers.iter().filter(|server| !server.gone) {
+        let what = match &server.error {
+            Some(error) => format!("still there: {error}"),
+            None => "would be deleted".to_owned(),
+        };
+        let (id, name) = (server.server, &server.name);
+        write_line(&mut out, &format!("{id} {name}: {what}"))?;
+    }
+    for cause in &done.unreadable {
+        let line = format!("cannot be read, look in the Cloud Console: {cause}");
+        write_line(&mut out, &line)?;
+    }
+    let (all, fleet) = (done.servers.len(), &done.fleet);
+    match done.remaining {
+        _ if all == 0 => writeln!(out, "no server of fleet {fleet} was found"),
+        _ if done.dry_run => writeln!(out, "{all} servers of fleet {fleet} would be deleted"),
+        0 => writeln!(out, "all {all} servers of fleet {fleet} are gone"),
+        left => writeln!(out, "{left} of {all} servers of fleet {fleet} remain"),
+    }
 }
 
 fn understand(args: RunArgs) -> anyhow::Result<(Settings, Endpoint)> {

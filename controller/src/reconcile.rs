@@ -1,5 +1,8 @@
 //! One pass, on one screen: look, plan, guard, record, act, publish.
 //!
+//! The one exception to "intent first" is here: where the ledger does not take a pass, servers that
+//! are past their expiry are deleted all the same ([`plan::expired`]).
+//!
 //! A pass never waits for Hetzner. Lists and effects run beside it and ring the bell; what a pass
 //! reads is always a little old, and every step is made so that this does no harm.
 
@@ -14,7 +17,7 @@ use std::{
 
 use cattle_core::{
     account::Token,
-    action::{Limits, Plan},
+    action::{Action, Limits, Plan},
     catalogue::Catalogue,
     desired::{Desired, SpecState},
     fleet::Fleet,
@@ -44,7 +47,7 @@ use crate::{
     intake::Scanner,
     logs::Logs,
     meter::Meter,
-    record::record,
+    record::{is_recorded, record},
     secrets::Secrets,
     store::{Edit, Store, StoreError, Wanted},
     world::{Bell, World},
@@ -160,9 +163,18 @@ impl Reconciler {
     /// One pass. Answers after how long the next is due without a ring.
     ///
     /// # Errors
-    /// The ledger did not answer.
+    /// The ledger did not answer, or did not take what was to be recorded. What is past its expiry
+    /// goes all the same.
     #[tracing::instrument(skip_all)]
     pub async fn pass(&mut self) -> Result<Duration, StoreError> {
+        let done = self.look_and_act().await;
+        if done.is_err() {
+            self.delete_expired();
+        }
+        done
+    }
+
+    async fn look_and_act(&mut self) -> Result<Duration, StoreError> {
         let fleet = tokio::task::block_in_place(|| self.fleet.current());
         self.fleet_seen.send_if_modified(|seen| {
             let changed = !Arc::ptr_eq(seen, &fleet);
@@ -181,13 +193,28 @@ impl Reconciler {
         });
         let desired = Arc::new(scan.desired);
         let (mut seen, mut plan) = self.decide(&fleet, &desired).await?;
+        let mut failed = None;
         // A file that was just being written has been found as well.
-        if scan.rescan_in.is_none() && self.pause(&seen).await? {
-            (seen, plan) = self.decide(&fleet, &desired).await?;
+        if scan.rescan_in.is_none() {
+            match self.pause(&seen).await {
+                Ok(true) => (seen, plan) = self.decide(&fleet, &desired).await?,
+                Ok(false) => {}
+                Err(error) => failed = Some(error),
+            }
         }
         for _ in 0..MAX_ROUNDS {
-            if plan.actions.is_empty() || !self.act(&seen, &plan).await? {
+            // A pause that could not be recorded holds all the same.
+            if plan.actions.is_empty() || failed.is_some() {
                 break;
+            }
+            match self.act(&seen, &plan.actions).await {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => {
+                    // What was seen is told all the same: somebody may be waiting for it.
+                    failed = Some(error);
+                    break;
+                }
             }
             (seen, plan) = self.decide(&fleet, &desired).await?;
         }
@@ -202,11 +229,50 @@ impl Reconciler {
         let wait = [planned, scan.rescan_in].into_iter().flatten().min();
         self.meter.read(&seen.ledger, &seen.observed, &plan);
         self.meter.read_project(seen.limits.project);
-        self.tell_of_the_project(seen.limits.project, seen.now)
-            .await?;
+        if let Err(error) = self
+            .tell_of_the_project(seen.limits.project, seen.now)
+            .await
+        {
+            failed.get_or_insert(error);
+        }
         self.publish(fleet, seen, plan);
         self.tell_of_clocks().await;
-        Ok(wait.map_or(PASS_EVERY, |wait| wait.min(PASS_EVERY)))
+        failed.map_or_else(
+            || Ok(wait.map_or(PASS_EVERY, |wait| wait.min(PASS_EVERY))),
+            Err,
+        )
+    }
+
+    /// By the ledger as it was last read.
+    fn delete_expired(&self) {
+        let world = self.worlds.borrow().clone();
+        if world.pass == 0 {
+            return;
+        }
+        let observed = self.observed.borrow().clone();
+        let now = self.clock.now();
+        let limits = Limits {
+            in_flight: self.executor.in_flight(),
+            clocks: self.clock.clocks(),
+            ..(*world.limits).clone()
+        };
+        let inputs = guard::Inputs {
+            desired: &world.desired,
+            observed: &observed,
+            ledger: &world.ledger,
+            limits: &limits,
+            now,
+        };
+        let planned = plan::expired(&observed, &world.ledger, &limits, now);
+        let plan = guarded(planned, &inputs);
+        for action in &plan.actions {
+            tracing::warn!(%action, "the ledger does not take the end of it");
+        }
+        match record(&plan.actions, &observed, &world.ledger, &limits, now) {
+            // None of it has a record to wait for.
+            Ok(records) => self.executor.begin(records.effects(&[])),
+            Err(error) => tracing::error!(%error, "no randomness"),
+        }
     }
 
     /// Begins the pauses that whoever keeps the fleet brings about, or brings them up to date.
@@ -340,7 +406,9 @@ impl Reconciler {
             clocks: self.clock.clocks(),
             catalogue: self.catalogue.borrow().clone(),
             token: self.token.borrow().clone(),
+            ledger: self.store.writable().borrow().clone(),
             calls: self.executor.creates(now),
+            server_gone_at: self.executor.server_gone_at(),
             ..fleet.limits()
         };
         let planned = plan(desired, &observed, &ledger, &limits, now);
@@ -351,10 +419,7 @@ impl Reconciler {
             limits: &limits,
             now,
         };
-        let (guarded, violations) = guard(planned, &inputs);
-        for violation in violations {
-            tracing::error!(%violation, "the guard refused an action: this is a defect");
-        }
+        let plan = guarded(planned, &inputs);
         let seen = Seen {
             desired: desired.clone(),
             observed,
@@ -362,7 +427,7 @@ impl Reconciler {
             limits: Arc::new(limits),
             now,
         };
-        Ok((seen, guarded))
+        Ok((seen, plan))
     }
 
     /// How much there is of the logs that guests still send the rest of.
@@ -389,13 +454,30 @@ impl Reconciler {
     }
 
     /// Records and begins a plan. Answers whether the ledger changed, so that planning again may
-    /// find more to do.
-    async fn act(&self, seen: &Seen, plan: &Plan) -> Result<bool, StoreError> {
-        for action in &plan.actions {
+    /// find more to do. Where there is no room for all of it at once, one action after another.
+    async fn act(&self, seen: &Seen, actions: &[Action]) -> Result<bool, StoreError> {
+        for action in actions {
             tracing::debug!(%action, "planned");
         }
+        match self.act_at_once(seen, actions).await {
+            Err(StoreError::Full { .. }) if actions.len() > 1 => {}
+            done => return done,
+        }
+        let (mut changed, mut failed) = (false, None);
+        for action in actions.iter().filter(|action| is_recorded(action)) {
+            match self.act_at_once(seen, std::slice::from_ref(action)).await {
+                Ok(did) => changed |= did,
+                Err(error) => failed = Some(error),
+            }
+        }
+        failed.map_or(Ok(changed), Err)
+    }
+
+    /// In one transaction. What has its record already begins whether the ledger takes the rest or
+    /// not.
+    async fn act_at_once(&self, seen: &Seen, actions: &[Action]) -> Result<bool, StoreError> {
         let records = record(
-            &plan.actions,
+            actions,
             &seen.observed,
             &seen.ledger,
             &seen.limits,
@@ -410,13 +492,13 @@ impl Reconciler {
         };
         let edits = std::mem::take(&mut records.edits);
         let applied = if edits.is_empty() {
-            Vec::new()
+            Ok(Vec::new())
         } else {
-            self.store.commit(edits, seen.now).await?
+            self.store.commit(edits, seen.now).await
         };
-        let changed = applied.contains(&true);
-        self.executor.begin(records.effects(&applied));
-        Ok(changed)
+        let known = applied.as_deref().unwrap_or_default();
+        self.executor.begin(records.effects(known));
+        Ok(applied?.contains(&true))
     }
 
     /// An event when clocks part, and when they agree again.
@@ -464,6 +546,14 @@ impl Reconciler {
             });
         });
     }
+}
+
+fn guarded(plan: Plan, inputs: &guard::Inputs<'_>) -> Plan {
+    let (guarded, violations) = guard(plan, inputs);
+    for violation in violations {
+        tracing::error!(%violation, "the guard refused an action: this is a defect");
+    }
+    guarded
 }
 
 fn wanted(desired: &Desired) -> Vec<Wanted> {

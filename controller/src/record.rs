@@ -1,7 +1,8 @@
 //! Turns a plan's actions into one commit, and what must follow it.
 //!
 //! Invariant: everything the ledger has to know before a call to Hetzner is in the same transaction
-//! that this module builds; an effect whose record did not apply is dropped. Ids and tokens are
+//! that this module builds; an effect whose record did not apply is dropped. (The one effect without a
+//! record before it, by design, is the delete of what is past its expiry.) Ids and tokens are
 //! drawn here, the only place in a pass that has randomness.
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use cattle_core::{
     lifecycle::{self, Ending, Transition, deadlines},
     names::{RunId, ServerId},
     observed::{Observed, ObservedServer},
+    pause::CONTROLLER,
 };
 use cattle_schemas::Timestamp;
 use secrecy::SecretString;
@@ -46,6 +48,13 @@ pub enum Effect {
         server: ServerId,
         /// As a recent list had it, should it not be possible to look.
         listed: Option<Box<ObservedServer>>,
+    },
+    /// Delete the server of a live run that is past its expiry, after one more look at it.
+    DeleteExpired {
+        /// The run.
+        run: RunId,
+        /// Its server.
+        server: ServerId,
     },
     /// Ask for a server by id: is it gone?
     ConfirmGone {
@@ -151,9 +160,27 @@ pub fn run_server(server: &ObservedServer, catalogue: &Catalogue) -> RunServer {
         location: server.location.clone(),
         created: Some(server.created),
         price: charge::price_of_server(server, catalogue),
+        made_of: None,
         image: None,
         actions: Vec::new(),
     }
+}
+
+/// Whether an action has a record of its own; the others were recorded by what led to them, or need
+/// no record.
+#[must_use]
+pub fn is_recorded(action: &Action) -> bool {
+    !matches!(
+        action,
+        Action::Relabel { .. }
+            | Action::Delete { .. }
+            | Action::DeleteExpired { .. }
+            | Action::ConfirmGone { .. }
+            | Action::Lookup { .. }
+            | Action::FollowCreate { .. }
+            | Action::PowerOn { .. }
+            | Action::ReapOrphan { .. }
+    )
 }
 
 /// Builds the commit of a pass.
@@ -285,8 +312,7 @@ fn add(
                     &origin,
                     run_server(listed, &limits.catalogue),
                     session.map(|digest| labels::session_text(&digest)),
-                    created,
-                    expires_at,
+                    created..expires_at,
                     now,
                 );
                 run.fleet = Some(limits.fleet.clone());
@@ -342,6 +368,7 @@ fn add(
             message,
             hold_until,
             unless_env_handed_out,
+            counts_for,
         } => {
             let ending = Ending {
                 reason,
@@ -351,7 +378,11 @@ fn add(
                 at_once: false,
             };
             records.run(run, move |run, assignment| {
-                lifecycle::end(run, assignment, &ending, now)
+                let told = lifecycle::end(run, assignment, &ending, now);
+                if told.applied {
+                    run.counts_for = counts_for;
+                }
+                told
             });
         }
         Action::HandedOver { run, stored } => {
@@ -375,6 +406,9 @@ fn add(
                 listed,
             });
         }
+        Action::DeleteExpired { run, server } => {
+            records.effect(Effect::DeleteExpired { run, server });
+        }
         Action::ConfirmGone { run, server } => records.effect(Effect::ConfirmGone { run, server }),
         Action::MarkGone { run } => {
             records.run(run, move |run, _| lifecycle::mark_gone(run, now));
@@ -388,6 +422,21 @@ fn add(
             }
         }
         Action::PowerOn { run, server } => records.effect(Effect::PowerOn { run, server }),
+        Action::Pause(fresh) => {
+            let (reason, subject) = (fresh.reason, fresh.subject.clone());
+            records.edit(edit::of_pause(reason, &subject, move |held| {
+                lifecycle::pause(held, &fresh)
+            }));
+        }
+        Action::Resume {
+            reason,
+            subject,
+            message,
+        } => {
+            records.edit(edit::of_pause(reason, &subject, move |held| {
+                lifecycle::resume(held, CONTROLLER, &message, false, now)
+            }));
+        }
         Action::ReapOrphan {
             server,
             name,

@@ -72,6 +72,7 @@ fn world(running: u64) -> (Desired, Observed, Ledger, Limits) {
         max_instances: 1000,
         live_runs_per_requester: 1000,
         creates_per_hour: 1000,
+        unproven_image: None,
         max_ttl: Duration::from_secs(86_400),
         default_ttl: Duration::from_secs(7200),
         own: None,
@@ -89,7 +90,9 @@ fn world(running: u64) -> (Desired, Observed, Ledger, Limits) {
         cold: Arc::default(),
         unequipped: BTreeMap::new(),
         budget: Budget::default(),
+        server_gone_at: None,
         token: Default::default(),
+        ledger: Default::default(),
         calls: Calls::default(),
         fleet_labels: BTreeMap::new(),
         fleet: "bench".parse().expect("a valid name"),
@@ -103,6 +106,7 @@ fn world(running: u64) -> (Desired, Observed, Ledger, Limits) {
     };
     let mut desired = Desired {
         roots: BTreeMap::from([("/specs".to_owned(), RootState::Readable)]),
+        unreadable_since: BTreeMap::new(),
         since: Some(now()),
         ..Desired::default()
     };
@@ -140,6 +144,7 @@ fn world(running: u64) -> (Desired, Observed, Ledger, Limits) {
                 location: None,
                 created: Some(now()),
                 price: None,
+                made_of: None,
                 image: None,
                 actions: Vec::new(),
             };

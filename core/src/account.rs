@@ -4,6 +4,38 @@
 //! such from the first write on.
 
 use cattle_schemas::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// A limit of the account that a create met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AccountLimit {
+    /// `server_limit`.
+    Servers,
+    /// `primary_ip_limit`.
+    PrimaryIps,
+    /// `dedicated_core_limit`.
+    DedicatedCores,
+}
+
+impl AccountLimit {
+    /// By the name that Hetzner gives in `details.limits`, or by the sentence where it gives none.
+    #[must_use]
+    pub fn from_words(names: &[String], message: &str) -> Option<Self> {
+        let named = names.iter().find_map(|name| match name.as_str() {
+            "server_limit" => Some(Self::Servers),
+            "primary_ip_limit" => Some(Self::PrimaryIps),
+            "dedicated_core_limit" => Some(Self::DedicatedCores),
+            _ => None,
+        });
+        let message = message.to_ascii_lowercase();
+        let said = |words: &str, limit| message.contains(words).then_some(limit);
+        named
+            .or_else(|| said("primary ip limit", Self::PrimaryIps))
+            .or_else(|| said("dedicated core", Self::DedicatedCores))
+            .or_else(|| said("server limit", Self::Servers))
+    }
+}
 
 /// What is known of the token.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use cattle_schemas::{
     Timestamp,
     spec_file::OnFailure,
-    status::{EndReason, PendingReason},
+    status::{EndReason, PauseReason, PendingReason},
 };
 
 use crate::{
@@ -19,7 +19,9 @@ use crate::{
     cost::{Amount, day},
     desired::{Cattle, Origin, Placement, Requester},
     names::{CattleName, RunId, ServerId, SpecHash},
+    pause::Pause,
     substance::Substance,
+    writable::Writable,
 };
 
 /// One thing to do.
@@ -151,6 +153,8 @@ pub enum Action {
         hold_until: Option<Timestamp>,
         /// Drop this when the env was handed out since the plan was made (boot-timeout).
         unless_env_handed_out: bool,
+        /// The source of specs that it counts for; see [`Run::counts_for`](crate::ledger::Run).
+        counts_for: Option<Requester>,
     },
     /// Ledger: nothing more is taken from the guest of an ended run.
     HandedOver {
@@ -169,6 +173,14 @@ pub enum Action {
     /// `DELETE` the server of an ended run, once it was read again and [`crate::ownership`] has nothing
     /// against it.
     Delete {
+        /// The run.
+        run: RunId,
+        /// The server.
+        server: ServerId,
+    },
+    /// `DELETE` the server of a live run that is past its expiry, after a look at its labels: only
+    /// while the ledger takes no end.
+    DeleteExpired {
         /// The run.
         run: RunId,
         /// The server.
@@ -205,6 +217,17 @@ pub enum Action {
         run: RunId,
         /// The server.
         server: ServerId,
+    },
+    /// Ledger: begin a pause, or bring up to date what it says.
+    Pause(Box<Pause>),
+    /// Ledger: a pause is over by itself.
+    Resume {
+        /// Why it held.
+        reason: PauseReason,
+        /// What alone it was about; empty: everything.
+        subject: String,
+        /// A sentence for people.
+        message: String,
     },
     /// Delete a server of this fleet that no run stands behind, past its expiry, likewise.
     ReapOrphan {
@@ -254,6 +277,9 @@ pub struct Limits {
     pub live_runs_per_requester: u32,
     /// Servers created within an hour.
     pub creates_per_hour: u32,
+    /// Servers at once of an image that no guest has reported from yet; `None` without a bound of
+    /// their own.
+    pub unproven_image: Option<u32>,
     /// The longest life of a server, extensions included.
     pub max_ttl: Duration,
     /// The life of a server whose expiry label is missing or malformed.
@@ -283,8 +309,13 @@ pub struct Limits {
     pub budget: Budget,
     /// What the rate limit has room for.
     pub calls: Calls,
+    /// When this process last saw a server of ours go: what a limit of the account kept back is looked
+    /// at again.
+    pub server_gone_at: Option<Timestamp>,
     /// What is known of the API token.
     pub token: Token,
+    /// Whether the ledger can be written: nothing starts that could not be recorded.
+    pub ledger: Writable,
     /// The fleet's own labels, for relabelling.
     pub fleet_labels: BTreeMap<String, String>,
     /// The label `fleet`: what is not of it is never touched.

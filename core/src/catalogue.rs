@@ -40,6 +40,8 @@ pub struct ServerType {
     pub disk_gb: Option<u32>,
     /// Virtual processors.
     pub cores: Option<u32>,
+    /// Whether its processors are its own, which the account limits apart.
+    pub dedicated: Option<bool>,
     /// Memory in MB.
     pub memory_mb: Option<u32>,
     /// `cost_optimized`, `regular_purpose`, `general_purpose`; free text.

@@ -17,6 +17,8 @@ pub struct Desired {
     pub specs: BTreeMap<CattleName, SpecEntry>,
     /// The spec directories and whether they could be read.
     pub roots: BTreeMap<String, RootState>,
+    /// Since when each directory that cannot be read cannot, as far as that is known.
+    pub unreadable_since: BTreeMap<String, Timestamp>,
     /// When the first complete scan of this process was made: a run whose spec this process never
     /// saw counts as absent since then.
     pub since: Option<Timestamp>,

@@ -4,6 +4,7 @@
 //! the planner believes. An offending action is taken out and reported as a violation, which is a
 //! defect of ours and never an operator's fault. Removing it is safe: the next pass plans anew.
 
+mod brakes;
 mod handover;
 mod time;
 
@@ -15,7 +16,7 @@ use crate::{
     action::{Action, Budget, Limits, Plan},
     charge,
     cost::Amount,
-    desired::{Desired, Placement, RootState, SpecState},
+    desired::{Desired, Placement, Requester, RootState, SpecState},
     labels,
     ledger::{Ledger, Run},
     lifecycle::deadlines,
@@ -23,6 +24,7 @@ use crate::{
     observed::{FirewallView, Observed, ObservedServer},
     pause::Pause,
     spec::hash,
+    writable::Writable,
 };
 
 /// What the plan was made from.
@@ -78,6 +80,10 @@ struct Tally<'a> {
     listed: BTreeMap<ServerId, &'a ObservedServer>,
     live_names: BTreeSet<&'a CattleName>,
     live_servers: BTreeSet<ServerId>,
+    /// Images that do not boot, of which this plan makes a server.
+    probed: BTreeSet<String>,
+    /// Ends for specs of this plan, by what they count for.
+    ends: BTreeMap<Requester, usize>,
 }
 
 type Verdict = Result<(), &'static str>;
@@ -99,6 +105,8 @@ impl<'a> Tally<'a> {
             live_servers: live()
                 .filter_map(|run| Some(run.server.as_ref()?.id))
                 .collect(),
+            probed: BTreeSet::new(),
+            ends: BTreeMap::new(),
         }
     }
 
@@ -114,6 +122,7 @@ impl<'a> Tally<'a> {
                 self.may_start(&cattle.name, &cattle.hash)?;
                 self.takes_slot()?;
                 self.takes_money(*hourly_limit)?;
+                self.takes_image(&cattle.placement)?;
                 require(
                     self.started.insert(cattle.name.clone()),
                     "a cattle starts at most once in a plan",
@@ -142,8 +151,14 @@ impl<'a> Tally<'a> {
                 )
             }
             Action::Delete { run, server } => self.may_delete(*run, *server),
+            Action::DeleteExpired { run, server } => self.may_delete_expired(*run, *server),
             Action::ReapOrphan { server, .. } => self.may_reap(*server),
-            Action::End { run, reason, .. } => self.may_end(*run, *reason),
+            Action::End {
+                run,
+                reason,
+                counts_for,
+                ..
+            } => self.may_end(*run, *reason, counts_for.as_ref()),
             Action::Relabel { run, server, .. } => {
                 self.is_nobody_elses(*server)?;
                 self.is_not_taken(*run)
@@ -162,6 +177,8 @@ impl<'a> Tally<'a> {
             | Action::Regain { .. }
             | Action::MarkBooted { .. }
             | Action::Update { .. }
+            | Action::Pause(_)
+            | Action::Resume { .. }
             | Action::ConfirmGone { .. }
             | Action::FollowCreate { .. }
             | Action::Lookup { .. } => Ok(()),
@@ -250,10 +267,18 @@ impl<'a> Tally<'a> {
         Ok(())
     }
 
+    fn is_recorded(&self) -> Verdict {
+        require(
+            self.inputs.limits.ledger == Writable::Yes,
+            "nothing starts that could not be recorded",
+        )
+    }
+
     fn may_start(&self, name: &CattleName, hash: &SpecHash) -> Verdict {
         let Inputs {
             desired, ledger, ..
         } = self.inputs;
+        self.is_recorded()?;
         let wanted = desired.specs.get(name).is_some_and(
             |entry| matches!(&entry.state, SpecState::Valid(cattle) if cattle.hash == *hash),
         );
@@ -304,14 +329,17 @@ impl<'a> Tally<'a> {
             .values()
             .filter(|run| run.gone_at.is_none() && run.server.is_some())
             .collect();
-        let due = |run: &&Run| run.called_at.max(Some(run.posted_at)) < observed.listed_at;
+        let due = |run: &&Run| {
+            run.fleet.as_ref().is_none_or(|then| *then == limits.fleet)
+                && run.called_at.max(Some(run.posted_at)) < observed.listed_at
+        };
         let seen = |run: &&Run| {
             run.server
                 .as_ref()
                 .is_some_and(|server| self.listed.contains_key(&server.id))
         };
         require(
-            ours || bound.iter().any(|run| seen(run)) || !bound.iter().any(|run| due(run)),
+            ours || bound.iter().any(seen) || !bound.iter().any(due),
             "nothing is created in a project in which nothing of the fleet is found",
         )
     }
@@ -325,6 +353,7 @@ impl<'a> Tally<'a> {
         self.may_create()?;
         self.starts_allowed()?;
         let run = self.run(id)?;
+        self.is_recorded()?;
         require(
             run.is_live() && run.server.is_none() && run.env_at.is_none(),
             "only a live run without a server is attempted again",
@@ -376,6 +405,25 @@ impl<'a> Tally<'a> {
         )
     }
 
+    /// The one delete that no record goes before: of a live run, so only past its expiry.
+    fn may_delete_expired(&self, id: RunId, server: ServerId) -> Verdict {
+        let run = self.run(id)?;
+        self.time_is_known()?;
+        require(
+            run.expires_at <= self.inputs.now,
+            "a live run's server is deleted unrecorded only past its expiry",
+        )?;
+        self.is_nobody_elses(server)?;
+        if run.server.as_ref().is_some_and(|bound| bound.id == server) {
+            return Ok(());
+        }
+        self.is_ours(server)?;
+        require(
+            self.listed(server).and_then(|server| server.labels.run) == Some(id),
+            "a server is deleted for the run that its label names",
+        )
+    }
+
     fn may_reap(&self, server: ServerId) -> Verdict {
         self.time_is_known()?;
         self.is_ours(server)?;
@@ -391,17 +439,21 @@ impl<'a> Tally<'a> {
         )
     }
 
-    fn may_end(&self, id: RunId, reason: EndReason) -> Verdict {
+    fn may_end(&mut self, id: RunId, reason: EndReason, counts_for: Option<&Requester>) -> Verdict {
         let run = self.run(id)?;
         require(run.is_live(), "a run ends once")?;
         match reason {
             EndReason::SpecRemoved => {
                 self.ends_allowed()?;
-                self.is_removed(run)
+                if !self.is_confirmed(run) {
+                    self.is_removed(run)?;
+                }
+                self.counts(run, counts_for)
             }
             EndReason::SpecChanged => {
                 self.ends_allowed()?;
-                self.is_changed(run)
+                self.is_changed(run)?;
+                self.counts(run, counts_for)
             }
             EndReason::BootTimeout => {
                 self.time_is_known()?;

@@ -366,7 +366,10 @@ pub fn project(own: &Own, observed: &Observed, ledger: &Ledger, fleet: &FleetNam
             Project::Ours
         }
         FirewallView::Absent | FirewallView::Seen(_)
-            if ledger.runs.values().any(|run| at_stake(run, listed_at)) =>
+            if ledger
+                .runs
+                .values()
+                .any(|run| at_stake(run, listed_at, fleet)) =>
         {
             Project::Foreign
         }
@@ -374,11 +377,14 @@ pub fn project(own: &Own, observed: &Observed, ledger: &Ledger, fleet: &FleetNam
     }
 }
 
-/// Whether a list of then should show something of this run: its server is not proved gone, and was
-/// asked for before.
-fn at_stake(run: &Run, listed_at: Timestamp) -> bool {
+/// Whether a list of then should show something of this run: its server is not proved gone, was asked
+/// for before, and was this fleet's then (a fleet may be renamed).
+fn at_stake(run: &Run, listed_at: Timestamp, fleet: &FleetName) -> bool {
     let may_exist = run.server.is_some() || run.create == CreateState::Intended;
-    run.gone_at.is_none() && may_exist && run.called_at.max(Some(run.posted_at)) < Some(listed_at)
+    run.gone_at.is_none()
+        && may_exist
+        && run.fleet.as_ref().is_none_or(|then| then == fleet)
+        && run.called_at.max(Some(run.posted_at)) < Some(listed_at)
 }
 
 /// What is said of a project that is not ours.

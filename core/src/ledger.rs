@@ -14,6 +14,8 @@ use cattle_schemas::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    account::AccountLimit,
+    breaker::ImageRecord,
     catalogue::ImageKind,
     charge::Charge,
     clock::Wait,
@@ -40,6 +42,11 @@ pub struct Ledger {
     /// With a `maxDaily`: what servers are billed for that were there on the present UTC day, those
     /// that are gone included. May repeat runs of above, which then are the truth.
     pub charges: Vec<Charge>,
+    /// Of runs that ended within the last hour for a removed or changed spec: when, and the source that
+    /// each counts for.
+    pub recent_ends: Vec<(Timestamp, Requester)>,
+    /// What is known of each image that servers were made of.
+    pub images: BTreeMap<String, ImageRecord>,
     /// Pauses that hold, and those that ended within the last hour; oldest first.
     pub pauses: Vec<Pause>,
 }
@@ -142,6 +149,9 @@ pub struct Run {
     /// What a refused create waits for, as the status says it.
     #[serde(default)]
     pub create_reason: Option<PendingReason>,
+    /// The limit of the account that it met, where Hetzner said which.
+    #[serde(default)]
+    pub create_limit: Option<AccountLimit>,
     /// Why the delete of its server failed the last time, for people.
     #[serde(default)]
     pub delete_message: Option<String>,
@@ -172,6 +182,10 @@ pub struct Run {
     /// How many bytes of its log were stored when the hand-over after its end was over.
     #[serde(default)]
     pub log_stored: Option<u64>,
+    /// The source of specs that its end counts for: whose removed or changed spec ended it, unless
+    /// somebody asked for that one alone or confirmed it.
+    #[serde(default)]
+    pub counts_for: Option<Requester>,
     /// Set when the run is over; never changes again.
     pub ended: Option<RunEnd>,
     /// When a call about its server last came back, other than its delete. What was listed before
@@ -266,6 +280,9 @@ pub struct RunServer {
     /// What it costs, as it was known at create.
     #[serde(default)]
     pub price: Option<ServerPrice>,
+    /// The image that its create named: by its number where that was known.
+    #[serde(default)]
+    pub made_of: Option<String>,
     /// What its image is, where that was known at create.
     #[serde(default)]
     pub image: Option<ImageKind>,

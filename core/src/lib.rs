@@ -5,6 +5,7 @@
 
 pub mod account;
 pub mod action;
+pub mod breaker;
 pub mod candidates;
 pub mod catalogue;
 pub mod charge;
@@ -35,3 +36,4 @@ pub mod status;
 pub mod substance;
 pub mod untrusted;
 pub mod user_data;
+pub mod writable;

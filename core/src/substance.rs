@@ -216,7 +216,7 @@ impl Known<'_> {
 
 /// The hash under which the ledger knows a spec; its own, where it is not known.
 #[must_use]
-pub fn known_as<'a>(cattle: &Cattle, known: &[Known<'a>]) -> SpecHash {
+pub fn known_as(cattle: &Cattle, known: &[Known<'_>]) -> SpecHash {
     let same = known.iter().filter(|known| known.is(cattle));
     if let Some(known) = same.max_by_key(|known| known.rank()) {
         return known.hash.clone();

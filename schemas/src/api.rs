@@ -6,6 +6,7 @@
 //! | `GET /v1/cattle` | | [`CattleList`] |
 //! | `GET /v1/cattle/{name}` | | [`crate::status::CattleStatus`] |
 //! | `DELETE /v1/cattle/{name}` | | [`DestroyReply`] |
+//! | `POST /v1/prune` | [`PruneRequest`] | [`PruneReply`] |
 //! | `POST /v1/plan` | [`PlanRequest`] | [`PlanReply`] |
 //! | `GET /v1/cattle/{name}/logs` | | `text/plain` bytes, streamed with `follow=true` |
 //! | `GET /v1/cattle/{name}/result` | | [`ResultReply`] |
@@ -197,6 +198,35 @@ pub struct DestroyReply {
     /// The spec file that stays, ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spec_remains: Option<String>,
+}
+
+/// Body of `POST /v1/prune`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PruneRequest {
+    /// The directory that they were applied from.
+    pub apply_set: String,
+    /// What it has no longer. Others than what the caller applied from there are left alone.
+    pub names: Vec<String>,
+}
+
+/// One spec that was removed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Pruned {
+    /// Its name.
+    pub name: String,
+    /// The live run that ends for it, unless too many would at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
+}
+
+/// Reply of `POST /v1/prune`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PruneReply {
+    /// In the order in which they were named.
+    pub items: Vec<Pruned>,
 }
 
 /// Body of `POST /v1/plan`: plan as if these were applied too.

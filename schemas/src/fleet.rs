@@ -163,6 +163,11 @@ pub struct LimitsConfig {
     /// Servers created within an hour. 60 unless written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub creates_per_hour: Option<u32>,
+    /// Servers at once of an image that no guest has reported from yet: what a broken image may cost
+    /// before it is noticed. `maxInstances` unless written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 10000))]
+    pub unproven_image: Option<u32>,
 }
 
 /// `cattle.budget`, in the account's currency, net.

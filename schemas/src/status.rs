@@ -140,6 +140,8 @@ words!(
         Backoff = "backoff",
         /// The previous run's server is not gone yet.
         PreviousRun = "previous-run",
+        /// `unprovenImage` servers exist of an image that no guest has reported from yet.
+        UnprovenImage = "unproven-image",
         /// Hetzner's clock and this machine's do not agree, so nobody knows what time it is.
         ClockSkew = "clock-skew",
         /// Hetzner does not answer.
@@ -194,6 +196,8 @@ words!(
         TokenAccepted = "TokenAccepted",
         /// Controller: the token opens the project in which the fleet lives.
         ProjectIsOurs = "ProjectIsOurs",
+        /// Controller: its ledger can be written; nothing new is taken or started while not.
+        LedgerWritable = "LedgerWritable",
         /// Controller: the fleet's configuration was read.
         FleetConfigValid = "FleetConfigValid",
         /// Controller: a spec directory can be read.

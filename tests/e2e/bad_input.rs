@@ -2,12 +2,11 @@
 
 use std::{
     fs,
-    path::{Path, PathBuf},
-    process::Command,
+    path::Path,
     time::{Duration, Instant},
 };
 
-use cattle_tests::{Controller, Project, Ran, Sim, SimOptions, eventually};
+use cattle_tests::{Controller, Project, Sim, SimOptions, eventually};
 use serde_json::{Value, json};
 
 /// More than any of this may cost a controller; a debug build idles at a tenth of it.
@@ -178,102 +177,6 @@ fn a_directory_that_vanishes_ends_nothing() {
     project.drop_spec("three", &Project::spec("ok", &[]));
     project.wait_for("three", "/phase", &json!("Succeeded"));
     assert_eq!(project.status("one").unwrap()["phase"], "Running");
-}
-
-/// Puts a small file system of its own over the state directory, which only the controller sees;
-/// `None` where the system does not let us.
-fn on_a_small_disk(project: &Project, sim: &Sim, state: &Path) -> Option<Controller> {
-    let mut script = Command::new("unshare");
-    script.args(["--user", "--mount", "--map-root-user", "sh", "-c"]);
-    script.arg("mount -t tmpfs -o size=4m,mode=0700 none \"$0\" && exec \"$@\"");
-    script.arg(state);
-    let probe = Command::new("unshare")
-        .args([
-            "--user",
-            "--mount",
-            "--map-root-user",
-            "mount",
-            "-t",
-            "tmpfs",
-            "none",
-        ])
-        .arg(state)
-        .output();
-    if !probe.is_ok_and(|probe| probe.status.success()) {
-        return None;
-    }
-    let run = Controller::command(project, sim);
-    script.arg(run.get_program()).args(run.get_args());
-    script.arg("--state-dir").arg(state);
-    script.arg("--socket").arg(project.socket());
-    Controller::place_env(&mut script, project, sim);
-    Some(Controller::from(&mut script).answering(project))
-}
-
-/// The state directory as that controller sees it.
-fn seen_by(controller: &Controller, state: &Path) -> PathBuf {
-    let root = PathBuf::from(format!("/proc/{}/root", controller.pid()));
-    root.join(state.strip_prefix("/").unwrap())
-}
-
-/// Until not a byte fits.
-fn fill(file: &Path) {
-    use std::io::Write;
-    let mut file = fs::File::create(file).unwrap();
-    let mut block = 64 * 1024;
-    while block > 0 {
-        if file.write_all(&vec![0; block]).is_err() {
-            block /= 2;
-        }
-    }
-}
-
-#[test]
-fn a_full_disk_is_said_keeps_the_old_state_and_passes() {
-    let project = Project::new();
-    let sim = Sim::start(&project, &SimOptions::default());
-    let state = project.around().join("small");
-    fs::create_dir(&state).unwrap();
-    fs::create_dir_all(project.socket().parent().unwrap()).unwrap();
-    let Some(controller) = on_a_small_disk(&project, &sim, &state) else {
-        eprintln!("no user namespaces here: no small disk to be had");
-        return;
-    };
-    let file = project.around().join("applied.yaml");
-    fs::write(&file, Project::spec("sleep 300", &["ttl: 1h"])).unwrap();
-    let apply = || -> Ran { project.clawdlets(&["cattle", "apply", "-f", file.to_str().unwrap()]) };
-    let _ = apply().ok();
-    project.wait_for("applied", "/phase", &json!("Running"));
-    let spec = seen_by(&controller, &state).join("specs/applied.yaml");
-    let old = fs::read(&spec).unwrap();
-    let filler = seen_by(&controller, &state).join("filler");
-
-    fill(&filler);
-    // Larger than what is left of the last block.
-    let padding = "x".repeat(8 * 1024);
-    fs::write(
-        &file,
-        Project::spec(&format!("sleep 200 {padding}"), &["ttl: 2h"]),
-    )
-    .unwrap();
-    let refused = apply();
-
-    assert_eq!(refused.code, Some(1), "{refused:?}");
-    assert!(
-        refused.stderr.contains("no room") || refused.stderr.contains("full"),
-        "{refused:?}"
-    );
-    assert_eq!(fs::read(&spec).unwrap(), old);
-    let status = project.status("applied").unwrap();
-    assert_eq!(status["phase"], "Running");
-    assert_eq!(status["spec"]["ttl"], "1h");
-
-    fs::remove_file(&filler).unwrap();
-    let _ = apply().ok();
-
-    let ended = json!("spec-changed");
-    project.wait_for("applied", "/earlierRuns/0/endReason", &ended);
-    project.wait_for("applied", "/phase", &json!("Running"));
 }
 
 #[test]

@@ -262,6 +262,12 @@ impl Project {
         self.ask("GET", path, None)
     }
 
+    /// What the socket answers to any call.
+    #[must_use]
+    pub fn call(&self, method: &str, path: &str, body: Option<&Value>) -> Option<(u16, Value)> {
+        self.ask(method, path, body)
+    }
+
     /// What the controller says of all cattle.
     #[must_use]
     pub fn list(&self) -> Vec<Value> {

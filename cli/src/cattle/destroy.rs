@@ -6,6 +6,7 @@ use cattle_schemas::{
 };
 use serde::Serialize;
 
+use super::destroy_all;
 use crate::{
     client::Client,
     context::Context,
@@ -22,6 +23,7 @@ Examples:
   clawdlets cattle destroy rex-issue-42
   clawdlets cattle destroy rex-1 rex-2 --wait
   clawdlets cattle destroy rex-issue-42 --now
+  clawdlets cattle destroy --all             every run of the fleet, starts paused first
 
 A running task is asked to stop, and its guest has 20 seconds to hand over what is left of log and
 result; then the server is deleted. --now does not wait for that, also of one that hands over already.
@@ -32,12 +34,25 @@ named. Log and result stay readable.";
 #[derive(Debug, clap::Args)]
 pub(crate) struct Destroy {
     /// Cattle's names, runs or their beginnings, servers' ids or names
-    #[arg(value_name = "NAME-OR-ID", required = true)]
+    #[arg(value_name = "NAME-OR-ID", required_unless_present = "all")]
     targets: Vec<Target>,
 
     /// Delete the servers without waiting for the rest of log and result, which are lost
     #[arg(long)]
     now: bool,
+
+    /// Every live run of the fleet, and every server that is kept; starts are paused first. For
+    /// operators
+    #[arg(long, conflicts_with = "targets")]
+    all: bool,
+
+    /// With --all: do not ask
+    #[arg(long, requires = "all", conflicts_with = "confirm")]
+    yes: bool,
+
+    /// With --all: do not ask if this is the fleet
+    #[arg(long, value_name = "FLEET", requires = "all")]
+    confirm: Option<String>,
 
     /// Wait until the servers are gone
     #[arg(long)]
@@ -54,8 +69,15 @@ struct Items {
 }
 
 impl Destroy {
-    pub(super) async fn run(self, ctx: &Context) -> Result<Exit, Failure> {
+    pub(super) async fn run(mut self, ctx: &Context) -> Result<Exit, Failure> {
         let client = ctx.client()?;
+        if self.all {
+            let agreed = destroy_all::Agreed::new(self.yes, self.confirm.as_deref());
+            let Some(targets) = destroy_all::prepare(ctx, &agreed).await? else {
+                return Ok(Exit::Refused);
+            };
+            self.targets = targets;
+        }
         let mut exit = Exit::Done;
         let mut runs = Vec::new();
         let mut replies = Vec::with_capacity(self.targets.len());
@@ -93,6 +115,9 @@ impl Destroy {
         }
         if ctx.out.format.is_document() {
             ctx.out.document(&Items { items: replies })?;
+        }
+        if self.all {
+            destroy_all::tell_the_way_back(ctx);
         }
         Ok(exit)
     }

@@ -1,13 +1,11 @@
 //! `apply --prune`: what this caller applied from a directory that the directory no longer has.
 
-use cattle_schemas::api::{DestroyQuery, ListQuery};
+use cattle_schemas::api::{ListQuery, PruneRequest, Pruned};
 
-use super::destroy;
 use crate::{
     context::Context,
     exit::{Exit, Failure},
-    output::Format,
-    report,
+    output::{Format, clean},
 };
 
 /// Removes from the controller what `set` no longer has, after it has said which.
@@ -41,9 +39,8 @@ pub(super) async fn prune(
     };
     ctx.out
         .warning(&format!("{} {would}: {}", gone.len(), gone.join(", ")));
-    let mut exit = Exit::Done;
-    for name in gone {
-        if dry_run {
+    if dry_run {
+        for name in gone {
             if !ctx.out.format.is_document() {
                 let note = if ctx.out.format == Format::Name {
                     ""
@@ -52,24 +49,32 @@ pub(super) async fn prune(
                 };
                 ctx.out.line(&format!("{name}{note}"))?;
             }
-            continue;
         }
-        match client.destroy(name, &DestroyQuery::default()).await {
-            Ok(reply) => match ctx.out.format {
-                Format::Json | Format::Yaml => {}
-                Format::Name => ctx.out.line(&reply.name)?,
-                Format::Table | Format::Wide => {
-                    let ran_before =
-                        reply.run.is_none() && destroy::earlier_run(client, name).await.is_some();
-                    let what = destroy::what_happened(&reply, ran_before);
-                    ctx.out.line(&format!("{} pruned: {what}", reply.name))?;
-                }
-            },
-            Err(failure) => {
-                report::failure(&ctx.out, &failure);
-                exit = exit.worse(failure.exit());
-            }
+        return Ok(Exit::Done);
+    }
+    let request = PruneRequest {
+        apply_set: set.to_owned(),
+        names: gone.into_iter().map(ToOwned::to_owned).collect(),
+    };
+    let pruned = client.prune(&request).await?;
+    for one in &pruned.items {
+        match ctx.out.format {
+            Format::Json | Format::Yaml => {}
+            Format::Name => ctx.out.line(&clean(&one.name))?,
+            Format::Table | Format::Wide => ctx.out.line(&told(one))?,
         }
     }
-    Ok(exit)
+    Ok(Exit::Done)
+}
+
+/// `rex pruned: run 01J… ends for it in 15 s, unless that makes too many`
+fn told(pruned: &Pruned) -> String {
+    let name = clean(&pruned.name);
+    match &pruned.run {
+        Some(run) => format!(
+            "{name} pruned: run {} ends for it in 15 s, unless that makes too many",
+            clean(run)
+        ),
+        None => format!("{name} pruned"),
+    }
 }

@@ -6,7 +6,8 @@ use cattle_schemas::{
     api::{
         ApplyQuery, ApplyReply, CattleList, CostQuery, CostReply, DestroyQuery, DestroyReply,
         EventList, ExtendReply, ExtendRequest, ListQuery, LogsQuery, PlanReply, PlanRequest,
-        ReapReply, ReapRequest, RerunReply, ResultReply, RetryReply, WaitFor, WaitQuery,
+        PruneReply, PruneRequest, ReapReply, ReapRequest, RerunReply, ResultReply, RetryReply,
+        WaitFor, WaitQuery,
     },
     job::{Job, JobList, JobRequest},
     pause::{PauseList, PauseRequest, PauseStatus, ResumeReply, ResumeRequest},
@@ -131,6 +132,11 @@ impl Client {
         let mut call = self.call(Method::DELETE, &["cattle", name]);
         call.request = call.request.query(query);
         self.json(call).await
+    }
+
+    /// `POST /v1/prune`.
+    pub(crate) async fn prune(&self, request: &PruneRequest) -> Result<PruneReply, Failure> {
+        self.post(&["prune"], request, None).await
     }
 
     /// `POST /v1/plan`.

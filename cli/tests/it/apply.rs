@@ -233,10 +233,16 @@ fn prune_lists_what_it_removes_and_removes_it() {
     let fake = Fake::start()
         .file("specs/keep.yaml", SPEC)
         .on("PUT /v1/cattle/keep", applied("keep", "unchanged"))
-        .on("GET /v1/cattle", list(&[running("gone"), running("keep"), history]))
-        .on("DELETE /v1/cattle/gone", json!({
-            "name": "gone", "run": "01JD3KZ6W8Q4T2N7V5X9Y1B3CD", "changed": true, "specRemoved": true
-        }));
+        .on(
+            "GET /v1/cattle",
+            list(&[running("gone"), running("keep"), history]),
+        )
+        .on(
+            "POST /v1/prune",
+            json!({
+                "items": [{ "name": "gone", "run": "01JD3KZ6W8Q4T2N7V5X9Y1B3CD" }]
+            }),
+        );
     let args = ["cattle", "apply", "-f", "specs", "--prune"];
     let mut dry = args.to_vec();
     dry.push("--dry-run");
@@ -248,15 +254,12 @@ fn prune_lists_what_it_removes_and_removes_it() {
     --- stderr ---
     warning: 1 would be pruned: gone
     ");
-    assert!(
-        !fake.lines().contains("DELETE"),
-        "a dry run changes nothing"
-    );
+    assert!(!fake.lines().contains("POST"), "a dry run changes nothing");
     assert_snapshot!(fake.clawdlets(&args), @r"
     exit: 0
     --- stdout ---
     keep unchanged
-    gone pruned: run 01JD3KZ6W8Q4T2N7V5X9Y1B3CD ends, spec removed
+    gone pruned: run 01JD3KZ6W8Q4T2N7V5X9Y1B3CD ends for it in 15 s, unless that makes too many
     --- stderr ---
     warning: 1 to prune: gone
     ");
@@ -265,7 +268,7 @@ fn prune_lists_what_it_removes_and_removes_it() {
     GET /v1/cattle?all=true&applySet=[DIR]%2Fspecs
     PUT /v1/cattle/keep?applySet=[DIR]%2Fspecs
     GET /v1/cattle?all=true&applySet=[DIR]%2Fspecs
-    DELETE /v1/cattle/gone
+    POST /v1/prune
     ");
 }
 
@@ -276,9 +279,12 @@ fn prune_of_a_directory_without_spec_files_is_refused() {
         .file("empty/README.md", "unmounted")
         .on("PUT /v1/cattle/keep", applied("keep", "unchanged"))
         .on("GET /v1/cattle", list(&[running("gone")]))
-        .on("DELETE /v1/cattle/gone", json!({
-            "name": "gone", "run": "01JD3KZ6W8Q4T2N7V5X9Y1B3CD", "changed": true, "specRemoved": true
-        }));
+        .on(
+            "POST /v1/prune",
+            json!({
+                "items": [{ "name": "gone", "run": "01JD3KZ6W8Q4T2N7V5X9Y1B3CD" }]
+            }),
+        );
     let args = ["cattle", "apply", "-f", "empty", "--prune"];
     assert_snapshot!(fake.clawdlets(&args), @r"
     exit: 6
@@ -304,7 +310,7 @@ fn prune_of_a_directory_without_spec_files_is_refused() {
     assert_snapshot!(fake.clawdlets(&meant), @r"
     exit: 0
     --- stdout ---
-    gone pruned: run 01JD3KZ6W8Q4T2N7V5X9Y1B3CD ends, spec removed
+    gone pruned: run 01JD3KZ6W8Q4T2N7V5X9Y1B3CD ends for it in 15 s, unless that makes too many
     --- stderr ---
     warning: 1 to prune: gone
     ");

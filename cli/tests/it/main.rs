@@ -4,6 +4,7 @@
 mod apply;
 mod changes;
 mod cost;
+mod destroy_all;
 mod fake;
 mod jobs;
 mod list;

@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use cattle_core::{
+    account::AccountLimit,
     candidates::{self, Candidate, Cold, choose, obstacle},
+    catalogue::Catalogue,
     charge,
-    ledger::{Run, RunServer},
+    ledger::{Assignment, Run, RunServer},
     lifecycle,
     names::RunId,
 };
@@ -90,6 +92,9 @@ impl Executor {
         let mut tries = Tries::default();
         for candidate in choose(placement, &catalogue, now).candidates {
             let (server_type, location) = (&candidate.server_type, &candidate.location);
+            if tries.dedicated.is_some() && is_dedicated(&catalogue, server_type) {
+                continue;
+            }
             let pair = (server_type.as_str(), location.as_str());
             if !charge::is_within(recorded.hourly_limit, &catalogue, pair) {
                 tries.too_dear.push(price_of(&candidate));
@@ -113,6 +118,7 @@ impl Executor {
                     self.cool_downs().thaw(server_type, location);
                     let server = RunServer {
                         price: candidate.price,
+                        made_of: Some(candidate.image),
                         image: candidate.image_kind,
                         actions: created.actions,
                         server_type: Some(candidate.server_type),
@@ -126,6 +132,19 @@ impl Executor {
                 Err(error) => error,
             };
             tracing::warn!(server_type, location, error = %crate::report(&error), "the create was not accepted");
+            if let Some(limit) = error.limit {
+                let wait = error.retry_in().unwrap_or(MENDED_BY_THEN);
+                let wait = wait_after(&error, wait);
+                let told = (error.pending_reason(), error.to_string(), wait);
+                if limit == AccountLimit::DedicatedCores {
+                    // Types that share their processors are not limited by it.
+                    tries.dedicated = Some(told);
+                    continue;
+                }
+                tries.last = Some(told);
+                tries.limit = Some(limit);
+                break;
+            }
             match error.outcome() {
                 CreateOutcome::NextCandidate { cool_down } => {
                     let why = refusal(&error);
@@ -171,18 +190,26 @@ impl Executor {
                 }
             }
         }
+        if tries.last.is_none() && tries.dedicated.is_some() {
+            tries.last = tries.dedicated.take();
+            tries.limit = Some(AccountLimit::DedicatedCores);
+        }
+        let limit = tries.limit;
         let (reason, message, wait) = tries.told(needs.clock.now());
-        self.refused(run, reason, message, wait).await;
+        self.refused_for(run, reason, message, wait, limit).await;
         Posted::Told
     }
 
     /// The reply is newer than any list that was asked for before it came.
     async fn accepted(&self, run: RunId, server: RunServer) {
         let now = self.0.needs.clock.now();
-        self.tell(run, move |run, _| {
-            let told = lifecycle::accept_create(run, server);
-            let _ = lifecycle::called(run, now);
-            told
+        self.tell_for_sure(run, || {
+            let server = server.clone();
+            move |run: &mut Run, _: Option<&mut Assignment>| {
+                let told = lifecycle::accept_create(run, server);
+                let _ = lifecycle::called(run, now);
+                told
+            }
         })
         .await;
     }
@@ -202,11 +229,27 @@ impl Executor {
         message: String,
         wait: Option<Duration>,
     ) {
+        self.refused_for(run, reason, message, wait, None).await;
+    }
+
+    /// Likewise, for a limit of the account.
+    async fn refused_for(
+        &self,
+        run: RunId,
+        reason: PendingReason,
+        message: String,
+        wait: Option<Duration>,
+        limit: Option<AccountLimit>,
+    ) {
         let now = self.0.needs.clock.now();
         let retry_at = wait.map(|wait| now + wait);
         tracing::warn!(%run, cause = %message, "no server was made");
         self.tell(run, move |run, _| {
-            lifecycle::refuse_create(run, reason, &message, retry_at, now)
+            let told = lifecycle::refuse_create(run, reason, &message, retry_at, now);
+            if told.applied {
+                run.create_limit = limit;
+            }
+            told
         })
         .await;
     }
@@ -243,6 +286,10 @@ struct Tries {
     cold: Vec<Cold>,
     /// Beyond what the budget has left.
     too_dear: Vec<String>,
+    /// The account has no dedicated cores left; said when nothing else was taken.
+    dedicated: Option<(PendingReason, String, Option<Duration>)>,
+    /// The limit of the account that ended the search.
+    limit: Option<AccountLimit>,
     /// What ended the search: no other pair would have better luck.
     last: Option<(PendingReason, String, Option<Duration>)>,
 }
@@ -271,6 +318,14 @@ impl Tries {
         let wait = wait.unwrap_or(MENDED_BY_THEN);
         (PendingReason::Budget, told.join("; "), Some(wait))
     }
+}
+
+/// Whether a type's processors are its own. By its family's name where the catalogue does not say.
+fn is_dedicated(catalogue: &Catalogue, server_type: &str) -> bool {
+    let known = catalogue.server_type(server_type);
+    known
+        .and_then(|(_, known)| known.dedicated)
+        .unwrap_or_else(|| server_type.starts_with("ccx"))
 }
 
 /// What a candidate costs, in words.

@@ -4,6 +4,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use cattle_core::{
     expiry::Lifetimes,
+    labels,
+    ledger::{Assignment, Run},
     lifecycle,
     names::{RunId, ServerId},
     ownership::{self, Purpose},
@@ -67,19 +69,50 @@ impl Executor {
     /// Hetzner knows no such server. What that proves is the core's matter.
     pub(super) async fn not_found(&self, run: RunId) {
         let now = self.0.needs.clock.now();
+        *self.gone_at() = Some(now);
         let grounds = *self.0.needs.grounds.borrow();
-        self.tell(run, move |run, assignment| {
-            lifecycle::not_found(run, assignment, grounds, now)
+        self.tell_for_sure(run, || {
+            move |run: &mut Run, assignment: Option<&mut Assignment>| {
+                lifecycle::not_found(run, assignment, grounds, now)
+            }
         })
         .await;
     }
 
     pub(super) async fn proved_gone(&self, run: RunId) {
         let now = self.0.needs.clock.now();
-        self.tell(run, move |run, assignment| {
-            lifecycle::found_gone(run, assignment, now)
+        *self.gone_at() = Some(now);
+        self.tell_for_sure(run, || {
+            move |run: &mut Run, assignment: Option<&mut Assignment>| {
+                lifecycle::found_gone(run, assignment, now)
+            }
         })
         .await;
+    }
+
+    /// Deletes the server of a live run that is past its expiry and whose end the ledger does not
+    /// take. Only one that says itself that it is this run's: labels are all that can be checked.
+    pub(super) async fn delete_expired(&self, run: RunId, server: ServerId, guard: Guard) {
+        let needs = &self.0.needs;
+        let fleet = needs.fleet.borrow().clone();
+        let client = needs.client.as_class(Class::Delete);
+        match client.get_server(server, self.lifetimes()).await {
+            Ok(Some(found))
+                if labels::is_ours(&found.labels.raw, &fleet.name)
+                    && found.labels.run == Some(run) =>
+            {
+                return self.delete(run, server, guard).await;
+            }
+            Ok(Some(_)) => {
+                tracing::warn!(%run, %server, "its labels do not say that it is this run's: left alone until the ledger can be written");
+            }
+            Ok(None) => return self.not_found(run).await,
+            Err(error) => {
+                tracing::warn!(%run, %server, error = %crate::report(&error), "could not look at the server");
+            }
+        }
+        // Not with every pass: they fail every two seconds.
+        tokio::time::sleep(RETRY).await;
     }
 
     pub(super) async fn delete_failed(&self, run: RunId, message: String, wait: Duration) {
@@ -179,7 +212,10 @@ impl Executor {
             return;
         }
         match needs.client.delete_server(server).await {
-            Ok(_) => tracing::info!(%server, name, "reaped"),
+            Ok(_) => {
+                tracing::info!(%server, name, "reaped");
+                *self.gone_at() = Some(needs.clock.now());
+            }
             Err(error) => {
                 tracing::warn!(%server, name, error = %crate::report(&error), "could not be reaped");
             }

@@ -120,60 +120,63 @@ impl Follower {
             }
         };
         for pending in std::mem::take(&mut self.pending) {
-            let over = match &pending.what {
-                What::Create { .. } => {
-                    self.answer(pending.run, answers.as_deref()).await;
-                    true
-                }
+            match &pending.what {
+                What::Create { .. } => self.answer(pending, answers.as_deref()),
                 What::Delete { server, action } => {
-                    let answers = answers.as_deref().unwrap_or_default();
-                    let state = answers.iter().find(|answer| answer.id == *action);
-                    self.deleted(&pending, *server, state.map(|it| &it.status))
-                        .await
+                    let states = answers.as_deref().unwrap_or_default();
+                    let state = states.iter().find(|answer| answer.id == *action);
+                    let server = *server;
+                    self.deleted(pending, server, state.map(|it| &it.status));
                 }
-            };
-            if !over {
-                self.pending.push(pending);
             }
         }
     }
 
-    /// Tells a run what its create has come to.
-    async fn answer(&self, run: RunId, answers: Option<&[ActionState]>) {
+    /// Tells a run what its create has come to. In a task of its own, like all that is told: a
+    /// ledger that has to be asked again must not keep others from being followed.
+    fn answer(&self, pending: Pending, answers: Option<&[ActionState]>) {
         let now = self.executor.0.needs.clock.now();
         let answers = answers.map(<[ActionState]>::to_vec);
-        self.executor
-            .tell(run, move |run, assignment| match &answers {
-                Some(answers) => lifecycle::followed(run, assignment, answers, now),
-                None => lifecycle::not_followed(run, now),
-            })
-            .await;
+        let executor = self.executor.clone();
+        self.executor.0.tasks.spawn(async move {
+            executor
+                .tell(pending.run, move |run, assignment| match &answers {
+                    Some(answers) => lifecycle::followed(run, assignment, answers, now),
+                    None => lifecycle::not_followed(run, now),
+                })
+                .await;
+            drop(pending);
+        });
     }
 
-    /// Tells a run what its delete has come to. False while it goes on.
-    async fn deleted(
-        &self,
-        pending: &Pending,
-        server: ServerId,
-        status: Option<&ActionStatus>,
-    ) -> bool {
-        let (executor, run) = (&self.executor, pending.run);
-        let needs = &executor.0.needs;
-        match status {
-            Some(ActionStatus::Success) => executor.proved_gone(run).await,
-            Some(ActionStatus::Error { code }) => {
-                tracing::warn!(%run, %server, code, "the delete ended in an error");
-                let message = format!("the delete ended in `{code}`");
-                executor.delete_failed(run, message, Duration::ZERO).await;
-            }
-            Some(ActionStatus::Running | ActionStatus::Unknown) | None => {
-                if pending.since.elapsed() < needs.settings.patience.follow.give_up {
-                    return false;
-                }
-                tracing::warn!(%run, %server, "the delete does not end; asking for the server itself");
-                executor.delete_stuck(run, server).await;
-            }
+    /// Tells a run what its delete has come to, or goes on following it.
+    fn deleted(&mut self, pending: Pending, server: ServerId, status: Option<&ActionStatus>) {
+        let run = pending.run;
+        let patience = self.executor.0.needs.settings.patience.follow;
+        let status = status.cloned();
+        let goes_on = matches!(
+            status,
+            None | Some(ActionStatus::Running | ActionStatus::Unknown)
+        );
+        if goes_on && pending.since.elapsed() < patience.give_up {
+            self.pending.push(pending);
+            return;
         }
-        true
+        let executor = self.executor.clone();
+        self.executor.0.tasks.spawn(async move {
+            match status {
+                Some(ActionStatus::Success) => executor.proved_gone(run).await,
+                Some(ActionStatus::Error { code }) => {
+                    tracing::warn!(%run, %server, code, "the delete ended in an error");
+                    let message = format!("the delete ended in `{code}`");
+                    executor.delete_failed(run, message, Duration::ZERO).await;
+                }
+                Some(ActionStatus::Running | ActionStatus::Unknown) | None => {
+                    tracing::warn!(%run, %server, "the delete does not end; asking for the server itself");
+                    executor.delete_stuck(run, server).await;
+                }
+            }
+            drop(pending);
+        });
     }
 }

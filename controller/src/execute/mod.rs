@@ -41,14 +41,19 @@ use crate::{
     edit,
     hetzner::{Client, CoolDowns},
     identity::BirthMarks,
+    persona_archive::PersonaArchives,
     record::Effect,
     secrets::Secrets,
     sessions::Sessions,
     settings::Settings,
-    store::Store,
+    store::{Store, StoreError},
     survey::Doubt,
     world::Bell,
 };
+
+/// A ledger that did not take something is asked again after this: about as often as a pass that
+/// failed is made again, so that nothing waits long once it is back.
+const LEDGER_AGAIN: Duration = Duration::from_secs(3);
 
 /// Runs effects.
 #[derive(Clone)]
@@ -64,6 +69,8 @@ pub struct Needs {
     pub clock: Clock,
     /// Where everything is.
     pub settings: Arc<Settings>,
+    /// The archives of personas, which must be there before a server is made.
+    pub archives: Arc<PersonaArchives>,
     /// Secrets that must not leak into `user_data`.
     pub secrets: Arc<Secrets>,
     /// The fleet's configuration.
@@ -90,6 +97,8 @@ struct Inner {
     tasks: TaskTracker,
     actions: mpsc::UnboundedSender<follow::Pending>,
     cool_downs: Mutex<CoolDowns>,
+    /// When a server of ours was last proved gone.
+    server_gone_at: Mutex<Option<Timestamp>>,
 }
 
 #[derive(Default)]
@@ -111,6 +120,7 @@ impl Executor {
             tasks: TaskTracker::new(),
             actions,
             cool_downs: Mutex::default(),
+            server_gone_at: Mutex::default(),
         }));
         let follower = Follower::new(executor.clone(), pending);
         (executor, follower)
@@ -134,6 +144,19 @@ impl Executor {
     #[must_use]
     pub fn calls(&self) -> Option<CallBudget> {
         self.0.needs.client.calls()
+    }
+
+    /// When this process last saw a server of ours go.
+    #[must_use]
+    pub fn server_gone_at(&self) -> Option<Timestamp> {
+        *self.gone_at()
+    }
+
+    fn gone_at(&self) -> std::sync::MutexGuard<'_, Option<Timestamp>> {
+        self.0
+            .server_gone_at
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Where creates were refused a short while ago. Read it after the ledger: what a run was refused
@@ -219,6 +242,11 @@ impl Executor {
                         this.delete(run, server, guard).await;
                     }
                 }),
+                Effect::DeleteExpired { run, server } => {
+                    self.spawn(run, |this, guard| async move {
+                        this.delete_expired(run, server, guard).await;
+                    })
+                }
                 Effect::ConfirmGone { run, server } => self.spawn(run, |this, guard| async move {
                     this.confirm_gone(run, server).await;
                     drop(guard);
@@ -294,24 +322,54 @@ impl Executor {
     }
 
     /// Applies one transition to a run. A ledger that fails is logged: the effect's result is
-    /// found again by a list, a look-up or a GET.
+    /// found again by a list, a look-up or a GET, but not at once: the run stays in flight for a
+    /// moment, so that a ledger that is down does not cost a call with every pass.
     async fn tell(
         &self,
         run: RunId,
         transition: impl FnOnce(&mut Run, Option<&mut Assignment>) -> Transition + Send + 'static,
     ) -> bool {
-        let now = self.0.needs.clock.now();
-        let commit = self
-            .0
-            .needs
-            .store
-            .commit(vec![edit::of_run(run, transition)], now)
-            .await;
-        match commit {
-            Ok(applied) => applied == [true],
+        match self.try_to_tell(run, transition).await {
+            Some(applied) => applied,
+            None => {
+                tokio::time::sleep(LEDGER_AGAIN).await;
+                false
+            }
+        }
+    }
+
+    /// Applies one transition, again and again until the ledger takes it: what no call could find
+    /// out again, or only by doing harm.
+    async fn tell_for_sure<T>(&self, run: RunId, transition: impl Fn() -> T) -> bool
+    where
+        T: FnOnce(&mut Run, Option<&mut Assignment>) -> Transition + Send + 'static,
+    {
+        loop {
+            if let Some(applied) = self.try_to_tell(run, transition()).await {
+                return applied;
+            }
+            tokio::time::sleep(LEDGER_AGAIN).await;
+        }
+    }
+
+    /// Whether it applied; `None` when the ledger failed.
+    async fn try_to_tell(
+        &self,
+        run: RunId,
+        transition: impl FnOnce(&mut Run, Option<&mut Assignment>) -> Transition + Send + 'static,
+    ) -> Option<bool> {
+        let needs = &self.0.needs;
+        let edits = vec![edit::of_run(run, transition)];
+        match needs.store.commit(edits, needs.clock.now()).await {
+            Ok(applied) => Some(applied == [true]),
+            Err(error @ StoreError::Corrupt { .. }) => {
+                // No time mends that.
+                tracing::error!(%run, error = %crate::report(&error), "the ledger cannot take what happened");
+                Some(false)
+            }
             Err(error) => {
                 tracing::error!(%run, error = %crate::report(&error), "the ledger did not take what happened");
-                false
+                None
             }
         }
     }

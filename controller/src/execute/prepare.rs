@@ -17,7 +17,6 @@ use crate::{
     guest_api::env::env,
     hetzner::{ApiError, NewServer, mark_labels},
     intake::project,
-    persona_archive,
     secrets::named,
 };
 
@@ -76,8 +75,10 @@ fn user_data(
     // What the guest will ask for must be there: a server that waits for a key bills for it.
     env(fleet, &needs.secrets, run)?;
     let personas = needs.settings.personas();
-    persona_archive::check(&personas, &run.spec.persona, &needs.secrets)
-        .map_err(|error| crate::report(&error))?;
+    needs
+        .archives
+        .check(&run.spec.persona, &needs.secrets)
+        .map_err(|error| crate::report(&*error))?;
     let persona = project::persona(&personas, &run.spec.persona)?;
     let bootstrap = Bootstrap {
         schema_version: 1,

@@ -260,7 +260,7 @@ async fn prepare(desk: &Arc<Desk>, run: &Run) -> Result<(Env, Option<String>), S
         let archive = desk
             .archives
             .announce(run.id, &run.spec.persona, &desk.secrets)
-            .map_err(|error| crate::report(&error))?;
+            .map_err(|error| crate::report(&*error))?;
         Ok((env, archive.map(|archive| archive.digest.clone())))
     });
     prepared

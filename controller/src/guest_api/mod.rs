@@ -16,7 +16,7 @@ mod pulse;
 mod rate;
 mod report;
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -71,8 +71,8 @@ pub struct GuestApi {
     pub pulse: Arc<Pulse>,
     /// The fleet's configuration, as it is.
     pub fleet: watch::Receiver<Arc<Fleet>>,
-    /// The directory of personas.
-    pub personas: PathBuf,
+    /// The archives of personas, shared with who makes servers.
+    pub archives: Arc<PersonaArchives>,
     /// How guests are told apart.
     pub peer_check: PeerCheck,
     /// Whether the Hetzner endpoint is on loopback: without it [`PeerCheck::Off`] lets nobody in.
@@ -91,7 +91,7 @@ struct Desk {
     bell: Bell,
     clock: Clock,
     fleet: watch::Receiver<Arc<Fleet>>,
-    archives: PersonaArchives,
+    archives: Arc<PersonaArchives>,
     peers: Peers,
     rates: Rates,
     pulse: Arc<Pulse>,
@@ -120,7 +120,7 @@ pub async fn serve(
         bell: api.bell,
         clock: api.clock,
         fleet: api.fleet,
-        archives: PersonaArchives::new(api.personas),
+        archives: api.archives,
         peers: Peers {
             check: api.peer_check,
             hetzner_is_loopback: api.hetzner_is_loopback,

@@ -44,7 +44,7 @@ async fn archive(desk: &Arc<Desk>, run: &Run) -> Result<Option<Arc<Archive>>, St
     let read = tokio::task::spawn_blocking(move || {
         desk.archives
             .of_run(id, &persona, &desk.secrets)
-            .map_err(|error| crate::report(&error))
+            .map_err(|error| crate::report(&*error))
     });
     read.await
         .unwrap_or_else(|error| Err(format!("a defect: {error}")))

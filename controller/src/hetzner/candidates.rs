@@ -75,10 +75,10 @@ impl CoolDowns {
     /// Somebody wants this pair to be tried now: by one create, as when its time is over.
     pub fn try_again(&mut self, server_type: &str, location: &str, now: Timestamp) {
         let pair = (server_type.to_owned(), location.to_owned());
-        if let Some(cold) = self.pairs.get_mut(&pair) {
-            if cold.wait.ends(now) > now {
-                cold.wait = Wait::new(now, Duration::ZERO);
-            }
+        if let Some(cold) = self.pairs.get_mut(&pair)
+            && cold.wait.ends(now) > now
+        {
+            cold.wait = Wait::new(now, Duration::ZERO);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use cattle_core::rate::Class;
+use cattle_core::{account::AccountLimit, rate::Class};
 use cattle_schemas::status::PendingReason;
 use serde_json::Value;
 
@@ -75,6 +75,8 @@ pub struct ApiError {
     pub correlation_id: Option<String>,
     /// After a 429: how long to wait, spread.
     pub retry_after: Option<Duration>,
+    /// After a `resource_limit_exceeded`: which limit, where Hetzner said.
+    pub limit: Option<AccountLimit>,
     pub(super) circumstances: Box<Circumstances>,
 }
 
@@ -88,6 +90,7 @@ impl ApiError {
             message: String::new(),
             correlation_id: None,
             retry_after: None,
+            limit: None,
             circumstances: Box::default(),
         }
     }
@@ -133,7 +136,11 @@ impl ApiError {
                 .and_then(|error| error.get("message")?.as_str())
                 .unwrap_or_default(),
         );
-        message.push_str(&details(error.and_then(|error| error.get("details"))));
+        let told = error.and_then(|error| error.get("details"));
+        if code == Code::ResourceLimitExceeded {
+            failed.limit = AccountLimit::from_words(&names(told, "limits"), &message);
+        }
+        message.push_str(&details(told));
         failed.message = redactor.clean(&message);
         failed
     }
@@ -323,6 +330,13 @@ pub enum CreateOutcome {
         /// When to try again.
         retry_in: Duration,
     },
+}
+
+/// The names of the entries of a list in `details`.
+fn names(details: Option<&Value>, list: &str) -> Vec<String> {
+    let entries = details.and_then(|details| details.get(list)?.as_array());
+    let name = |entry: &Value| Some(entry.get("name")?.as_str()?.to_owned());
+    entries.into_iter().flatten().filter_map(name).collect()
 }
 
 /// The part of `details` that tells a person what to mend.

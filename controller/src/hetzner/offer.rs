@@ -75,6 +75,7 @@ fn server_type(entry: &Value) -> Option<(String, ServerType)> {
             .and_then(|word| Architecture::from_word(&word)),
         disk_gb: whole(&["disk"]),
         cores: whole(&["cores"]),
+        dedicated: string(entry, &["cpu_type"]).map(|word| word == "dedicated"),
         memory_mb: number(entry, &["memory"])
             .map(|gb| gb * 1024.0)
             .filter(|mb| *mb >= 0.0 && *mb < f64::from(u32::MAX))

@@ -53,6 +53,8 @@ pub struct Scanner {
     entries: BTreeMap<CattleName, SpecEntry>,
     owners: BTreeMap<CattleName, FileKey>,
     since: Option<Timestamp>,
+    /// Since when each root that cannot be read cannot.
+    unreadable_since: BTreeMap<String, Timestamp>,
 }
 
 /// What a scan found.
@@ -119,6 +121,7 @@ impl Scanner {
             entries: BTreeMap::new(),
             owners: BTreeMap::new(),
             since: None,
+            unreadable_since: BTreeMap::new(),
         }
     }
 
@@ -134,7 +137,8 @@ impl Scanner {
                 SpecState::Absent { since } => Some(since),
                 SpecState::Valid(_) | SpecState::Broken(_) => None,
             });
-        for since in absent.chain(&mut self.since) {
+        let unreadable = self.unreadable_since.values_mut();
+        for since in absent.chain(unreadable).chain(&mut self.since) {
             *since += by;
         }
     }
@@ -177,6 +181,13 @@ impl Scanner {
             };
             states.insert(self.roots[index].key.clone(), state);
         }
+        self.unreadable_since
+            .retain(|root, _| states.get(root) != Some(&RootState::Readable));
+        for (root, state) in &states {
+            if *state != RootState::Readable {
+                self.unreadable_since.entry(root.clone()).or_insert(now);
+            }
+        }
         let claims = self.claims(at, fleet, socket_specs, &mut again, &mut strays);
         let complete = states.values().all(|state| *state == RootState::Readable)
             && claims.values().flatten().all(|claim| claim.state.is_some());
@@ -188,6 +199,7 @@ impl Scanner {
             desired: Desired {
                 specs: self.entries.clone(),
                 roots: states,
+                unreadable_since: self.unreadable_since.clone(),
                 since: self.since,
                 strays: strays.0,
             },

@@ -20,12 +20,13 @@ impl Logs {
 
     /// Whether so many bytes more keep to the quota and leave the ledger its reserve.
     pub(super) fn has_room(&self, more: u64) -> io::Result<bool> {
-        Ok(self.total() + more <= self.inner.quota && self.free()? >= LEDGER_RESERVE + more)
-    }
-
-    fn free(&self) -> io::Result<u64> {
+        if self.total() + more > self.inner.quota {
+            return Ok(false);
+        }
         let stat = rustix::fs::statvfs(&self.inner.dir)?;
-        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+        let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+        let quarter = stat.f_blocks.saturating_mul(stat.f_frsize) / 4;
+        Ok(free >= LEDGER_RESERVE.min(quarter) + more)
     }
 
     /// Deletes logs of ended runs, oldest first, until there is room to spare or none is left. A

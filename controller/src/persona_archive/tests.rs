@@ -34,7 +34,7 @@ impl Project {
         self.dir.path().join("personas/rex")
     }
 
-    fn announce(&self, run: u64) -> Result<Option<Arc<Archive>>, ArchiveError> {
+    fn announce(&self, run: u64) -> Built {
         self.archives
             .announce(run_id(run), &"rex".parse().unwrap(), &self.secrets)
     }
@@ -187,4 +187,54 @@ fn size_and_depth_have_bounds() {
         .unwrap();
     file.set_len(MAX_PERSONA_BYTES).unwrap();
     assert!(large.refusal().contains("more than 33554432 bytes"));
+}
+
+#[test]
+fn a_hundred_env_calls_and_creates_at_once_build_one_archive() {
+    let project = project(&[("skills/a/SKILL.md", "hello")]);
+    let rex: PersonaName = "rex".parse().unwrap();
+    // Nobody's build begins before all have come.
+    let turn = project.archives.turn.lock().unwrap();
+    let archives: Vec<Arc<Archive>> = std::thread::scope(|scope| {
+        let calls: Vec<_> = (0..100)
+            .map(|run| {
+                let (project, rex) = (&project, &rex);
+                scope.spawn(move || {
+                    if run % 2 == 0 {
+                        project.archives.check(rex, &project.secrets).unwrap();
+                        return None;
+                    }
+                    project.announce(run).unwrap()
+                })
+            })
+            .collect();
+        let waiting = || {
+            let state = project.archives.state();
+            state.building.get(&rex).map_or(0, Arc::strong_count)
+        };
+        // One reference each, and the table's.
+        while waiting() < 101 {
+            std::thread::yield_now();
+        }
+        drop(turn);
+        let done = calls.into_iter().map(|call| call.join().unwrap());
+        done.flatten().collect()
+    });
+    assert_eq!(archives.len(), 50);
+    assert!(archives.iter().all(|it| Arc::ptr_eq(it, &archives[0])));
+    let builds = &project.archives.builds;
+    assert_eq!(builds.load(std::sync::atomic::Ordering::Relaxed), 1);
+    // What comes later sees the files as they are then.
+    fs::write(project.persona().join("skills/a/SKILL.md"), "changed").unwrap();
+    let later = project.announce(100).unwrap().unwrap();
+    assert_ne!(later.digest, archives[0].digest);
+}
+
+#[test]
+fn an_archive_that_no_run_waits_for_is_not_kept() {
+    let project = project(&[("skills/a/SKILL.md", "hello")]);
+    let kept = Arc::downgrade(&project.announce(1).unwrap().unwrap());
+    assert!(kept.upgrade().is_some());
+    project.archives.forget(run_id(1));
+    assert!(kept.upgrade().is_none());
 }

@@ -390,10 +390,7 @@ pub(super) async fn blocking<T: Send + 'static>(
     done.map_err(|error| match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             tracing::error!(%error, "the state directory is full");
-            ApiError::new(
-                ErrorCode::StorageFull,
-                "the controller's state directory has no room; nothing was changed",
-            )
+            ApiError::full()
         }
         _ => ApiError::internal("the state directory failed", &error),
     })

@@ -17,12 +17,22 @@ const STARTING_FOR: u64 = 1;
 /// And while its token is refused, or opens another project.
 const REFUSED_FOR: u64 = 60;
 
-/// The controller itself.
-pub(super) fn controller(world: &World) -> ControllerStatus {
+/// And while its ledger cannot be written: it looks every two seconds.
+const UNWRITABLE_FOR: u64 = 5;
+
+/// The controller itself. The ledger as it is now: a pass that cannot use it may not come to an end.
+pub(super) fn controller(api: &Api, world: &World) -> ControllerStatus {
+    let ledger = api.store.writable().borrow().condition();
+    let mut conditions = world.conditions.clone();
+    match conditions.iter_mut().find(|it| it.kind == ledger.kind) {
+        Some(known) => *known = ledger,
+        None if !ledger.status => conditions.push(ledger),
+        None => {}
+    }
     ControllerStatus {
         fleet: world.fleet.name.to_string(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        conditions: world.conditions.clone(),
+        conditions,
         listed_at: world.observed.listed_at,
         calls: world.calls.clone(),
     }
@@ -34,7 +44,7 @@ pub(super) async fn alive() -> &'static str {
 }
 
 /// `GET /readyz`: from the first pass and the first list on, unless the API token is refused or opens
-/// a project that is not the fleet's. What
+/// a project that is not the fleet's, or the ledger cannot be written. What
 /// else goes wrong later is a condition: a controller that Hetzner does not answer still answers its
 /// own callers, and gets better by itself.
 pub(super) async fn ready(State(api): State<Api>) -> Result<Json<ControllerStatus>, ApiError> {
@@ -44,6 +54,8 @@ pub(super) async fn ready(State(api): State<Api>) -> Result<Json<ControllerStatu
         (complaint.to_owned(), REFUSED_FOR)
     } else if world.limits.project == Project::Foreign {
         (identity::FOREIGN.to_owned(), REFUSED_FOR)
+    } else if let Some(complaint) = api.store.writable().borrow().complaint() {
+        (complaint, UNWRITABLE_FOR)
     } else if world.pass == 0 {
         ("the first pass is not done".to_owned(), STARTING_FOR)
     } else if world.observed.listed_at.is_none() {
@@ -53,7 +65,7 @@ pub(super) async fn ready(State(api): State<Api>) -> Result<Json<ControllerStatu
         };
         (never, STARTING_FOR)
     } else {
-        return Ok(Json(controller(&world)));
+        return Ok(Json(controller(&api, &world)));
     };
     let (message, seconds) = missing;
     Err(ApiError::new(ErrorCode::Unavailable, message).retry_after(seconds))

@@ -153,7 +153,7 @@ async fn spawn(
             job.cattle = None;
             job.finished_at = Some((api.now)());
             job.message = Some(error.problem().detail.clone());
-            api.store.put_job(job).await?;
+            note(api, &job).await;
             Err(error)
         }
     }
@@ -196,7 +196,7 @@ async fn reap_now(
         }
         Err(error) => (JobState::Failed, Some(error.problem().detail.clone())),
     };
-    api.store.put_job(job.clone()).await?;
+    note(api, &job).await;
     reaped.map(|_| job)
 }
 
@@ -274,9 +274,17 @@ pub(super) async fn cancel(
         job.state = JobState::Canceled;
         job.end_reason = Some(EndReason::Destroyed);
         job.finished_at = Some((api.now)());
-        api.store.put_job(job.clone()).await?;
+        note(&api, &job).await;
     }
     Ok(Json(job))
+}
+
+/// Records where a job stands. Done is done: a ledger without room for it makes no failure of what
+/// was carried out, or only looked at; it is recorded when the job is next asked about.
+async fn note(api: &Api, job: &Job) {
+    if let Err(error) = api.store.put_job(job.clone()).await {
+        tracing::warn!(job = job.id, error = %super::problem::chain(&error), "where a job stands is not recorded");
+    }
 }
 
 async fn find(api: &Api, peer: &Peer, id: &str) -> Result<Job, ApiError> {
@@ -341,7 +349,7 @@ async fn observe(api: &Api, mut job: Job) -> Result<Job, ApiError> {
     job.end_reason = Some(end.reason);
     job.message = Some(end.message);
     job.finished_at = Some(end.at);
-    api.store.put_job(job.clone()).await?;
+    note(api, &job).await;
     Ok(job)
 }
 

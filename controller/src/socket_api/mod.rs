@@ -33,6 +33,7 @@ mod poll;
 pub mod ports;
 mod present;
 mod problem;
+mod prune;
 mod read;
 mod reap;
 mod rerun;

@@ -114,7 +114,18 @@ pub(super) async fn resume(
         edits.extend(end(&api, &peer, pause, &request, now).await?);
         told.push(after(pause));
     }
-    api.store.commit(edits, now).await?;
+    // Of specs that were found with a lost ledger some may be over by now, and what stays is no list.
+    let whole = request.digest.is_some() && request.reason != Some(PauseReason::Ledger);
+    let done = if whole {
+        api.store.commit_all(edits, now).await?
+    } else {
+        api.store.commit(edits, now).await?;
+        true
+    };
+    if !done {
+        let detail = "the list has just changed; look at it again: `clawdlets cattle resume`";
+        return Err(ApiError::new(ErrorCode::Changed, detail));
+    }
     drop(turn);
     api.handle.clone().next_pass().await?;
     tracing::info!(%peer, reason = ?request.reason, "resumed");
@@ -184,6 +195,16 @@ async fn end(
     request: &ResumeRequest,
     now: Timestamp,
 ) -> Result<Vec<Edit>, ApiError> {
+    if pause.reason == PauseReason::Breaker {
+        // It goes on to hold until a server boots: only the next probe need not wait.
+        return Ok(vec![Edit::Image {
+            image: pause.subject.clone(),
+            edit: Box::new(move |record| {
+                record.released_at = Some(now);
+                true
+            }),
+        }]);
+    }
     let mut edits = match pause.reason {
         PauseReason::Ledger => {
             let edits = spend(pause, &request.runs, now)?;
@@ -203,7 +224,12 @@ async fn end(
     let by = peer.to_string();
     let confirmed = takes_digest(pause.reason);
     let message = format!("resumed by {peer}");
+    let seen = pause.digest();
     edits.push(edit::of_pause(pause.reason, &pause.subject, move |held| {
+        // A pass may have found more since it was read.
+        if held.as_ref().is_some_and(|held| held.digest() != seen) {
+            return edit::refused();
+        }
         lifecycle::resume(held, &by, &message, confirmed, now)
     }));
     Ok(edits)
@@ -269,6 +295,12 @@ async fn take_over(api: &Api) -> Result<(), ApiError> {
 
 /// What follows, for people.
 fn after(pause: &Pause) -> String {
+    if pause.reason == PauseReason::Breaker {
+        return format!(
+            "one server of image {} is tried now; the rest follow when it boots",
+            pause.subject
+        );
+    }
     let what = match (pause.starts, pause.ends) {
         (true, false) => "starts",
         (false, true) => "ends",

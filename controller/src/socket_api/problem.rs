@@ -9,9 +9,15 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use cattle_core::writable::Writable;
 use cattle_schemas::problem::{Diagnostic, ErrorCode, PROBLEM_JSON, Problem};
 
 use crate::{store::StoreError, world::Stopped};
+
+/// Seconds after which a ledger that is locked is worth another try: a backup's moments.
+const LOCKED_FOR: u64 = 5;
+/// And a full disk: somebody must make room.
+const FULL_FOR: u64 = 30;
 
 /// A problem on its way out.
 #[derive(Debug)]
@@ -51,6 +57,12 @@ impl ApiError {
         )
     }
 
+    /// The state directory has no room for what was asked; nothing was changed.
+    pub(super) fn full() -> Self {
+        let detail = "the controller's state directory has no room, and nothing was changed: free some space on its file system, or destroy what is not needed; what runs goes on, and can be ended";
+        Self::new(ErrorCode::StorageFull, detail).retry_after(FULL_FOR)
+    }
+
     /// There is no such thing, or none that the caller may see: both answer the same.
     pub(super) fn not_found(what: &str, name: &str) -> Self {
         Self::new(ErrorCode::NotFound, format!("no {what} goes by `{name}`"))
@@ -80,10 +92,15 @@ impl From<StoreError> for ApiError {
         match &error {
             StoreError::Full { .. } => {
                 tracing::error!(error = %chain(&error), "the state directory is full");
+                Self::full()
+            }
+            StoreError::Locked { .. } => {
+                tracing::error!(error = %chain(&error), "the ledger is locked");
                 Self::new(
-                    ErrorCode::StorageFull,
-                    "the controller's state directory has no room",
+                    ErrorCode::Unavailable,
+                    Writable::Locked.complaint().unwrap_or_default(),
                 )
+                .retry_after(LOCKED_FOR)
             }
             _ => Self::internal("the ledger failed", &error),
         }

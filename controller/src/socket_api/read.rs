@@ -174,7 +174,7 @@ pub(super) async fn list(
     Ok(Json(CattleList {
         next: items.last().filter(|_| more).map(|item| item.name.clone()),
         items,
-        controller: health::controller(&world),
+        controller: health::controller(&api, &world),
         diagnostics: if peer.is_operator() {
             world.desired.strays.clone()
         } else {

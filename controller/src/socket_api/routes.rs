@@ -18,7 +18,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use super::{
     Api, ApiError, apply, cost, destroy, events, guard, health, jobs, limits, logs, openapi,
-    pauses, plan, read, reap, rerun, result, retry,
+    pauses, plan, prune, read, reap, rerun, result, retry,
 };
 
 /// The longest JSON body: a job carries one spec, a plan several.
@@ -303,6 +303,16 @@ pub(super) const ROUTES: &[Route] = &[
         gives: Gives::Json(of::<wire::PlanReply>),
         problems: &[ErrorCode::TooLarge],
         handler: |m| on(m, plan::post),
+        ..POST
+    },
+    Route {
+        path: "/v1/prune",
+        id: "prune",
+        summary: "Remove specs that the caller applied from a directory and that it has no longer; too many ends at once are held back",
+        takes: Takes::Json(of::<wire::PruneRequest>),
+        gives: Gives::Json(of::<wire::PruneReply>),
+        problems: &[ErrorCode::TooLarge],
+        handler: |m| on(m, prune::post),
         ..POST
     },
     Route {

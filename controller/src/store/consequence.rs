@@ -1,10 +1,11 @@
 //! What a change to a run entails beyond the run: the same for every store.
 
 use cattle_core::{
+    breaker::{ImageFact, image_of},
     charge::Charge,
     ledger::{CreateState, Run},
 };
-use cattle_schemas::Timestamp;
+use cattle_schemas::{Timestamp, status::EndReason};
 
 /// What of a run is compared with the run after an edit.
 #[derive(Clone, Debug)]
@@ -13,6 +14,8 @@ pub(super) struct Before {
     may_speak: bool,
     refused: bool,
     charge: Option<Charge>,
+    started: bool,
+    ended: bool,
 }
 
 impl Before {
@@ -22,6 +25,8 @@ impl Before {
             may_speak: run.may_speak(),
             refused: run.is_refused(),
             charge: Charge::of_run(run),
+            started: run.started_at.is_some(),
+            ended: run.ended.is_some(),
         }
     }
 }
@@ -38,6 +43,8 @@ pub(super) struct Consequence {
     pub(super) void_tokens: bool,
     /// Where that changed: what its server is billed for now, if anything.
     pub(super) charge: Option<Option<Charge>>,
+    /// What the run tells of the image that its server was made of.
+    pub(super) image: Option<(String, ImageFact)>,
 }
 
 /// A run that is inserted. One that was adopted was not asked for by this ledger.
@@ -48,13 +55,26 @@ pub(super) fn of_insert(run: &Run) -> Consequence {
         forget_creates: false,
         void_tokens: false,
         charge: Charge::of_run(run).map(Some),
+        // One that was adopted has told nothing.
+        image: None,
     }
 }
 
 /// A run that was edited.
 pub(super) fn of_edit(before: Before, run: &Run) -> Consequence {
     let charge = Charge::of_run(run);
+    let reported = run.started_at.filter(|_| !before.started);
+    let timed_out = run
+        .ended
+        .as_ref()
+        .filter(|end| !before.ended && end.reason == EndReason::BootTimeout);
+    let fact = match (reported, timed_out) {
+        (Some(at), _) => Some(ImageFact::Reported(at)),
+        (None, Some(end)) => Some(ImageFact::TimedOut(end.at)),
+        (None, None) => None,
+    };
     Consequence {
+        image: fact.map(|fact| (image_of(run).to_owned(), fact)),
         charge: (charge != before.charge).then_some(charge),
         create: (run.attempt > before.attempt).then_some(run.posted_at),
         forget_creates: !before.refused && run.is_refused(),

@@ -139,6 +139,7 @@ pub(crate) fn accepted(id: RunId) -> Edit {
             server: price("0.0088"),
             ipv4: price("0.0008"),
         }),
+        made_of: None,
         image: None,
         actions: Vec::new(),
     };

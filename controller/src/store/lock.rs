@@ -5,7 +5,7 @@
 
 use std::{
     fs::{DirBuilder, File, OpenOptions, TryLockError},
-    io::{Read, Seek, Write},
+    io::{self, Read, Seek, Write},
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
@@ -60,7 +60,13 @@ impl StateLock {
             .set_len(0)
             .and_then(|()| file.rewind())
             .and_then(|()| file.write_all(format!("{}\n", std::process::id()).as_bytes()));
-        told.map_err(|error| StoreError::io("write the lock", &path, error))?;
+        match told {
+            // The lock is the kernel's; what is written is for people.
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                tracing::warn!("no room to say in the lock which process holds it");
+            }
+            told => told.map_err(|error| StoreError::io("write the lock", &path, error))?,
+        }
         Ok(Self { _file: file, path })
     }
 

@@ -7,17 +7,19 @@ use std::{
 };
 
 use cattle_core::{
+    breaker::ImageRecord,
     charge::Charge,
     ledger::{Assignment, Ledger, Run},
     names::{CattleName, RunId, SpecHash},
     pause::Pause,
+    writable::Writable,
 };
 use cattle_schemas::{
     Timestamp,
     event::{Event, NewEvent},
     job::Job,
 };
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
 use super::{
     CREATES_KEPT, EVENT_BACKLOG, Edit, IdempotentReply, RunFilter, SocketSpec, Store, StoreFuture,
@@ -29,6 +31,7 @@ use super::{
 pub struct MemoryStore {
     state: Mutex<State>,
     events: broadcast::Sender<Event>,
+    writable: watch::Sender<Writable>,
 }
 
 /// Records are shared, so that a transaction can be dropped by keeping a cheap copy from before it.
@@ -48,6 +51,7 @@ struct State {
     meta: BTreeMap<String, String>,
     /// Oldest first.
     pauses: Vec<Pause>,
+    images: BTreeMap<String, ImageRecord>,
 }
 
 impl Default for MemoryStore {
@@ -55,6 +59,7 @@ impl Default for MemoryStore {
         Self {
             state: Mutex::default(),
             events: broadcast::Sender::new(EVENT_BACKLOG),
+            writable: watch::Sender::default(),
         }
     }
 }
@@ -143,6 +148,14 @@ impl State {
                 }
                 events
             }
+            Edit::Image { image, edit } => {
+                let mut record = self.images.get(&image).cloned().unwrap_or_default();
+                if !edit(&mut record) {
+                    return false;
+                }
+                self.images.insert(image, record);
+                Vec::new()
+            }
             Edit::InsertToken(token) => {
                 let lives = self.runs.get(&token.run).is_some_and(|run| run.is_live());
                 if !lives || self.tokens.contains_key(&token.digest) {
@@ -170,6 +183,9 @@ impl State {
         }
         if consequence.void_tokens {
             self.void_tokens(run, None);
+        }
+        if let Some((image, fact)) = consequence.image {
+            self.images.entry(image).or_default().learn(fact);
         }
         match consequence.charge {
             Some(Some(charge)) => drop(self.charges.insert(run, charge)),
@@ -249,6 +265,14 @@ impl State {
             let resumed = pause.resumed.as_ref();
             resumed.is_none_or(|resumed| resumed.at >= creates_since)
         };
+        ledger.recent_ends = self
+            .runs
+            .values()
+            .filter_map(|run| Some((run.ended.as_ref()?.at, run.counts_for.clone()?)))
+            .filter(|(at, _)| *at > creates_since)
+            .collect();
+        ledger.recent_ends.sort();
+        ledger.images = self.images.clone();
         ledger.pauses = self.pauses.iter().filter(recent).cloned().collect();
         ledger
     }
@@ -499,6 +523,14 @@ impl Store for MemoryStore {
     fn put_meta(&self, name: String, value: String) -> StoreFuture<'_, ()> {
         self.state().meta.insert(name, value);
         ready(())
+    }
+
+    fn writable(&self) -> watch::Receiver<Writable> {
+        self.writable.subscribe()
+    }
+
+    fn look(&self) -> StoreFuture<'_, bool> {
+        ready(true)
     }
 
     fn forget_before(&self, before: Timestamp) -> StoreFuture<'_, Vec<RunId>> {

@@ -12,16 +12,19 @@ mod contract;
 pub(crate) mod fixture;
 mod lock;
 mod memory;
+mod room;
 mod sqlite;
 
 use std::{future::Future, ops::Range, path::Path, pin::Pin};
 
 use cattle_core::{
+    breaker::ImageRecord,
     charge::Charge,
     desired::Cattle,
     ledger::{Assignment, Ledger, Run},
     names::{CattleName, RunId, SpecHash},
     pause::Pause,
+    writable::Writable,
 };
 use cattle_schemas::{
     Timestamp,
@@ -30,9 +33,9 @@ use cattle_schemas::{
     status::PauseReason,
 };
 use serde::Serialize;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
-pub use self::{lock::StateLock, memory::MemoryStore, sqlite::SqliteStore};
+pub use self::{lock::StateLock, memory::MemoryStore, room::SMALLEST_STATE, sqlite::SqliteStore};
 
 /// Events that a slow subscriber may lag behind before it has to read them from the ledger.
 const EVENT_BACKLOG: usize = 1024;
@@ -53,6 +56,9 @@ pub type AssignmentEdit = Box<dyn FnOnce(&mut Option<Assignment>) -> Option<Vec<
 
 /// A change to the pause of a reason and subject that holds, if one does; likewise.
 pub type PauseEdit = Box<dyn FnOnce(&mut Option<Pause>) -> Option<Vec<NewEvent>> + Send>;
+
+/// A change to what is known of an image. Answers whether there is one.
+pub type ImageEdit = Box<dyn FnOnce(&mut ImageRecord) -> bool + Send>;
 
 /// One change within a commit.
 pub enum Edit {
@@ -88,6 +94,13 @@ pub enum Edit {
         subject: String,
         /// The change.
         edit: PauseEdit,
+    },
+    /// A change to what is known of an image; nothing, when it is new.
+    Image {
+        /// As creates name it.
+        image: String,
+        /// The change.
+        edit: ImageEdit,
     },
     /// A token that a guest may present; not applied unless its run lives. The end of a run voids
     /// all of its tokens in the same transaction; where its server is kept, its release does.
@@ -193,8 +206,8 @@ pub struct SocketSpec {
 pub trait Store: Send + Sync + 'static {
     /// What one plan needs (see [`Ledger`]): every run that is not both over and gone, the latest
     /// run of each wanted name, the assignments of all of these, those that may be the same as what is
-    /// wanted (see [`Wanted::content`]) and those not ended, pauses that hold, and since
-    /// `creates_since` creates and pauses that ended. (What servers' labels name besides, the caller
+    /// wanted (see [`Wanted::content`]) and those not ended, pauses that hold, what is known of
+    /// images, and since `creates_since` creates, pauses that ended, and ends for specs. (What servers' labels name besides, the caller
     /// reads with [`Store::run`].)
     fn ledger(&self, wanted: Vec<Wanted>, creates_since: Timestamp) -> StoreFuture<'_, Ledger>;
 
@@ -277,6 +290,15 @@ pub trait Store: Send + Sync + 'static {
     /// Insert or replace such a value.
     fn put_meta(&self, name: String, value: String) -> StoreFuture<'_, ()>;
 
+    /// Whether it can be written, as far as is known. With no room, what must be recorded (ends,
+    /// deletes, signs of life) still may be; specs of the socket, jobs and remembered replies are
+    /// [`StoreError::Full`].
+    fn writable(&self) -> watch::Receiver<Writable>;
+
+    /// Looks whether it can be written, without writing, and gets ready for when it cannot.
+    /// Answers whether there is room for everything.
+    fn look(&self) -> StoreFuture<'_, bool>;
+
     /// Forget results, tokens, events, jobs, pauses and idempotency keys of what was over before this.
     /// Assignments, the fact of a run and what it cost stay for good. Answers with the runs whose logs may go;
     /// each is named once.
@@ -304,6 +326,12 @@ pub enum StoreError {
     /// The file system is full; what was there before still is.
     #[error("the ledger has no room to {operation}")]
     Full {
+        /// What was tried.
+        operation: &'static str,
+    },
+    /// Another process holds the ledger's lock.
+    #[error("the ledger is locked by another process; could not {operation}")]
+    Locked {
         /// What was tried.
         operation: &'static str,
     },

@@ -276,6 +276,7 @@ fn decode_limits(
         "maxTtl",
         "liveRunsPerRequester",
         "createsPerHour",
+        "unprovenImage",
     ];
     let mut limits = FleetLimits {
         images: vec![placement.image.clone()],
@@ -284,6 +285,7 @@ fn decode_limits(
         max_ttl: DEFAULT_MAX_TTL,
         live_runs_per_requester: max_instances,
         creates_per_hour: DEFAULT_CREATES_PER_HOUR,
+        unproven_image: None,
     };
     let Some(mut fields) = cattle.open_field("limits", &known, Unknown::Refuse, findings) else {
         return limits;
@@ -320,6 +322,9 @@ fn decode_limits(
     }
     if let Some(n) = fields.integer("createsPerHour", 0..=MAX_CREATES_PER_HOUR, findings) {
         limits.creates_per_hour = n.value;
+    }
+    if let Some(n) = fields.integer("unprovenImage", 1..=MAX_INSTANCES, findings) {
+        limits.unproven_image = Some(n.value);
     }
     limits
 }

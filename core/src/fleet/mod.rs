@@ -86,6 +86,8 @@ pub struct FleetLimits {
     pub live_runs_per_requester: u32,
     /// Servers created within an hour.
     pub creates_per_hour: u32,
+    /// Servers at once of an image that no guest has reported from yet.
+    pub unproven_image: Option<u32>,
 }
 
 impl Fleet {
@@ -121,6 +123,7 @@ impl Fleet {
             max_instances: self.max_instances,
             live_runs_per_requester: self.limits.live_runs_per_requester,
             creates_per_hour: self.limits.creates_per_hour,
+            unproven_image: self.limits.unproven_image,
             max_ttl: self.limits.max_ttl,
             default_ttl: self.default_ttl,
             own: None,
@@ -132,7 +135,9 @@ impl Fleet {
             cold: Arc::default(),
             unequipped: BTreeMap::new(),
             budget: self.budget,
+            server_gone_at: None,
             token: crate::account::Token::default(),
+            ledger: crate::writable::Writable::default(),
             calls: action::Calls::default(),
             fleet_labels: self.labels.clone(),
             fleet: self.name.clone(),

@@ -37,7 +37,8 @@ const FLEET: &str = r#"{
       "images": ["123456", "debian-13"],
       "maxTtl": "12h",
       "liveRunsPerRequester": 7,
-      "createsPerHour": 100
+      "createsPerHour": 100,
+      "unprovenImage": 2
     },
     "budget": { "maxHourly": 1.5, "maxDaily": 20 }
   }
@@ -83,6 +84,7 @@ fn everything_that_is_configured_is_read() {
         (limits.max_instances, limits.live_runs_per_requester),
         (50, 7)
     );
+    assert_eq!(limits.unproven_image, Some(2));
     assert_eq!(limits.max_ttl, Duration::from_secs(12 * 3_600));
 }
 
@@ -99,6 +101,7 @@ fn what_is_left_out_has_the_documented_default() {
     assert_eq!(fleet.limits.max_ttl, Duration::from_secs(24 * 3_600));
     assert_eq!(fleet.limits.live_runs_per_requester, 10);
     assert_eq!(fleet.limits.creates_per_hour, 60);
+    assert_eq!(fleet.limits.unproven_image, None);
     assert_eq!(fleet.limits.images, ["1"]);
     assert_eq!(fleet.host_model, None);
     assert_eq!(fleet.budget, Budget::default());
@@ -128,7 +131,7 @@ fn each_mistake_has_its_place_and_its_hint() {
     assert_snapshot!(refused("\"schemaVersion\": 8", "\"schemaVersion\": 7"), @"clawdlets.json:2:20: `schemaVersion` must be 8, this is `7`");
     assert_snapshot!(refused("  \"schemaVersion\": 8,\n", ""), @"clawdlets.json:1:1: missing field `schemaVersion` (this version reads 8)");
     assert_snapshot!(refused("\"maxInstances\"", "\"maxInstance\""), @"clawdlets.json:22:7: unknown field `maxInstance` in `cattle.hetzner` (did you mean `maxInstances`?)");
-    assert_snapshot!(refused("\"budget\"", "\"budgets\""), @"clawdlets.json:33:5: unknown field `budgets` in `cattle` (did you mean `budget`?)");
+    assert_snapshot!(refused("\"budget\"", "\"budgets\""), @"clawdlets.json:34:5: unknown field `budgets` in `cattle` (did you mean `budget`?)");
     assert_snapshot!(refused("\"defaultHost\": \"one\"", "\"defaultHost\": \"on\""), @"clawdlets.json:3:18: `defaultHost` names `on`, which is not in `hosts` (did you mean `one`?)");
     assert_snapshot!(refused("\"fleet\": \"prod\"", "\"fleet\": \"Prod\""), @"clawdlets.json:17:14: `cattle.fleet`: a fleet name is made of a-z, 0-9 and `-`, begins with a letter and does not end with `-`");
     assert_snapshot!(refused("      \"serverTypes\": [\"cx23\", \"cpx22\"],\n", ""), @"clawdlets.json:18:16: missing field `cattle.hetzner.serverTypes` (or `serverType` for a single one)");
@@ -139,8 +142,8 @@ fn each_mistake_has_its_place_and_its_hint() {
     assert_snapshot!(refused("\"env\": \"prod\"", "\"run\": \"x\""), @"clawdlets.json:24:46: label key `run` is reserved");
     assert_snapshot!(refused("\"managed-by\": \"clawdlets\"", "\"managed-by\": \"me\""), @"clawdlets.json:24:19: label key `managed-by` is reserved");
     assert_snapshot!(refused("\"callbackUrl\": \"\"", "\"callbackUrl\": \"https://example.org\""), @"clawdlets.json:26:57: `cattle.defaults.callbackUrl` must be empty: a guest calls nobody back (read results with `clawdlets cattle result`)");
-    assert_snapshot!(refused("1.5", "\"a lot\""), @"clawdlets.json:33:30: `cattle.budget.maxHourly` must be an amount of money, zero or more");
-    assert_snapshot!(refused("1.5", "-1"), @"clawdlets.json:33:30: `cattle.budget.maxHourly` must be an amount of money, zero or more");
+    assert_snapshot!(refused("1.5", "\"a lot\""), @"clawdlets.json:34:30: `cattle.budget.maxHourly` must be an amount of money, zero or more");
+    assert_snapshot!(refused("1.5", "-1"), @"clawdlets.json:34:30: `cattle.budget.maxHourly` must be an amount of money, zero or more");
     assert_snapshot!(refused("\"zai/glm-4.7\"", "\"glm-4.7\""), @"clawdlets.json:6:35: `hosts.one.agentModelPrimary`: `glm-4.7` is not a model (write `provider/model`, as in `zai/glm-4.7`)");
     assert_snapshot!(refused("[\"123456\", \"debian-13\"]", "[\"debian-13\"]"), @"clawdlets.json:28:7: `cattle.limits.images` lacks the fleet's own choice `123456`");
 }

@@ -1,6 +1,6 @@
 //! From the intent to a server that exists.
 
-use std::time::Duration;
+use std::{ops::Range, time::Duration};
 
 use cattle_schemas::{
     Timestamp,
@@ -52,6 +52,7 @@ pub fn begin(
         earlier_attempt_open: false,
         create_message: None,
         create_reason: None,
+        create_limit: None,
         delete_message: None,
         hourly_limit: None,
         extension: Duration::ZERO,
@@ -65,6 +66,7 @@ pub fn begin(
         outcome: None,
         outcome_at: None,
         log_stored: None,
+        counts_for: None,
         ended: None,
         called_at: None,
         followed_at: None,
@@ -117,6 +119,7 @@ fn bind(run: &mut Run, server: RunServer, reason: EventReason) -> Transition {
     run.earlier_attempt_open = false;
     run.create_message = None;
     run.create_reason = None;
+    run.create_limit = None;
     run.retry_at = None;
     run.gone_at = None;
     run.taken = None;
@@ -196,6 +199,7 @@ pub fn retry(run: &mut Run, max_ttl: Duration, now: Timestamp) -> Transition {
     run.create = CreateState::Intended;
     run.create_message = None;
     run.create_reason = None;
+    run.create_limit = None;
     run.expires_at = expiry::expires_at(now, run.spec.ttl, run.extension, max_ttl);
     Transition::told(
         EventReason::CreateRetried,
@@ -252,17 +256,17 @@ pub fn lookup_missed(run: &mut Run, asked_at: Timestamp, now: Timestamp) -> Tran
 
 /// Takes over a server whose run is not in the ledger. Its task counts as begun, and its guest is not
 /// called silent before it was heard: with `session`, which its label has, it is; without, the run
-/// lives until its server is off or its time is up.
+/// lives until its server is off or its time is up. `lives` is from its creation to its expiry.
 pub fn adopt_unknown(
     id: RunId,
     cattle: &Cattle,
     origin: &Origin,
     server: RunServer,
     session: Option<String>,
-    created: Timestamp,
-    expires_at: Timestamp,
+    lives: Range<Timestamp>,
     now: Timestamp,
 ) -> (Run, Transition) {
+    let (created, expires_at) = (lives.start, lives.end);
     let (mut run, _) = begin(id, cattle, origin, Duration::MAX, created);
     let how = match session {
         Some(_) => "taken over; its guest is heard again",

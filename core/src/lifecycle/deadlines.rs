@@ -5,6 +5,7 @@ use std::time::Duration;
 use cattle_schemas::{Timestamp, guest::HEARTBEAT_SECONDS, status::EndReason};
 
 use crate::{
+    account::AccountLimit,
     catalogue::ImageKind,
     clock::{AGREES, after},
     ledger::Run,
@@ -249,4 +250,28 @@ pub fn heard_of_until(run: &Run, heard_since: Option<Timestamp>) -> Option<Times
     let heard = run.last_seen_at.max(run.env_at)?;
     let heard_since = heard_since.unwrap_or(Timestamp::MAX_UTC - SILENCE);
     Some(heard.max(heard_since) + SILENCE)
+}
+
+/// After a server of ours is gone, what its account's limit kept back is looked at again: its place
+/// is free then, and its addresses about a minute later. Each look is one create.
+const PLACE_FREES: &[Duration] = &[Duration::from_secs(5)];
+const ADDRESS_FREES: &[Duration] = &[
+    Duration::from_secs(5),
+    Duration::from_secs(30),
+    Duration::from_secs(65),
+];
+
+/// When a create that met a limit of the account is worth another look, because a server of ours
+/// went; `None` where nothing was freed since it was last tried.
+#[must_use]
+pub fn room_again(run: &Run, server_gone_at: Option<Timestamp>) -> Option<Timestamp> {
+    let looks = match run.create_limit? {
+        AccountLimit::Servers | AccountLimit::DedicatedCores => PLACE_FREES,
+        AccountLimit::PrimaryIps => ADDRESS_FREES,
+    };
+    let gone = server_gone_at?;
+    looks
+        .iter()
+        .map(|after| gone + *after)
+        .find(|at| *at > run.posted_at)
 }

@@ -95,6 +95,7 @@ pub(super) fn given_up(pass: &mut Pass<'_>, run: &Run) -> Option<Action> {
         message,
         hold_until: None,
         unless_env_handed_out: true,
+        counts_for: None,
     })
 }
 

@@ -65,12 +65,14 @@ impl Action {
             Self::HandedOver { .. } => "handed-over",
             Self::End { .. } => "end",
             Self::Release { .. } => "release",
-            Self::Delete { .. } => "delete",
+            Self::Delete { .. } | Self::DeleteExpired { .. } => "delete",
             Self::ConfirmGone { .. } => "confirm-gone",
             Self::MarkGone { .. } => "mark-gone",
             Self::Lookup { .. } => "look-up",
             Self::FollowCreate { .. } => "follow",
             Self::PowerOn { .. } => "power-on",
+            Self::Pause(_) => "pause",
+            Self::Resume { .. } => "resume",
             Self::ReapOrphan { .. } => "reap",
         }
     }
@@ -92,6 +94,8 @@ impl Action {
             Self::Enqueue { .. }
             | Self::Close { .. }
             | Self::Start { .. }
+            | Self::Pause(_)
+            | Self::Resume { .. }
             | Self::ReapOrphan { .. } => None,
             Self::Retry { run, .. }
             | Self::Adopt { run, .. }
@@ -106,6 +110,7 @@ impl Action {
             | Self::End { run, .. }
             | Self::Release { run, .. }
             | Self::Delete { run, .. }
+            | Self::DeleteExpired { run, .. }
             | Self::ConfirmGone { run, .. }
             | Self::MarkGone { run }
             | Self::Lookup { run, .. }
@@ -124,6 +129,7 @@ impl Action {
             | Self::NoteDuplicate { server, .. }
             | Self::Relabel { server, .. }
             | Self::Delete { server, .. }
+            | Self::DeleteExpired { server, .. }
             | Self::ConfirmGone { server, .. }
             | Self::PowerOn { server, .. }
             | Self::ReapOrphan { server, .. } => Some(*server),
@@ -186,11 +192,18 @@ impl Action {
             },
             Self::Release { message, .. } => format!("let its kept server go: {message}"),
             Self::Delete { server, .. } => format!("delete server {server}"),
+            Self::DeleteExpired { server, .. } => format!(
+                "delete server {server}, which is past its expiry, although its end cannot be recorded"
+            ),
             Self::ConfirmGone { server, .. } => format!("ask whether server {server} is gone"),
             Self::MarkGone { .. } => "note that it has no server".to_owned(),
             Self::Lookup { name, .. } => format!("look for server {name}"),
             Self::FollowCreate { .. } => "ask how far its create is".to_owned(),
             Self::PowerOn { server, .. } => format!("power server {server} on"),
+            Self::Pause(pause) => format!("pause ({}): {}", pause.reason, pause.message),
+            Self::Resume {
+                reason, message, ..
+            } => format!("go on ({reason}): {message}"),
             Self::ReapOrphan {
                 server,
                 name,

@@ -2,7 +2,7 @@
 
 use cattle_schemas::{Timestamp, guest::Outcome, status::EndReason};
 
-use super::{Pass, Wish, bring_up, calls, describe::span};
+use super::{Pass, Wish, brake, bring_up, calls, describe::span};
 use crate::{
     action::Action,
     expiry,
@@ -11,6 +11,7 @@ use crate::{
     ledger::Run,
     lifecycle::{deadlines, ended_in_words, reason_of, unstarted_reason},
     observed::{ObservedServer, ServerState},
+    writable::Writable,
 };
 
 pub(super) fn runs<'a>(pass: &mut Pass<'a>) {
@@ -31,12 +32,13 @@ fn ending(run: &Run, reason: EndReason, message: impl Into<String>) -> Option<Ac
         message: message.into(),
         hold_until: None,
         unless_env_handed_out: false,
+        counts_for: None,
     })
 }
 
 /// Why the run is over now, the strongest reason first: what the guest handed over, then what
 /// happened to it, then what is wanted, then the clock.
-fn end(pass: &mut Pass<'_>, run: &Run) -> Option<Action> {
+fn end<'a>(pass: &mut Pass<'a>, run: &'a Run) -> Option<Action> {
     if let Some(outcome) = &run.outcome {
         return by_outcome(run, outcome);
     }
@@ -62,6 +64,7 @@ fn by_outcome(run: &Run, outcome: &Outcome) -> Option<Action> {
         message: ended_in_words(run, outcome),
         hold_until: run.hold_until(),
         unless_env_handed_out: false,
+        counts_for: None,
     })
 }
 
@@ -78,25 +81,22 @@ fn off_after_env(pass: &Pass<'_>, run: &Run) -> bool {
 }
 
 /// The spec went away, or asks for something else.
-fn by_spec(pass: &mut Pass<'_>, run: &Run) -> Option<Action> {
-    let (reason, message) = match pass.wish(&run.cattle, Some(&run.root)) {
-        Wish::Frozen => return None,
-        Wish::Gone(since) => {
-            if !pass.due(since + deadlines::ABSENCE) {
-                return None;
-            }
-            (EndReason::SpecRemoved, "its spec was removed".to_owned())
-        }
-        Wish::Spec(cattle) if cattle.hash != run.hash => (
-            EndReason::SpecChanged,
-            format!("its spec changed from {} to {}", run.hash, cattle.hash),
-        ),
-        Wish::Spec(..) => return None,
-    };
-    if pass.ledger.ends_paused().is_some() {
+fn by_spec<'a>(pass: &mut Pass<'a>, run: &'a Run) -> Option<Action> {
+    let wanted = brake::wanted(pass, run)?;
+    let braked = wanted.counts_for.as_ref();
+    if pass.ledger.ends_paused().is_some()
+        || braked.is_some_and(|source| pass.brake.held(source).is_some())
+    {
         return None;
     }
-    ending(run, reason, message)
+    Some(Action::End {
+        run: run.id,
+        reason: wanted.reason,
+        message: wanted.message,
+        hold_until: None,
+        unless_env_handed_out: false,
+        counts_for: wanted.counts_for,
+    })
 }
 
 /// A deadline is over. Not before the first list, and not while the clocks do not tell the time:
@@ -142,6 +142,7 @@ fn by_clock(pass: &mut Pass<'_>, run: &Run) -> Option<Action> {
                 ),
                 hold_until: None,
                 unless_env_handed_out: run.env_at.is_none(),
+                counts_for: None,
             });
     }
     let silent_at = deadlines::silence(run, heard_since, pass.now)?;
@@ -359,4 +360,5 @@ fn may_retry(pass: &Pass<'_>, run: &Run) -> bool {
         && pass.limits.enabled
         && pass.not_its_own().is_none()
         && pass.ledger.starts_paused().is_none()
+        && pass.limits.ledger == Writable::Yes
 }

@@ -10,26 +10,32 @@
 //!
 //! ```text
 //! view   whose is each listed server?
+//! brake  which sources' specs may end nothing at the moment?
 //! live   runs: results, deadlines, specs that went away; creates that are not settled
 //! bring_up  their servers: is it clear that each comes up?
 //! ended  runs: their servers go
 //! orphans  servers without a run
 //! queue  what may start now, and why the rest waits
+//! probes  does its image boot?
 //! choice  is its image known, is its env there, and is a pair left to make it?
 //! pairs   was that pair refused a short while ago?
 //! calls  what the rate limit has room for
+//! expired  what goes although nothing can be recorded
 //! ```
 
 mod account;
+pub mod brake;
 mod bring_up;
 mod budget;
 mod calls;
 mod choice;
 mod describe;
 mod ended;
+mod expired;
 mod live;
 mod orphans;
 mod pairs;
+mod probes;
 mod queue;
 mod view;
 
@@ -37,10 +43,11 @@ use std::{sync::Arc, time::Duration};
 
 use cattle_schemas::{Timestamp, status::PauseReason};
 
-use self::view::View;
+use self::{brake::Brake, view::View};
 pub use self::{
     choice::images,
     describe::{apart, cattle_of, to_api},
+    expired::expired,
 };
 use crate::{
     action::{Action, Limits, Plan, Waiting},
@@ -51,6 +58,7 @@ use crate::{
     lifecycle::deadlines,
     names::CattleName,
     observed::Observed,
+    pause::Pause,
 };
 
 /// What is to be done now, what waits, and when to look again. `now` is Hetzner's time.
@@ -69,15 +77,18 @@ pub fn plan(
         limits,
         now,
         view: View::new(observed, ledger, limits),
+        brake: Brake::default(),
         sections: Sections::default(),
         waiting: Vec::new(),
         wake: None,
         list_soon: false,
     };
+    pass.brake = brake::judge(&mut pass);
     live::runs(&mut pass);
     ended::runs(&mut pass);
     orphans::servers(&mut pass);
     queue::assignments(&mut pass);
+    probes::pauses(&mut pass);
     pass.list_soon |= pass.waits_for_a_look();
     pass.finish()
 }
@@ -90,6 +101,7 @@ struct Pass<'a> {
     limits: &'a Limits,
     now: Timestamp,
     view: View<'a>,
+    brake: Brake,
     sections: Sections,
     waiting: Vec<Waiting>,
     wake: Option<Timestamp>,
@@ -124,6 +136,19 @@ impl<'a> Pass<'a> {
         }
         self.wake = Some(self.wake.map_or(at, |wake| wake.min(at)));
         false
+    }
+
+    /// Begins a pause, or brings up to date what the one of its reason and subject says.
+    fn pause(&mut self, fresh: Pause) {
+        let says_so = |held: &Pause| {
+            (held.reason, &held.subject, held.starts, held.ends)
+                == (fresh.reason, &fresh.subject, fresh.starts, fresh.ends)
+                && held.message == fresh.message
+                && held.items == fresh.items
+        };
+        if !self.ledger.holding().any(says_so) {
+            self.sections.ledger.push(Action::Pause(Box::new(fresh)));
+        }
     }
 
     /// Notes the end of a wait that is kept. True when it is over.

@@ -9,6 +9,7 @@ use crate::{
     lifecycle::MAX_DUPLICATES,
     names::{CattleName, RunId, SpecHash},
     observed::{ObservedServer, ServerState},
+    writable::Writable,
 };
 
 pub(super) fn servers(pass: &mut Pass<'_>) {
@@ -91,6 +92,7 @@ fn adoption<'a>(pass: &Pass<'a>, server: &'a ObservedServer) -> Option<(Action, 
     let possible = (cattle.hash == *hash || cattle.ways().contains(hash))
         && !spent(hash)
         && !spent(&cattle.hash)
+        && pass.limits.ledger == Writable::Yes
         && expires_at > pass.now
         && server.status != ServerState::Off
         && named_so(server, name, run)

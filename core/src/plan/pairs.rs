@@ -83,9 +83,10 @@ impl<'a> Pairs<'a> {
         }
         for (server_type, location) in placement.candidates() {
             let pair = (server_type.to_owned(), location.to_owned());
-            if let Some(until) = self.cold.get(&pair).map(|cold| cold.wait.ends(pass.now)) {
-                // Over already: whoever tries it rings.
-                let _ = until > pass.now && pass.due(until);
+            let ends = self.cold.get(&pair).map(|cold| cold.wait.ends(pass.now));
+            // Of one that is over already, whoever tries it rings.
+            if let Some(ends) = ends.filter(|ends| *ends > pass.now) {
+                pass.due(ends);
             }
         }
         Err(told(&closed))

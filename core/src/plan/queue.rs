@@ -11,11 +11,12 @@ use cattle_schemas::{
 };
 
 use super::{
-    Pass, Wish, account,
+    Pass, Wish, account, brake,
     budget::Purse,
     calls, choice,
     describe::{apart, span},
     pairs::Pairs,
+    probes::Probes,
 };
 use crate::{
     action::{Action, Waiting},
@@ -27,6 +28,7 @@ use crate::{
     lifecycle::deadlines,
     names::CattleName,
     observed::FirewallView,
+    writable::Writable,
 };
 
 /// The window of `createsPerHour`.
@@ -101,13 +103,15 @@ fn wait(pass: &mut Pass<'_>, name: &CattleName, reason: PendingReason, message: 
 fn close_the_undesired(pass: &mut Pass<'_>) {
     let ledger = pass.ledger;
     let open = |(_, assignment): &(_, &Assignment)| assignment.ended.is_none();
-    for ((name, hash), _) in ledger.assignments.iter().filter(open) {
+    for ((name, hash), assignment) in ledger.assignments.iter().filter(open) {
         let its_run_lives = pass
             .view
             .live
             .get(name)
             .is_some_and(|run| run.hash == *hash);
-        if its_run_lives || pass.ledger.ends_paused().is_some() {
+        let source = brake::source_of_name(pass, name, &assignment.requester);
+        if its_run_lives || pass.ledger.ends_paused().is_some() || pass.brake.held(source).is_some()
+        {
             continue;
         }
         let (reason, message) = match pass.wish(name, None) {
@@ -214,6 +218,10 @@ fn reopens(assignment: &Assignment) -> bool {
 }
 
 fn enqueue(pass: &mut Pass<'_>, origin: &Origin, cattle: &Cattle) {
+    if pass.limits.ledger != Writable::Yes {
+        // Its place in the queue can wait; what little can be written is for ends.
+        return;
+    }
     pass.sections.ledger.push(Action::Enqueue {
         cattle: cattle.name.clone(),
         hash: cattle.hash.clone(),
@@ -280,11 +288,14 @@ fn with_live_run<'a>(
     if run.hash != cattle.hash {
         let spent = assignment.is_some_and(|a| a.ended.is_some() && !reopens(a));
         if !spent {
-            let message = match pass.ledger.ends_paused() {
-                Some(pause) => format!(
-                    "its previous run may not be ended now: {}",
-                    pause.sentence()
-                ),
+            let held = match pass.ledger.ends_paused() {
+                Some(pause) => Some(pause.sentence()),
+                // What was put over the socket is never braked.
+                None if origin.from_socket => None,
+                None => pass.brake.held(&origin.requester).cloned(),
+            };
+            let message = match held {
+                Some(why) => format!("its previous run may not be ended now: {why}"),
                 None => format!(
                     "waits for the end of run {}, whose spec has changed",
                     run.id
@@ -310,12 +321,16 @@ fn with_live_run<'a>(
     }
     // Where it was refused says `Limits::cold`, also of one from before that had a wait of its own.
     let of_pairs = run.create_reason == Some(PendingReason::OutOfStock);
+    // A place that our own delete freed is not left for the rest of a long wait.
+    let freed = deadlines::room_again(run, pass.limits.server_gone_at);
     if let Some(retry) = run.retry_at
         && !moved
         && !of_pairs
         && !pass.over(retry)
+        && !freed.is_some_and(|at| pass.due(at))
     {
         let at = retry.ends(pass.now);
+        let at = freed.map_or(at, |freed| at.min(freed));
         let cause = run
             .create_message
             .as_deref()
@@ -392,6 +407,7 @@ fn admit(pass: &mut Pass<'_>, candidates: Vec<Candidate<'_>>) {
         .unwrap_or(u32::MAX)
         .saturating_add(retries);
     let mut purse = Purse::new(pass);
+    let mut probes = Probes::new(pass);
     let mut pairs = Pairs::new(pass);
     let mut position = 0;
     for candidate in in_turns(candidates, &live) {
@@ -441,9 +457,18 @@ fn admit(pass: &mut Pass<'_>, candidates: Vec<Candidate<'_>>) {
         } else if let Some(spent) = calls::spent(pass) {
             spent
         } else {
+            let images = match probes.open(pass, candidate.placement) {
+                Ok(images) => images,
+                Err((reason, message)) => {
+                    // Those of other images need not wait behind it.
+                    wait(pass, candidate.name, reason, message);
+                    continue;
+                }
+            };
             match purse.set_aside(pass, candidate.placement, &open, candidate.lives) {
                 Err(message) => (PendingReason::Budget, message),
                 Ok(limit) => {
+                    probes.claim(&images);
                     pairs.claim(&open);
                     slots += 1;
                     creates += 1;
@@ -474,6 +499,9 @@ fn closed_gate(pass: &mut Pass<'_>) -> Option<(PendingReason, String)> {
     }
     if let Some(pause) = pass.ledger.starts_paused() {
         return Some((PendingReason::StartsPaused, pause.sentence()));
+    }
+    if let Some(why) = limits.ledger.complaint() {
+        return Some((PendingReason::StartsPaused, why));
     }
     if let Some(refused) = account::refused(pass) {
         return Some(refused);

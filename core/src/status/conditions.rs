@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// One condition.
-pub(super) fn condition(
+pub(crate) fn condition(
     kind: ConditionType,
     status: bool,
     reason: &str,

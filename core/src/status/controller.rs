@@ -45,6 +45,7 @@ pub fn controller_status(
     conditions.extend(project(limits));
     conditions.extend(token(&limits.token));
     conditions.extend([
+        limits.ledger.condition(),
         servers_readable(observed),
         match config_error {
             Some(why) => condition(

@@ -13,7 +13,8 @@ use cattle_schemas::{
     status::{CattleStatus, ConditionType, PendingReason, Phase, SpecOrigin, SpecSummary},
 };
 
-use self::conditions::{condition, conditions};
+pub(crate) use self::conditions::condition;
+use self::conditions::conditions;
 pub use self::{
     conditions::image_resolved,
     controller::{clock_skew, controller_status},

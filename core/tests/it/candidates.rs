@@ -38,6 +38,7 @@ fn server_type(
         id: Some(id),
         architecture: Some(Architecture::X86),
         disk_gb: Some(disk_gb),
+        dedicated: None,
         cores: Some(2),
         memory_mb: Some(4_096),
         category: Some(category.to_owned()),

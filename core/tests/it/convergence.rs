@@ -6,8 +6,12 @@ use std::sync::Arc;
 use cattle_core::{
     desired::{RootState, SpecState},
     names::ServerId,
+    pause::Pause,
 };
-use cattle_schemas::{spec_file::OnFailure, status::EndReason};
+use cattle_schemas::{
+    spec_file::OnFailure,
+    status::{EndReason, PauseReason},
+};
 use proptest::{collection::vec, prelude::*, sample::select};
 
 use crate::{
@@ -155,18 +159,24 @@ fn happen(model: &mut Model, event: &Event) {
             model.world.desired.roots.insert(ROOT.to_owned(), state);
         }
         Event::PauseStarts(paused) => {
-            model.world.ledger.pauses.retain(|pause| !pause.starts);
+            lift(model, |pause| pause.starts);
             if *paused {
                 model.world.pause(true, false);
             }
         }
         Event::PauseEnds(paused) => {
-            model.world.ledger.pauses.retain(|pause| !pause.ends);
+            lift(model, |pause| pause.ends);
             if *paused {
                 model.world.pause(false, true);
             }
         }
     }
+}
+
+/// An operator's pauses are over; what the controller holds back by itself is not.
+fn lift(model: &mut Model, is_meant: impl Fn(&Pause) -> bool) {
+    let pauses = &mut model.world.ledger.pauses;
+    pauses.retain(|pause| pause.reason != PauseReason::Paused || !is_meant(pause));
 }
 
 /// Lists and passes until a fresh list leaves nothing to do; that must not take many, or the
@@ -197,7 +207,7 @@ fn calm_down(model: &mut Model) {
         model.give_back(n);
     }
     happen(model, &Event::Root(true));
-    model.world.ledger.pauses.clear();
+    lift(model, |_| true);
     for text in NAMES {
         let name = name(text);
         let broken = model.world.desired.specs.get(&name);
@@ -211,6 +221,8 @@ fn calm_down(model: &mut Model) {
 /// Goes from deadline to deadline until there are none.
 fn rest(model: &mut Model) {
     for round in 0..400 {
+        // Somebody looks at what is held back, and lets it go on.
+        model.world.resume();
         settle(model);
         assert!(
             model.world.plan().actions.is_empty(),

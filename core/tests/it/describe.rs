@@ -52,6 +52,7 @@ fn every_action_has_one_line() {
             message: message.clone(),
             hold_until: Some(at(1800)),
             unless_env_handed_out: false,
+            counts_for: None,
         },
         Action::HandedOver { run, stored: 300 },
         Action::Release { run, message },

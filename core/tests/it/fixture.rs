@@ -22,6 +22,7 @@ use cattle_core::{
     plan,
     spec::{self, Inputs, PersonaFiles},
     substance::Substance,
+    writable::Writable,
 };
 use cattle_schemas::{
     Timestamp, guest::Outcome, problem::Diagnostic, spec_file::OnFailure, status::PauseReason,
@@ -196,6 +197,7 @@ impl World {
             desired: Desired {
                 specs: BTreeMap::new(),
                 roots: BTreeMap::from([(ROOT.to_owned(), RootState::Readable)]),
+                unreadable_since: BTreeMap::new(),
                 since: Some(at(0)),
                 strays: Vec::new(),
             },
@@ -212,6 +214,7 @@ impl World {
                 max_instances: 10,
                 live_runs_per_requester: 10,
                 creates_per_hour: 60,
+                unproven_image: None,
                 max_ttl: secs(86_400),
                 default_ttl: secs(7200),
                 own: None,
@@ -227,7 +230,9 @@ impl World {
                 unequipped: BTreeMap::new(),
                 budget: Budget::default(),
                 calls: Calls::default(),
+                server_gone_at: None,
                 token: Token::default(),
+                ledger: Writable::Yes,
                 fleet_labels: BTreeMap::new(),
                 fleet: "test".parse().unwrap(),
             },
@@ -252,6 +257,37 @@ impl World {
             ends,
             ..Pause::by_controller(PauseReason::Paused, "a look at it", self.now)
         });
+    }
+
+    /// Changes the pause of a reason and subject that holds, if one does, as the store would.
+    pub(crate) fn change_pause(
+        &mut self,
+        reason: PauseReason,
+        subject: &str,
+        change: impl FnOnce(&mut Option<Pause>),
+    ) {
+        let pauses = &mut self.ledger.pauses;
+        let held = pauses
+            .iter()
+            .position(|it| it.holds() && it.reason == reason && it.subject == subject);
+        let mut pause = held.map(|index| pauses.remove(index));
+        change(&mut pause);
+        let at = held.unwrap_or(pauses.len());
+        pauses.splice(at..at, pause);
+    }
+
+    /// An operator confirms every list, and asks for a probe of every image that does not boot.
+    pub(crate) fn resume(&mut self) {
+        let held: Vec<Pause> = self.ledger.holding().cloned().collect();
+        let now = self.now;
+        for pause in held.iter().filter(|it| it.reason != PauseReason::Breaker) {
+            self.change_pause(pause.reason, &pause.subject, |held| {
+                let _ = lifecycle::resume(held, "operator (uid 0)", "confirmed", true, now);
+            });
+        }
+        for record in self.ledger.images.values_mut() {
+            record.released_at = Some(now);
+        }
     }
 
     /// One spec, `rex`, just dropped.
@@ -490,6 +526,7 @@ pub(crate) fn run_server(listed: &ObservedServer) -> RunServer {
         location: listed.location.clone(),
         created: Some(listed.created),
         price: Some(price()),
+        made_of: None,
         image: None,
         actions: Vec::new(),
     }

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use cattle_core::{
     action::{Action, Plan},
-    desired::{RootState, SpecState},
+    desired::{Requester, RootState, SpecState},
     guard,
     ledger::AssignmentEnd,
     lifecycle,
     names::ServerId,
+    writable::Writable,
 };
 use cattle_schemas::status::EndReason;
 
@@ -41,6 +42,8 @@ fn end(reason: EndReason) -> Action {
         message: String::new(),
         hold_until: None,
         unless_env_handed_out: false,
+        counts_for: matches!(reason, EndReason::SpecRemoved | EndReason::SpecChanged)
+            .then(|| Requester::directory(ROOT)),
     }
 }
 
@@ -387,4 +390,35 @@ fn never_one_run_for_another_that_is_just_like_it() {
     );
     world.edit(|cattle| cattle.auto_shutdown = false);
     assert_eq!(broken_by(&world, changed()), [""; 0]);
+}
+
+#[test]
+fn a_live_runs_server_is_deleted_unrecorded_only_past_its_expiry() {
+    let mut world = World::running();
+    let server = world.rex().server.as_ref().unwrap().id;
+    let delete = |server| Action::DeleteExpired {
+        run: run_id(1),
+        server,
+    };
+    assert_eq!(
+        broken_by(&world, [delete(server)]),
+        ["a live run's server is deleted unrecorded only past its expiry"]
+    );
+    world.now = world.rex().expires_at;
+    assert_eq!(broken_by(&world, [delete(server)]), [""; 0]);
+    assert_eq!(
+        broken_by(&world, [delete(ServerId(99))]),
+        ["only a listed server of this fleet is ours"]
+    );
+}
+
+#[test]
+fn nothing_starts_while_the_ledger_cannot_be_written() {
+    let mut world = World::dropped();
+    let start = start(&world, "rex");
+    world.limits.ledger = Writable::NoRoom;
+    assert_eq!(
+        broken_by(&world, [start]),
+        ["nothing starts that could not be recorded"]
+    );
 }

@@ -219,6 +219,9 @@ fn a_project_is_ours_by_the_firewall_or_a_server_and_foreign_without_both() {
     ] {
         assert_eq!(gone(firewall).project(), Project::Foreign);
     }
+    let mut renamed = gone(FirewallView::Absent);
+    renamed.rex().fleet = Some("before".parse().unwrap());
+    assert_eq!(renamed.project(), Project::Ours, "another list has it");
     let mut listed = World::running().with_firewall(FirewallView::Absent);
     listed.observed.listed_at = Some(at(200));
     assert_eq!(listed.project(), Project::Ours);

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::{
     Effect, ID_MAX, World,
     fault::Rule,
+    quota::QuotaChange,
     server::{Server, Status},
     stock::StockChange,
 };
@@ -66,12 +67,8 @@ impl World {
                 done()
             }
             ("PUT", ["quota"]) => {
-                #[derive(Deserialize)]
-                #[serde(rename_all = "camelCase", deny_unknown_fields)]
-                struct Body {
-                    max_servers: usize,
-                }
-                self.max_servers = request.parse::<Body>()?.max_servers;
+                let change: QuotaChange = request.parse()?;
+                self.change_quota(&change);
                 done()
             }
             ("PUT", ["account"]) => {
@@ -321,7 +318,10 @@ impl World {
             "deletedServers": render(&mut self.gone.iter()),
             "maxServersAtOnce": self.servers_at_once_max,
             "serversCreated": self.servers_created,
-            "maxServers": self.max_servers,
+            "maxServers": self.quota.servers,
+            "maxPrimaryIps": self.quota.primary_ips,
+            "maxDedicatedCores": self.quota.dedicated_cores,
+            "addressFreesAfterMs": self.quota.address_frees.num_milliseconds(),
             "restricted": self.restricted,
             "token": self.token_state,
             "rateLimit": {

@@ -153,9 +153,10 @@ impl World {
         if self.restricted {
             return Err(ApiError::forbidden());
         }
-        if self.servers.len() >= self.max_servers {
-            return Err(ApiError::quota("server_limit", "server limit exceeded"));
-        }
+        let public = &body.public_net;
+        let addresses = usize::from(public.enable_ipv4 != Some(false))
+            + usize::from(public.enable_ipv6 != Some(false));
+        self.check_quota(kind, addresses)?;
         let location = self.place(kind, body.location.as_ref())?;
         Ok(Order {
             kind,

@@ -17,6 +17,7 @@ mod firewalls;
 mod offers;
 mod placement_groups;
 mod power;
+mod quota;
 mod route;
 mod server;
 mod servers;
@@ -39,8 +40,8 @@ pub use cost::{Cost, ServerCost};
 
 use self::{
     action::Action, calls::CallLog, control::TokenState, fault::Faults, firewalls::Firewall,
-    placement_groups::Spread, route::Kind, route::Route, server::Server, shelf::Shelf,
-    ssh_keys::SshKey, stock::Stock, twist::Twist,
+    placement_groups::Spread, quota::Quota, route::Kind, route::Route, server::Server,
+    shelf::Shelf, ssh_keys::SshKey, stock::Stock, twist::Twist,
 };
 use crate::{
     bucket::Bucket,
@@ -123,7 +124,7 @@ pub struct World {
     config: Config,
     delays: Delays,
     guests: bool,
-    max_servers: usize,
+    quota: Quota,
     restricted: bool,
     token_state: TokenState,
     started: DateTime<Utc>,
@@ -179,7 +180,7 @@ impl World {
                 firewall: delay(config.firewall_lag),
             },
             guests: !matches!(config.guests, Guests::None),
-            max_servers: config.max_servers as usize,
+            quota: Quota::new(config.max_servers as usize),
             restricted: false,
             token_state: TokenState::default(),
             started: now,

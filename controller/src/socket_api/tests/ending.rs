@@ -302,3 +302,29 @@ async fn a_result_is_there_once_it_was_handed_over() {
         })
     );
 }
+
+#[tokio::test]
+async fn prune_removes_the_specs_that_the_caller_applied_from_there_and_ends_no_run_itself() {
+    let controller = Controller::new().await;
+    let from = |name: &str, set: &str| format!("/v1/cattle/{name}?applySet={set}");
+    controller.put(&from("gone", "batch"), SPEC).await.ok();
+    controller.put(&from("elsewhere", "other"), SPEC).await.ok();
+    controller.put("/v1/cattle/alone", SPEC).await.ok();
+    let run = controller.begin("gone").await;
+    let names = ["gone", "elsewhere", "alone", "unknown", "../x"];
+    let request = json!({ "applySet": "batch", "names": names });
+    controller.become_bot(1001);
+    let nothing = controller.post("/v1/prune", request.clone()).await.ok();
+    assert_eq!(nothing, json!({ "items": [] }), "it is an operator's");
+    controller.become_operator();
+    let reply = controller.post("/v1/prune", request.clone()).await.ok();
+    assert_eq!(
+        reply,
+        json!({ "items": [{ "name": "gone", "run": run.to_string() }] })
+    );
+    assert!(controller.run(run).await.is_live());
+    let left = controller.files.files.lock().unwrap().len();
+    assert_eq!(left, 2);
+    let again = controller.post("/v1/prune", request).await.ok();
+    assert_eq!(again, json!({ "items": [] }));
+}

@@ -406,6 +406,7 @@ impl Controller {
             location: None,
             created: Some(now),
             price: None,
+            made_of: None,
             image: None,
             actions: Vec::new(),
         };

@@ -1,12 +1,18 @@
-//! A pause holds until it is ended, whatever happens to the process.
+//! A pause holds until it is ended, whatever happens to the process; what brake and breaker count is
+//! there after a restart.
 
-use cattle_core::{lifecycle, pause::Pause};
-use cattle_schemas::{event::EventReason, status::PauseReason};
+use cattle_core::{
+    breaker::ImageRecord, desired::Requester, lifecycle, names::RunId, pause::Pause,
+};
+use cattle_schemas::{
+    event::EventReason,
+    status::{EndReason, PauseReason},
+};
 
 use super::{
     super::{
         Edit, Store,
-        fixture::{after, start},
+        fixture::{accepted, after, edit, end as end_run, gone, insert, run, run_id, start},
     },
     applied, contract,
 };
@@ -16,6 +22,8 @@ contract!(
     one_pause_of_a_reason_and_subject_holds_at_a_time,
     a_pause_that_is_over_is_read_for_an_hour_and_kept_until_its_retention,
     the_beginning_and_the_end_of_a_pause_are_told,
+    what_runs_tell_of_an_image_stays_when_they_are_forgotten,
+    ends_for_specs_are_read_with_what_they_count_for,
 );
 
 fn begin(reason: PauseReason, subject: &str, message: &str) -> Edit {
@@ -106,4 +114,87 @@ async fn the_beginning_and_the_end_of_a_pause_are_told<S: Store>(store: &S) {
     assert_eq!(reasons, [EventReason::Paused, EventReason::Resumed]);
     assert!(events[0].message.contains("it was lost"), "{events:?}");
     assert!(events[0].cattle.is_none());
+}
+
+/// Its guest reports for the first time.
+fn reports(id: RunId, at: i64) -> Edit {
+    edit(id, move |run| {
+        let _ = lifecycle::env_handed_out(run, after(at));
+        lifecycle::ready(run, after(at))
+    })
+}
+
+async fn what_runs_tell_of_an_image_stays_when_they_are_forgotten<S: Store>(store: &S) {
+    let image = async || {
+        let ledger = store.ledger(vec![], start()).await.unwrap();
+        ledger.images.get("123456").cloned().unwrap_or_default()
+    };
+    assert_eq!(image().await, ImageRecord::default());
+    for nth in 1..=3 {
+        let id = run_id(nth);
+        let at = i64::try_from(nth).unwrap();
+        applied(
+            store,
+            vec![
+                insert(run("rex", nth)),
+                accepted(id),
+                end_run(id, EndReason::BootTimeout, after(at)),
+                gone(id, after(at)),
+            ],
+        )
+        .await;
+    }
+    assert!(image().await.is_open());
+    assert_eq!(image().await.timed_out_at, Some(after(3)));
+    store.forget_before(after(1_000)).await.unwrap();
+    let release = Edit::Image {
+        image: "123456".to_owned(),
+        edit: Box::new(|record| {
+            record.released_at = Some(after(9));
+            true
+        }),
+    };
+    applied(store, vec![release]).await;
+    assert_eq!(image().await.probe_at(after(50)), Some(after(9)));
+    // A report, and other ends than a timeout.
+    applied(
+        store,
+        vec![
+            insert(run("rex", 4)),
+            reports(run_id(4), 20),
+            end_run(run_id(4), EndReason::GuestLost, after(30)),
+        ],
+    )
+    .await;
+    let known = image().await;
+    assert_eq!((known.timeouts, known.reported_at), (0, Some(after(20))));
+}
+
+async fn ends_for_specs_are_read_with_what_they_count_for<S: Store>(store: &S) {
+    let counted = |nth| Edit::Run {
+        id: run_id(nth),
+        edit: Box::new(move |run, assignment| {
+            let ending = lifecycle::Ending::new(EndReason::SpecRemoved, "for the test");
+            let told = lifecycle::end(run, assignment.as_mut(), &ending, after(10));
+            run.counts_for = Some(Requester::uid(7));
+            told.applied.then(Vec::new)
+        }),
+    };
+    applied(
+        store,
+        vec![
+            insert(run("rex", 1)),
+            insert(run("max", 2)),
+            counted(1),
+            end_run(run_id(2), EndReason::SpecChanged, after(10)),
+            gone(run_id(1), after(11)),
+        ],
+    )
+    .await;
+    let read = async |since| {
+        let ledger = store.ledger(vec![], after(since)).await.unwrap();
+        ledger.recent_ends.into_iter().map(|(_, of)| of.0)
+    };
+    assert_eq!(read(9).await.collect::<Vec<_>>(), ["uid:7"]);
+    assert_eq!(read(11).await.count(), 0);
 }

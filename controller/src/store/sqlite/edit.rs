@@ -1,6 +1,7 @@
 //! Edits: read the row, let the edit change it, write it back, all in one transaction.
 
 use cattle_core::{
+    breaker::ImageRecord,
     charge::Charge,
     ledger::{Assignment, Run},
     names::{CattleName, RunId, SpecHash},
@@ -107,6 +108,14 @@ async fn apply(
             put_pause(on, row, pause).await?;
             events
         }
+        Edit::Image { image, edit } => {
+            let mut record = read::image(on, &image).await?;
+            if !edit(&mut record) {
+                return Ok(false);
+            }
+            put_image(on, &image, &record).await?;
+            Vec::new()
+        }
         Edit::InsertToken(token) => return insert_token(on, token).await,
         Edit::VoidTokens { run, except } => {
             void_tokens(on, run, except).await?;
@@ -180,6 +189,11 @@ async fn follow(
     if consequence.void_tokens {
         void_tokens(on, run, None).await?;
     }
+    if let Some((image, fact)) = consequence.image {
+        let mut record = read::image(on, &image).await?;
+        record.learn(fact);
+        put_image(on, &image, &record).await?;
+    }
     if let Some(charge) = consequence.charge {
         put_charge(on, run, charge).await?;
     }
@@ -225,6 +239,20 @@ async fn put_assignment(
     .execute(on)
     .await
     .map_err(database(OPERATION))?;
+    Ok(())
+}
+
+async fn put_image(
+    on: &mut SqliteConnection,
+    image: &str,
+    record: &ImageRecord,
+) -> Result<(), StoreError> {
+    sqlx::query("INSERT OR REPLACE INTO images (image, record) VALUES (?, ?)")
+        .bind(image)
+        .bind(encode(record)?)
+        .execute(on)
+        .await
+        .map_err(database(OPERATION))?;
     Ok(())
 }
 

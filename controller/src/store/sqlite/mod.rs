@@ -4,34 +4,45 @@
 //! the call returns (`synchronous = FULL`); readers see whole commits. A write runs in a task of its
 //! own: a caller that goes away in the middle neither undoes it nor leaves a transaction open. A
 //! connection whose transaction failed is not used again, because SQLite may have rolled it back by
-//! itself, which sqlx does not notice.
+//! itself, which sqlx does not notice. While another process holds the lock, one write waits for it
+//! and the others fail at once.
 
 mod edit;
+mod failure;
 mod open;
 mod read;
 #[cfg(test)]
 mod tests;
 mod write;
 
-use std::{ops::Range, path::Path, pin::Pin, sync::Arc};
+use std::{ops::Range, path::Path, pin::Pin, sync::Arc, time::Duration};
 
 use cattle_core::{
     charge::Charge,
     ledger::{Assignment, Ledger, Run},
     names::{CattleName, RunId, SpecHash},
     pause::Pause,
+    writable::Writable,
 };
-use cattle_schemas::{Timestamp, event::Event, job::Job};
+use cattle_schemas::{Timestamp, api::MAX_SPEC_BYTES, event::Event, job::Job};
 use sqlx::{
     Connection as _, Sqlite, SqliteConnection, SqlitePool, Transaction,
     sqlite::SqliteConnectOptions,
 };
-use tokio::sync::{Mutex, broadcast};
+use tokio::{
+    sync::{Mutex, broadcast, watch},
+    time::Instant,
+};
 
+use self::failure::{database, trouble};
 use super::{
     EVENT_BACKLOG, Edit, IdempotentReply, RunFilter, SocketSpec, Store, StoreError, StoreFuture,
-    TokenRecord, Wanted,
+    TokenRecord, Wanted, room::Room,
 };
+
+/// After a write met a lock, those that come so soon after do not wait for it again: each would
+/// wait in turn, and whoever asked for the last of them for minutes.
+const LOCKED_FOR: Duration = Duration::from_secs(1);
 
 /// The ledger in a file.
 #[derive(Clone)]
@@ -41,10 +52,32 @@ pub struct SqliteStore {
 
 struct Inner {
     options: SqliteConnectOptions,
-    /// `None` after a failure: the next write connects anew.
-    writer: Mutex<Option<SqliteConnection>>,
+    writer: Mutex<Writer>,
     readers: SqlitePool,
+    room: Room,
+    writable: watch::Sender<Writable>,
     events: broadcast::Sender<Event>,
+}
+
+#[derive(Default)]
+struct Writer {
+    /// `None` after a failure: the next write connects anew.
+    connection: Option<SqliteConnection>,
+    /// When it last met somebody else's lock.
+    locked: Option<Instant>,
+}
+
+/// How much a write matters.
+#[derive(Clone, Copy)]
+enum Need {
+    /// It ends something, or keeps it from being ended wrongly: the reserve is for this.
+    Must,
+    /// It begins something: as long as there is room.
+    May,
+    /// So many bytes that nothing depends on: only while there is room to spare.
+    Spare(usize),
+    /// It only looks.
+    Look,
 }
 
 /// What a transaction answers with, and the events to tell once it is on disk. `None` drops the
@@ -63,8 +96,13 @@ impl SqliteStore {
         Ok(Self {
             inner: Arc::new(Inner {
                 options: opened.options,
-                writer: Mutex::new(Some(opened.writer)),
+                writer: Mutex::new(Writer {
+                    connection: Some(opened.writer),
+                    locked: None,
+                }),
                 readers: opened.readers,
+                room: opened.room,
+                writable: watch::Sender::default(),
                 events: broadcast::Sender::new(EVENT_BACKLOG),
             }),
         })
@@ -73,20 +111,25 @@ impl SqliteStore {
     /// Ends every connection; what was committed stays. Calls after this fail.
     pub async fn close(&self) {
         self.inner.readers.close().await;
-        if let Some(writer) = self.inner.writer.lock().await.take() {
+        if let Some(writer) = self.inner.writer.lock().await.connection.take() {
             // The last one out checkpoints the log; should that fail, the next open does it.
             let _ = writer.close().await;
         }
     }
 
     /// One transaction, to its end even when the caller goes away. `Ok(None)` means dropped.
-    fn write<T, F>(&self, operation: &'static str, body: F) -> StoreFuture<'_, Option<T>>
+    fn write<T, F>(
+        &self,
+        operation: &'static str,
+        need: Need,
+        body: F,
+    ) -> StoreFuture<'_, Option<T>>
     where
         T: Send + 'static,
         F: for<'t> FnOnce(&'t mut Transaction<'_, Sqlite>) -> Body<'t, T> + Send + 'static,
     {
         let inner = Arc::clone(&self.inner);
-        let task = tokio::spawn(async move { inner.transact(operation, body).await });
+        let task = tokio::spawn(async move { inner.write(operation, need, body).await });
         Box::pin(async move {
             match task.await {
                 Ok(outcome) => outcome,
@@ -125,6 +168,50 @@ impl SqliteStore {
 }
 
 impl Inner {
+    /// As much room as it needs, the transaction, and what its outcome says of the ledger.
+    async fn write<T, F>(
+        &self,
+        operation: &'static str,
+        need: Need,
+        body: F,
+    ) -> Result<Option<T>, StoreError>
+    where
+        F: for<'t> FnOnce(&'t mut Transaction<'_, Sqlite>) -> Body<'t, T>,
+    {
+        match need {
+            Need::Must => self.room.prepare(),
+            Need::Spare(bytes) if !self.room.allows(bytes as u64) => {
+                self.writable.send_if_modified(|known| {
+                    let news = *known == Writable::Yes;
+                    if news {
+                        *known = Writable::NoRoom;
+                    }
+                    news
+                });
+                return Err(StoreError::Full { operation });
+            }
+            Need::May | Need::Spare(_) | Need::Look => {}
+        }
+        let done = self.transact(operation, body).await;
+        if let (Err(StoreError::Full { .. }), Need::Must) = (&done, need) {
+            // More than was foreseen. Whoever tries again finds room.
+            self.room.give_up();
+        }
+        self.writable.send_if_modified(|known| {
+            let now = match &done {
+                Err(error) => trouble(error),
+                Ok(_) if !self.room.allows(0) => Some(Writable::NoRoom),
+                // Only what was written proves that it can be.
+                Ok(Some(_)) if *known != Writable::NoRoom || self.room.is_back() => {
+                    Some(Writable::Yes)
+                }
+                Ok(_) => None,
+            };
+            now.is_some_and(|now| std::mem::replace(known, now.clone()) != now)
+        });
+        done
+    }
+
     async fn transact<T, F>(
         &self,
         operation: &'static str,
@@ -134,48 +221,57 @@ impl Inner {
         F: for<'t> FnOnce(&'t mut Transaction<'_, Sqlite>) -> Body<'t, T>,
     {
         let mut writer = self.writer.lock().await;
-        let mut connection = match writer.take() {
+        if writer.locked.is_some_and(|at| at.elapsed() < LOCKED_FOR) {
+            return Err(StoreError::Locked { operation });
+        }
+        let mut connection = match writer.connection.take() {
             Some(connection) => connection,
             None => SqliteConnection::connect_with(&self.options)
                 .await
                 .map_err(database("open a connection"))?,
         };
-        let mut transaction = connection
-            .begin_with("BEGIN IMMEDIATE")
-            .await
-            .map_err(database(operation))?;
-        let value = match body(&mut transaction).await? {
-            Some((value, events)) => {
-                transaction.commit().await.map_err(database(operation))?;
-                // Told while the writer is held, so in the order of their ids.
-                for event in events {
-                    // Nobody listening is no error.
-                    let _ = self.events.send(event);
+        let (begun, done) = self.transact_on(&mut connection, operation, body).await;
+        let locked = matches!(done, Err(StoreError::Locked { .. }));
+        writer.locked = locked.then(Instant::now);
+        // What failed once begun is not used again; a lock was met before.
+        if done.is_ok() || (locked && !begun) {
+            writer.connection = Some(connection);
+        }
+        done
+    }
+
+    /// Whether the transaction began, and what came of it.
+    async fn transact_on<T, F>(
+        &self,
+        connection: &mut SqliteConnection,
+        operation: &'static str,
+        body: F,
+    ) -> (bool, Result<Option<T>, StoreError>)
+    where
+        F: for<'t> FnOnce(&'t mut Transaction<'_, Sqlite>) -> Body<'t, T>,
+    {
+        let mut transaction = match connection.begin_with("BEGIN IMMEDIATE").await {
+            Ok(transaction) => transaction,
+            Err(error) => return (false, Err(database(operation)(error))),
+        };
+        let done = async {
+            match body(&mut transaction).await? {
+                Some((value, events)) => {
+                    transaction.commit().await.map_err(database(operation))?;
+                    // Told while the writer is held, so in the order of their ids.
+                    for event in events {
+                        // Nobody listening is no error.
+                        let _ = self.events.send(event);
+                    }
+                    Ok(Some(value))
                 }
-                Some(value)
-            }
-            None => {
-                transaction.rollback().await.map_err(database(operation))?;
-                None
+                None => {
+                    transaction.rollback().await.map_err(database(operation))?;
+                    Ok(None)
+                }
             }
         };
-        *writer = Some(connection);
-        Ok(value)
-    }
-}
-
-/// SQLite's codes for a full file system: SQLITE_FULL, and SQLITE_IOERR_SHMSIZE where it shows as
-/// the shared memory file not growing. <https://www.sqlite.org/rescode.html>
-const FULL: [&str; 2] = ["13", "4874"];
-
-fn database(operation: &'static str) -> impl Fn(sqlx::Error) -> StoreError {
-    move |source| {
-        let code = source.as_database_error().and_then(|error| error.code());
-        if code.is_some_and(|code| FULL.contains(&code.as_ref())) {
-            StoreError::Full { operation }
-        } else {
-            StoreError::Database { operation, source }
-        }
+        (true, done.await)
     }
 }
 
@@ -191,14 +287,14 @@ impl Store for SqliteStore {
     }
 
     fn commit(&self, edits: Vec<Edit>, now: Timestamp) -> StoreFuture<'_, Vec<bool>> {
-        let done = self.write("commit", move |on| {
+        let done = self.write("commit", need(&edits), move |on| {
             Box::pin(async move { edit::commit(on, edits, now).await.map(Some) })
         });
         Box::pin(async move { Ok(done.await?.unwrap_or_default()) })
     }
 
     fn commit_all(&self, edits: Vec<Edit>, now: Timestamp) -> StoreFuture<'_, bool> {
-        let done = self.write("commit", move |on| {
+        let done = self.write("commit", need(&edits), move |on| {
             Box::pin(edit::commit_all(on, edits, now))
         });
         Box::pin(async move { Ok(done.await?.is_some()) })
@@ -256,7 +352,11 @@ impl Store for SqliteStore {
     }
 
     fn put_socket_spec(&self, cattle: CattleName, spec: Option<SocketSpec>) -> StoreFuture<'_, ()> {
-        self.put("record a spec of the socket", move |on| {
+        // To forget one makes room.
+        let need = spec
+            .as_ref()
+            .map_or(Need::Must, |_| Need::Spare(MAX_SPEC_BYTES));
+        self.put("record a spec of the socket", need, move |on| {
             Box::pin(write::socket_spec(on, cattle, spec))
         })
     }
@@ -268,7 +368,10 @@ impl Store for SqliteStore {
     }
 
     fn put_job(&self, job: Job) -> StoreFuture<'_, ()> {
-        self.put("record a job", move |on| Box::pin(write::job(on, job)))
+        let need = Need::Spare(0);
+        self.put("record a job", need, move |on| {
+            Box::pin(write::job(on, job))
+        })
     }
 
     fn job(&self, id: String) -> StoreFuture<'_, Option<Job>> {
@@ -291,7 +394,8 @@ impl Store for SqliteStore {
         reply: IdempotentReply,
         now: Timestamp,
     ) -> StoreFuture<'_, Option<IdempotentReply>> {
-        self.put("remember a reply", move |on| {
+        let need = Need::Spare(reply.body.len());
+        self.put("remember a reply", need, move |on| {
             Box::pin(write::reply(on, reply, now))
         })
     }
@@ -311,21 +415,44 @@ impl Store for SqliteStore {
     }
 
     fn put_meta(&self, name: String, value: String) -> StoreFuture<'_, ()> {
-        self.put("record a value", move |on| {
+        self.put("record a value", Need::Must, move |on| {
             Box::pin(write::meta(on, name, value))
         })
     }
 
+    fn writable(&self) -> watch::Receiver<Writable> {
+        self.inner.writable.subscribe()
+    }
+
+    fn look(&self) -> StoreFuture<'_, bool> {
+        self.inner.room.restore();
+        let looked = self.write::<(), _>("look", Need::Look, |_| Box::pin(async { Ok(None) }));
+        Box::pin(async move {
+            looked.await?;
+            Ok(self.inner.room.is_back())
+        })
+    }
+
     fn forget_before(&self, before: Timestamp) -> StoreFuture<'_, Vec<RunId>> {
-        self.put("forget what is past its retention", move |on| {
+        self.put("forget what is past its retention", Need::Must, move |on| {
             Box::pin(write::forget_before(on, before))
         })
     }
 }
 
+/// A new run is begun only while there is room; everything else that is committed must be.
+fn need(edits: &[Edit]) -> Need {
+    let begins = |edit: &Edit| matches!(edit, Edit::InsertRun { .. });
+    if edits.iter().any(begins) {
+        Need::May
+    } else {
+        Need::Must
+    }
+}
+
 impl SqliteStore {
     /// A transaction that tells nothing and is not dropped.
-    fn put<T, F>(&self, operation: &'static str, body: F) -> StoreFuture<'_, T>
+    fn put<T, F>(&self, operation: &'static str, need: Need, body: F) -> StoreFuture<'_, T>
     where
         T: Default + Send + 'static,
         F: for<'t> FnOnce(
@@ -335,7 +462,7 @@ impl SqliteStore {
             + Send
             + 'static,
     {
-        let done = self.write(operation, move |on| {
+        let done = self.write(operation, need, move |on| {
             Box::pin(async move { Ok(Some((body(on).await?, Vec::new()))) })
         });
         Box::pin(async move { Ok(done.await?.unwrap_or_default()) })

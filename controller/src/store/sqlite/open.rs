@@ -8,13 +8,21 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
-use super::super::{StoreError, lock::private_dir};
+use super::super::{StoreError, lock::private_dir, room::Room};
 
 /// Readers at once: more than two cores' worth of them only wait for each other.
 const READERS: u32 = 4;
 
-/// A file lock is held by a backup tool for moments; ours never waits for itself.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// A file lock is held by a backup tool for moments; ours never waits for itself. Whoever asked is
+/// told to come again rather than kept for longer.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Pages of 4 KiB in the write-ahead log before they go into the file: half a MiB, so that the log
+/// of a small disk does not fill it. (SQLite's own bound is eight times as many.)
+const CHECKPOINT_PAGES: &str = "128";
+
+/// A log that one large commit made longer is cut to this again, in bytes.
+const LOG_BYTES: &str = "524288";
 
 /// A reader that is not to be had for so long means that all of them hang.
 const READER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -42,14 +50,27 @@ pub(super) struct Opened {
     pub(super) options: SqliteConnectOptions,
     pub(super) writer: SqliteConnection,
     pub(super) readers: SqlitePool,
+    pub(super) room: Room,
 }
 
 pub(super) async fn open(path: &Path) -> Result<Opened, StoreError> {
-    if let Some(dir) = path.parent().filter(|dir| !dir.as_os_str().is_empty())
-        && !dir.exists()
-    {
+    let dir = match path.parent() {
+        Some(dir) if !dir.as_os_str().is_empty() => dir,
+        _ => Path::new("."),
+    };
+    if !dir.exists() {
         private_dir(dir)?;
     }
+    let room = Room::around(dir)?;
+    match open_in(path, room.clone()).await {
+        // Even to look SQLite needs a few pages. A disk that is full at the start must not keep a
+        // controller from ending what it has to.
+        Err(StoreError::Full { .. }) if room.give_up() => open_in(path, room).await,
+        other => other,
+    }
+}
+
+async fn open_in(path: &Path, room: Room) -> Result<Opened, StoreError> {
     // SQLite gives its companions (`-wal`, `-shm`) the mode of the file.
     OpenOptions::new()
         .write(true)
@@ -64,6 +85,8 @@ pub(super) async fn open(path: &Path) -> Result<Opened, StoreError> {
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(BUSY_TIMEOUT)
         .foreign_keys(true)
+        .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
+        .pragma("journal_size_limit", LOG_BYTES)
         // Tasks and results are somebody's text: not for our log.
         .disable_statement_logging();
     let mut writer = SqliteConnection::connect_with(&options)
@@ -78,6 +101,7 @@ pub(super) async fn open(path: &Path) -> Result<Opened, StoreError> {
         options,
         writer,
         readers,
+        room,
     })
 }
 

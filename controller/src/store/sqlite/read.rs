@@ -1,8 +1,12 @@
 //! Every question the ledger answers.
 
-use std::{collections::BTreeSet, ops::Range};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
 
 use cattle_core::{
+    breaker::ImageRecord,
     charge::Charge,
     desired::{Authority, Requester},
     ledger::{Assignment, Ledger, Run},
@@ -110,12 +114,64 @@ pub(super) async fn ledger(
         .fetch_all(&mut *on)
         .await
         .map_err(database(OPERATION))?;
+    ledger.recent_ends = recent_ends(on, creates_since).await?;
+    ledger.images = images(on).await?;
     ledger.pauses = pauses(on, Some(creates_since)).await?;
     ledger.creates_last_hour = creates
         .into_iter()
         .filter_map(Timestamp::from_timestamp_micros)
         .collect();
     Ok(ledger)
+}
+
+/// Ends for specs, and the source that each counts for.
+pub(super) const RECENT_ENDS: &str = "SELECT ended_at, record ->> '$.countsFor' FROM runs
+         WHERE ended_at > ? AND record ->> '$.countsFor' IS NOT NULL ORDER BY ended_at, 2";
+
+async fn recent_ends(
+    on: &mut SqliteConnection,
+    since: Timestamp,
+) -> Result<Vec<(Timestamp, Requester)>, StoreError> {
+    let rows = sqlx::query(RECENT_ENDS)
+        .bind(micros(since))
+        .fetch_all(on)
+        .await
+        .map_err(database("read what ended lately"))?;
+    rows.iter()
+        .map(|row| {
+            let at = Timestamp::from_timestamp_micros(column(row, 0)?).unwrap_or_default();
+            Ok((at, Requester(column(row, 1)?)))
+        })
+        .collect()
+}
+
+async fn images(on: &mut SqliteConnection) -> Result<BTreeMap<String, ImageRecord>, StoreError> {
+    let rows = sqlx::query("SELECT image, record FROM images")
+        .fetch_all(on)
+        .await
+        .map_err(database("read what is known of images"))?;
+    rows.iter()
+        .map(|row| {
+            let record = decode("image", &column::<String>(row, 1)?)?;
+            Ok((column(row, 0)?, record))
+        })
+        .collect()
+}
+
+/// What is known of an image.
+pub(super) async fn image(
+    on: &mut SqliteConnection,
+    image: &str,
+) -> Result<ImageRecord, StoreError> {
+    let record: Option<String> = sqlx::query_scalar("SELECT record FROM images WHERE image = ?")
+        .bind(image)
+        .fetch_optional(on)
+        .await
+        .map_err(database("read what is known of an image"))?;
+    record.map_or_else(
+        || Ok(ImageRecord::default()),
+        |record| decode("image", &record),
+    )
 }
 
 /// Pauses that hold, and those that ended since.

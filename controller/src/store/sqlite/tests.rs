@@ -13,6 +13,7 @@ use super::{
     },
     SqliteStore,
 };
+use cattle_core::writable::Writable;
 use cattle_schemas::{Timestamp, status::EndReason};
 
 struct Home {
@@ -131,7 +132,7 @@ async fn a_full_disk_is_said_and_keeps_what_was_there() {
     // The pragma holds for one connection: the writer's.
     {
         let mut writer = store.inner.writer.lock().await;
-        let writer = writer.as_mut().unwrap();
+        let writer = writer.connection.as_mut().unwrap();
         let pages: i64 = sqlx::query_scalar("PRAGMA page_count")
             .fetch_one(&mut *writer)
             .await
@@ -228,6 +229,7 @@ async fn what_every_pass_asks_is_found_by_index() {
         super::read::RUNS_OF_A_PLAN,
         super::read::ASSIGNMENTS_OF_A_PLAN,
         super::read::CHARGES,
+        super::read::RECENT_ENDS,
     ] {
         let plan: Vec<(i64, i64, i64, String)> =
             sqlx::query_as(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")))
@@ -243,10 +245,61 @@ async fn what_every_pass_asks_is_found_by_index() {
             assert_eq!(steps.iter().find(whole), None, "{steps:#?}");
         }
         assert!(
-            steps.iter().any(|step| ["unsettled", "open", "until"]
+            steps
                 .iter()
-                .any(|it| step.contains(it))),
+                .any(|step| ["unsettled", "open", "until", "runs_by_end"]
+                    .iter()
+                    .any(|it| step.contains(it))),
             "{steps:#?}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_lock_of_another_process_is_said_and_passes() {
+    let home = Home::new();
+    let store = home.open().await.unwrap();
+    let writable = store.writable();
+    let url = format!("sqlite://{}", home.path().display());
+    let mut other = SqliteConnection::connect(&url).await.unwrap();
+    other.execute("BEGIN EXCLUSIVE").await.unwrap();
+    for _ in 0..3 {
+        let refused = store.commit(vec![insert(run("rex", 1))], start()).await;
+        assert!(matches!(refused, Err(StoreError::Locked { .. })));
+    }
+    let looked = store.look().await;
+    assert!(matches!(looked, Err(StoreError::Locked { .. })));
+    assert_eq!(*writable.borrow(), Writable::Locked);
+    // Looking goes on.
+    assert_eq!(store.run(run_id(1)).await.unwrap(), None);
+    other.execute("ROLLBACK").await.unwrap();
+    let mut tries = 0;
+    while store
+        .commit(vec![insert(run("rex", 1))], start())
+        .await
+        .is_err()
+    {
+        // It lets others wait instead of itself, for a second.
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        tries += 1;
+        assert!(tries < 600, "it never comes back");
+    }
+    assert_eq!(*writable.borrow(), Writable::Yes);
+    assert!(store.look().await.unwrap());
+}
+
+#[tokio::test]
+async fn the_reserve_is_made_given_up_and_made_again() {
+    let home = Home::new();
+    let store = home.open().await.unwrap();
+    let file = home.path().with_file_name("reserve");
+    assert!(!file.exists(), "to open is only to look");
+    assert!(store.look().await.unwrap());
+    let made = file.metadata().unwrap();
+    assert!(made.len() >= 1024 * 1024);
+    assert_eq!(made.blocks() * 512, made.len(), "it takes what it says");
+    assert_eq!(made.mode() & 0o777, 0o600);
+    assert!(store.inner.room.give_up());
+    assert!(!file.exists() && !store.inner.room.give_up());
+    assert!(store.look().await.unwrap() && file.exists());
 }

@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 
 use cattle_core::{
     action::Action,
+    breaker::{self, ImageFact},
     labels,
     lifecycle::{self, Ending},
     names::{RunId, ServerId},
     observed::{ActionState, ActionStatus, ServerState},
     ownership::{self, NotMade, Owner, Purpose, Spared},
+    pause::CONTROLLER,
 };
-use cattle_schemas::status::PendingReason;
+use cattle_schemas::status::{EndReason, PendingReason};
 
 use super::{Fate, Guest, Model};
 use crate::fixture::*;
@@ -96,8 +98,7 @@ impl Model {
                     origin,
                     run_server(seen),
                     None,
-                    *created,
-                    *expires_at,
+                    *created..*expires_at,
                     now,
                 );
                 ledger.runs.insert(*run, adopted);
@@ -139,6 +140,7 @@ impl Model {
                 message,
                 hold_until,
                 unless_env_handed_out,
+                counts_for,
             } => {
                 let run = ledger.runs.get_mut(run).unwrap();
                 let key = (run.cattle.clone(), run.hash.clone());
@@ -150,6 +152,15 @@ impl Model {
                     at_once: false,
                 };
                 let _ = lifecycle::end(run, ledger.assignments.get_mut(&key), &ending, now);
+                run.counts_for.clone_from(counts_for);
+                if let Some(source) = counts_for {
+                    ledger.recent_ends.push((now, source.clone()));
+                }
+                if *reason == EndReason::BootTimeout {
+                    let image = breaker::image_of(run).to_owned();
+                    let record = ledger.images.entry(image).or_default();
+                    record.learn(ImageFact::TimedOut(now));
+                }
             }
             Action::HandedOver { run, stored } => {
                 let run = ledger.runs.get_mut(run).unwrap();
@@ -158,7 +169,9 @@ impl Model {
             Action::Release { run, message } => {
                 let _ = lifecycle::release(ledger.runs.get_mut(run).unwrap(), message);
             }
-            Action::Delete { run, server } => self.delete(*run, *server, fate),
+            Action::Delete { run, server } | Action::DeleteExpired { run, server } => {
+                self.delete(*run, *server, fate);
+            }
             Action::ConfirmGone { run, server } => self.confirm(*run, *server, fate),
             Action::MarkGone { run } => {
                 let _ = lifecycle::mark_gone(ledger.runs.get_mut(run).unwrap(), now);
@@ -166,6 +179,19 @@ impl Model {
             Action::Lookup { run, name } => self.look_up(*run, name, fate),
             Action::FollowCreate { run } => self.follow(*run, fate),
             Action::PowerOn { run, server } => self.power_on(*run, *server, fate),
+            Action::Pause(fresh) => {
+                let (reason, subject) = (fresh.reason, &fresh.subject);
+                self.world.change_pause(reason, subject, |held| {
+                    let _ = lifecycle::pause(held, fresh);
+                });
+            }
+            Action::Resume {
+                reason,
+                subject,
+                message,
+            } => self.world.change_pause(*reason, subject, |held| {
+                let _ = lifecycle::resume(held, CONTROLLER, message, false, now);
+            }),
             Action::ReapOrphan { server, .. } => {
                 if fate != Fate::Lost && fate != Fate::Refused && self.is_expired(*server) {
                     self.servers.remove(server);

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::fixture::*;
 use cattle_core::{
+    breaker::{self, ImageFact},
     labels,
     ledger::Run,
     lifecycle,
@@ -352,6 +353,16 @@ impl Model {
         id
     }
 
+    /// Everything that can run runs, and its guest is never heard of.
+    pub(crate) fn run_servers(&mut self) {
+        for server in self.servers.values_mut() {
+            if server.seen.status == ServerState::Initializing && !server.hopeless {
+                server.seen.status = ServerState::Running;
+                server.guest = Guest::Up;
+            }
+        }
+    }
+
     // === what guests do ===
 
     /// The n-th of our servers' guests goes one step on.
@@ -377,6 +388,9 @@ impl Model {
             }
             Guest::HasEnv => {
                 if lifecycle::ready(run, now).applied {
+                    let image = breaker::image_of(run).to_owned();
+                    let record = self.world.ledger.images.entry(image).or_default();
+                    record.learn(ImageFact::Reported(now));
                     server.guest = Guest::Working;
                 }
             }

@@ -18,6 +18,24 @@ fn a_server_whose_spec_stands_is_taken_over_and_nothing_starts_beside_it() {
 }
 
 #[test]
+fn one_is_taken_over_by_any_way_to_write_its_spec_and_by_no_other_spec() {
+    let spec = |more: &str| {
+        let text = format!(
+            "apiVersion: clawdlets.dev/v1\nkind: Cattle\nspec:\n  persona: rex\n  task: {{ message: work }}\n{more}"
+        );
+        read_spec("rex", &text)
+    };
+    let mut world = World::empty().with_spec(spec("")).with_run("rex", 1);
+    world.bind(run_id(1), ServerId(7));
+    world.ledger = Default::default();
+    let with = |more: &str| world.clone().with_spec(spec(more)).verbs();
+    assert_eq!(with(""), ["enqueue", "adopt"]);
+    assert_eq!(with("  autoShutdown: true\n"), ["enqueue", "adopt"]);
+    assert_eq!(with("  model: zai/glm-4.7\n"), ["enqueue", "adopt"]);
+    assert_eq!(with("  model: zai/other\n"), ["enqueue"]);
+}
+
+#[test]
 fn one_that_is_not_desired_is_left_to_its_expiry() {
     let mut world = lost_ledger();
     world.desired.specs.clear();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cattle_core::{
-    account::Refusal,
+    account::{AccountLimit, Refusal},
     action::{Action, Calls},
     clock::Wait,
     desired::{Requester, SpecState},
@@ -342,4 +342,38 @@ fn a_further_attempt_waits_for_room_like_a_start() {
     world.limits.calls = calls(0);
     assert_eq!((retries(&world), started(&world).len()), (0, 0));
     assert_eq!(world.plan().next_wake, Some(at(105)));
+}
+
+#[test]
+fn what_a_limit_of_the_account_kept_back_is_looked_at_soon_after_our_own_deletes() {
+    for (limit, looks) in [
+        (AccountLimit::Servers, &[205][..]),
+        (AccountLimit::DedicatedCores, &[205]),
+        (AccountLimit::PrimaryIps, &[205, 230, 265]),
+    ] {
+        let mut world = World::intended();
+        let account = PendingReason::Account;
+        let run = world.rex();
+        run.posted_at = at(100);
+        let _ = lifecycle::refuse_create(run, account, "server limit", Some(at(400)), at(100));
+        run.create_limit = Some(limit);
+        world.now = at(201);
+        assert_eq!(world.plan().next_wake, Some(at(400)));
+        // Gone before it was tried: that freed nothing for it, but an address may come.
+        world.limits.server_gone_at = Some(at(200));
+        for look in looks {
+            let plan = world.plan();
+            assert_eq!(plan.actions, []);
+            assert_eq!(plan.next_wake, Some(at(*look)));
+            world.now = at(*look);
+            assert_eq!(world.verbs(), ["retry"], "{limit:?}");
+            // In vain once more.
+            world.rex().posted_at = at(*look);
+        }
+        assert_eq!(world.plan().next_wake, Some(at(400)), "{limit:?}");
+        // A limit that nobody named frees nothing that we would know of.
+        world.rex().create_limit = None;
+        world.rex().posted_at = at(100);
+        assert_eq!(world.plan().next_wake, Some(at(400)));
+    }
 }

@@ -8,6 +8,7 @@ mod firewalls;
 mod guests;
 mod lifecycle;
 mod properties;
+mod quotas;
 mod readme;
 mod refusals;
 mod replies;
