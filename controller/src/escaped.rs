@@ -50,7 +50,8 @@ mod tests {
     #[test]
     fn what_acts_on_a_terminal_is_shown_and_lines_stay_lines() {
         let mut out = Escaped(Vec::new());
-        writeln!(out, "4711 {} expired", "x\u{1b}[2J\u{202e}\u{9b}1m").unwrap();
+        let name = "x\u{1b}[2J\u{202e}\u{9b}1m";
+        writeln!(out, "4711 {name} expired").unwrap();
         assert_eq!(
             String::from_utf8(out.0).unwrap(),
             "4711 x\\u{1b}[2J\\u{202e}\\u{9b}1m expired\n"

@@ -10,9 +10,9 @@ use std::{collections::BTreeMap, time::Duration};
 
 use cattle_core::{
     expiry::Lifetimes,
-    labels,
     names::{FleetName, ServerId},
     observed::ServerState,
+    ownership::{self, Purpose, Spared},
     rate::Class,
 };
 use futures_util::{StreamExt, stream};
@@ -210,7 +210,7 @@ enum Todo {
 enum Outcome {
     Accepted,
     Gone,
-    Spared,
+    Spared(Spared),
     StillThere,
 }
 
@@ -224,8 +224,8 @@ impl Todo {
         let Some(server) = client.get_server(id, ANY).await? else {
             return Ok(Outcome::Gone);
         };
-        if !labels::is_ours(&server.labels.raw, fleet) {
-            return Ok(Outcome::Spared);
+        if let Err(spared) = ownership::may_delete(&server, Some(fleet), Purpose::Stop) {
+            return Ok(Outcome::Spared(spared));
         }
         match self {
             Self::Confirm => Ok(Outcome::StillThere),
@@ -276,10 +276,8 @@ impl Known {
                 self.error = None;
                 self.standing = Standing::Gone;
             }
-            Ok(Outcome::Spared) => {
-                tell(&format!(
-                    "{id} {name}: left alone, its labels say that it is not this fleet's any more"
-                ));
+            Ok(Outcome::Spared(spared)) => {
+                tell(&format!("{id} {name}: left alone: {spared}"));
                 self.error = None;
                 self.standing = Standing::Spared;
             }

@@ -47,11 +47,17 @@ pub(crate) struct Destroy {
     all: bool,
 
     /// With --all: do not ask
-    #[arg(long, requires = "all", conflicts_with = "confirm")]
+    // A requirement alone says nothing where what it requires conflicts with what is given.
+    #[arg(long, requires = "all", conflicts_with_all = ["confirm", "targets"])]
     yes: bool,
 
     /// With --all: do not ask if this is the fleet
-    #[arg(long, value_name = "FLEET", requires = "all")]
+    #[arg(
+        long,
+        value_name = "FLEET",
+        requires = "all",
+        conflicts_with = "targets"
+    )]
     confirm: Option<String>,
 
     /// Wait until the servers are gone

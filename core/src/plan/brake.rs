@@ -296,7 +296,7 @@ fn verdict(source: &Requester, seen: &Source<'_>, held: bool) -> Option<(String,
         ));
     }
     // Once held back, what is only away is not back.
-    if seen.wanted.is_empty() && !(held && !seen.away.is_empty()) {
+    if seen.wanted.is_empty() && (!held || seen.away.is_empty()) {
         return None;
     }
     let wanted = seen.wanted.len() + seen.away.len();

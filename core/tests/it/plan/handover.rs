@@ -108,15 +108,16 @@ fn a_result_without_a_log_waits_for_nothing() {
 
 #[test]
 fn a_removal_an_edit_and_the_ttl_give_a_guest_twenty_seconds() {
-    let removed = |world: &mut World| {
+    type Happens = fn(&mut World);
+    let removed: Happens = |world| {
         world.set_spec(SpecState::Absent { since: at(0) }, &name("rex"));
     };
-    let edited = |world: &mut World| world.edit(|cattle| cattle.hash = hash(2));
-    let expired = |world: &mut World| world.rex().expires_at = world.now + secs(20);
-    let cases: [(&dyn Fn(&mut World), EndReason); 3] = [
-        (&removed, EndReason::SpecRemoved),
-        (&edited, EndReason::SpecChanged),
-        (&expired, EndReason::TtlExpired),
+    let edited: Happens = |world| world.edit(|cattle| cattle.hash = hash(2));
+    let expired: Happens = |world| world.rex().expires_at = world.now + secs(20);
+    let cases = [
+        (removed, EndReason::SpecRemoved),
+        (edited, EndReason::SpecChanged),
+        (expired, EndReason::TtlExpired),
     ];
     for (happens, reason) in cases {
         let mut world = World::running();

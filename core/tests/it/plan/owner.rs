@@ -51,10 +51,10 @@ fn its_time_and_its_silence_are_over_like_any_others() {
     assert_eq!(world.verbs(), ["end"]);
     let mut world = lost();
     world.later(7200);
-    assert_eq!(world.verbs(), ["stop"]);
+    assert_eq!(world.verbs(), ["end"]);
     // Of a create that was refused before, in a ledger of an earlier version.
     world.rex().create = cattle_core::ledger::CreateState::Refused;
-    assert_eq!(world.verbs(), ["stop"]);
+    assert_eq!(world.verbs(), ["end"]);
 }
 
 #[test]
@@ -76,7 +76,7 @@ fn it_is_gone_when_it_was_looked_for_long_enough_after_its_end() {
     let _ = lifecycle::end(world.rex(), None, &ending, at(140));
     assert_eq!(world.rex().gone_at, None, "its server is somewhere");
     world.later(30);
-    assert_eq!(world.verbs(), ["look-up"]);
+    assert_eq!(world.verbs(), ["handed-over", "look-up"]);
     let missed = |world: &mut World, seconds: u64| {
         let _ = lifecycle::lookup_missed(world.rex(), at(seconds), at(seconds));
         world.rex().gone_at

@@ -256,10 +256,9 @@ fn the_condition_says_which_clock_is_wrong() {
             &world.ledger,
             None,
         );
-        let conditions = status.conditions.into_iter();
+        let mut conditions = status.conditions.into_iter();
         let skew = conditions
-            .filter(|it| it.kind == cattle_schemas::status::ConditionType::ClockSkew)
-            .last()
+            .rfind(|it| it.kind == cattle_schemas::status::ConditionType::ClockSkew)
             .unwrap();
         format!("{} {}: {}", skew.status, skew.reason, skew.message)
     };

@@ -73,6 +73,6 @@ fn each_limit_is_set_alone() {
     }
     assert_eq!(
         account.put("/_sim/quota", &json!({"maxVolumes": 1})).status,
-        400
+        422
     );
 }
