@@ -162,7 +162,10 @@ fn a_directory_that_vanishes_ends_nothing() {
 
     let since = Instant::now();
     eventually("it is long enough ago", || {
-        assert_eq!(project.plan()["actions"], json!([]));
+        // That ends are paused is all that comes of it.
+        let plan = project.plan();
+        let actions = plan["actions"].as_array().unwrap();
+        assert!(actions.iter().all(|it| it["verb"] == "pause"), "{plan}");
         (since.elapsed() > LONG_ENOUGH).then_some(())
     });
     let list = project.clawdlets(&["cattle", "list"]).ok();

@@ -23,6 +23,9 @@ const FEW: usize = 3;
 const LONG_TASKS: usize = 60;
 const FIRST_END: usize = 20;
 
+/// A look at the server, and its DELETE.
+const CALLS_TO_DELETE: usize = 2;
+
 /// A call that was let through just before is posted within this.
 const UNDER_WAY: chrono::TimeDelta = chrono::TimeDelta::milliseconds(2_500);
 
@@ -63,8 +66,9 @@ fn a_hundred_specs_on_a_bucket_of_sixty_end_in_time_and_are_refused_nothing() {
     let began = Instant::now();
     for n in 0..SPECS {
         let message = if n < LONG_TASKS {
-            // A second apart at one call a second.
-            format!("sleep {}", (FIRST_END + n) / refill() as usize)
+            // As far apart as what each costs is refilled.
+            let end = FIRST_END + CALLS_TO_DELETE * n;
+            format!("sleep {}", end / refill() as usize)
         } else {
             "ok".to_owned()
         };

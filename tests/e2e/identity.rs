@@ -71,13 +71,13 @@ fn a_token_of_an_empty_project_ends_nothing_and_forgets_no_server() {
     project.drop_spec("later", &Project::spec("ok", &[]));
     let later = project.wait_for("later", "/reason", &json!("starts-paused"));
     assert!(later["message"].as_str().unwrap().starts_with(FOREIGN));
-    // Its delete is answered 404, which proves nothing.
+    // The look at it before its delete is answered 404, which proves nothing.
     let _ = project.clawdlets(&["cattle", "destroy", "leaving"]).ok();
-    eventually("the delete was tried", || {
+    eventually("its delete was about to be tried", || {
         let calls = empty.calls_since(0);
         calls
             .iter()
-            .any(|call| call["operation"] == "delete_server" && call["status"] == 404)
+            .any(|call| call["operation"] == "get_server" && call["status"] == 404)
             .then_some(())
     });
     let leaving = project.wait_until("leaving", "its delete was answered", |status| {

@@ -18,10 +18,15 @@ pub struct Controller {
 }
 
 impl Controller {
-    /// Starts one and waits until its socket answers.
+    /// Starts one and waits until it answers, and has read its spec directories.
     #[must_use]
     pub fn start(project: &Project, sim: &Sim, args: &[&str]) -> Self {
-        Self::spawn(project, sim, args).answering(project)
+        let controller = Self::spawn(project, sim, args).answering(project);
+        eventually("its first pass is done", || {
+            let (_, reply) = project.get("/readyz")?;
+            (reply["detail"] != "the first pass is not done").then_some(())
+        });
+        controller
     }
 
     /// Waits until its socket answers.

@@ -106,7 +106,9 @@ impl Project {
                 fs::write(path, bytes).unwrap();
             }
         }
-        fs::write(project.secrets().join("zai_api_key"), MODEL_KEY).unwrap();
+        let key = project.secrets().join("zai_api_key");
+        fs::write(&key, MODEL_KEY).unwrap();
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
         let runner = project.dir.path().join("runner.sh");
         fs::write(
             &runner,

@@ -86,7 +86,7 @@ impl Secrets {
             .collect();
         (!commands.is_empty()).then(|| {
             format!(
-                "other users of this machine can get at secrets: {}",
+                "the modes of secrets let other users of this machine read them: {}",
                 commands.join(", then ")
             )
         })
@@ -135,7 +135,7 @@ mod tests {
             assert_eq!(
                 told(0o700, mode).unwrap(),
                 format!(
-                    "other users of this machine can get at secrets: `chmod 600 {shown}/zai_api_key`"
+                    "the modes of secrets let other users of this machine read them: `chmod 600 {shown}/zai_api_key`"
                 )
             );
         }

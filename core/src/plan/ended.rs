@@ -132,11 +132,17 @@ fn remove(pass: &mut Pass<'_>, run: &Run) {
         // Somebody's delete is under way. When the list shows it no more, ours proves it gone.
         return;
     }
-    let bound = run.server.as_ref().map(|server| server.id);
-    if let Some(server) = bound.or(listed.map(|server| server.id)) {
+    if let Some(server) = &run.server {
         pass.sections.deletes.push(Action::Delete {
             run: run.id,
-            server,
+            server: server.id,
+        });
+    } else if let Some(server) = listed {
+        // Its number is recorded before its delete: after a crash in between, only a look by number
+        // tells that it is gone.
+        pass.sections.servers.push(Action::Adopt {
+            run: run.id,
+            server: server.id,
         });
     } else if run.is_refused() {
         pass.sections.ledger.push(Action::MarkGone { run: run.id });

@@ -231,3 +231,14 @@ fn a_delete_of_somebodys_that_does_not_end_is_asked_for_again() {
     world.later(30);
     assert_eq!(world.verbs(), ["delete"]);
 }
+
+#[test]
+fn the_number_of_a_server_that_is_only_listed_is_recorded_before_its_delete() {
+    let mut world = World::ended();
+    world.rex().server = None;
+    world.rex().create = CreateState::Intended;
+    assert_eq!(world.verbs(), ["adopt"]);
+    let server = run_server(world.listed());
+    assert!(lifecycle::adopt(world.rex(), server).applied);
+    assert_eq!(world.verbs(), ["delete"]);
+}
