@@ -227,12 +227,16 @@ pub fn not_found(
 ) -> Transition {
     if grounds.project != Project::Ours {
         run.called_at = Some(now);
-        return if run.is_live() {
-            Transition::silent()
-        } else {
-            let message = "Hetzner knows no such server, but the token opens a project in which nothing of this fleet is";
-            delete_failed(run, message, deadlines::NOT_OURS_AGAIN, now)
-        };
+        if run.is_live() {
+            return Transition::silent();
+        }
+        if grounds.project == Project::Unknown {
+            // The first list after a start tells, within moments.
+            run.retry_at = Some(Wait::new(now, deadlines::LOOK_AGAIN));
+            return Transition::silent();
+        }
+        let message = "Hetzner knows no such server, but the token opens a project in which nothing of this fleet is";
+        return delete_failed(run, message, deadlines::NOT_OURS_AGAIN, now);
     }
     match deadlines::heard_of_until(run, grounds.heard_since) {
         Some(until) if now < until && !(grounds.judges && now >= run.expires_at) => {
