@@ -17,7 +17,7 @@ use cattle_schemas::{Timestamp, status::PauseReason};
 use crate::{
     desired::{Desired, SpecState},
     labels,
-    ledger::{CreateState, Ledger, Run},
+    ledger::{Ledger, Run},
     names::FleetName,
     observed::{FirewallView, Observed, ObservedServer},
     pause::{Pause, PauseItem},
@@ -377,12 +377,14 @@ pub fn project(own: &Own, observed: &Observed, ledger: &Ledger, fleet: &FleetNam
     }
 }
 
-/// Whether a list of then should show something of this run: its server is not proved gone, was asked
-/// for before, and was this fleet's then (a fleet may be renamed).
+/// Whether a list of then should show something of this run: it had a server, which is not proved
+/// gone, was asked for before, and was this fleet's then (a fleet may be renamed). An intent alone
+/// proves nothing: after a crash before the first call of all, neither firewall nor server was ever
+/// made.
 fn at_stake(run: &Run, listed_at: Timestamp, fleet: &FleetName) -> bool {
-    let may_exist = run.server.is_some() || run.create == CreateState::Intended;
+    let existed = run.server.is_some() || run.env_at.is_some();
     run.gone_at.is_none()
-        && may_exist
+        && existed
         && run.fleet.as_ref().is_none_or(|then| then == fleet)
         && run.called_at.max(Some(run.posted_at)) < Some(listed_at)
 }

@@ -65,7 +65,7 @@ fn ten_crashes_in_a_batch_run_nothing_twice_and_leave_nothing_behind() {
     let under_way = sim.living().len();
     let _controller = Controller::start(&project, &sim, &[]);
 
-    eventually_within(Duration::from_secs(120), "all have ended", || {
+    eventually_within(Duration::from_secs(240), "all have ended", || {
         let list = project.list();
         let done = list.iter().filter(|one| one["phase"] == "Succeeded");
         (done.count() == names.len()).then_some(())

@@ -227,6 +227,15 @@ fn a_project_is_ours_by_the_firewall_or_a_server_and_foreign_without_both() {
     assert_eq!(listed.project(), Project::Ours);
     let fresh = World::dropped().with_firewall(FirewallView::Absent);
     assert_eq!(fresh.project(), Project::Ours, "nothing is at stake");
+    let mut crashed = World::intended().with_firewall(FirewallView::Absent);
+    crashed.later(60);
+    crashed.observed.listed_at = Some(crashed.now);
+    assert_eq!(
+        crashed.project(),
+        Project::Ours,
+        "no call may ever have been made"
+    );
+    assert_eq!(crashed.verbs(), ["retry"], "so it goes on");
     let mut young = gone(FirewallView::Absent);
     young.rex().called_at = Some(at(300));
     assert_eq!(young.project(), Project::Ours, "the list is older than it");
