@@ -52,10 +52,6 @@ pub(super) async fn check_peer(
         return Refusal::forbidden("this address is not a guest of this controller")
             .into_response();
     }
-    if !desk.rates.may_try(peer.ip()) {
-        let refusal = Refusal::new(ErrorCode::TooManyRequests, "too many wrong tokens");
-        return refusal.into_response();
-    }
     let response = next.run(request).await;
     if response.extensions().get::<LedgerFailed>().is_some() {
         // It was not taken in, and its silence says nothing until this is over.
@@ -81,9 +77,16 @@ async fn look_up(
     heard: impl Fn(&Run) -> bool,
 ) -> Answer<Caller> {
     let peer = peer.0.ip().to_canonical();
+    // Who shows a right token is served whatever others behind the same address try.
     let failed = |detail: &str| {
-        desk.rates.failed(peer);
-        Refusal::forbidden(detail)
+        if desk.rates.may_fail(peer) {
+            return Refusal::forbidden(detail);
+        }
+        Refusal::new(
+            ErrorCode::TooManyRequests,
+            "too many wrong tokens from this address",
+        )
+        .after(1)
     };
     let presented = bearer(headers).ok_or_else(|| failed("the call shows no bearer token"))?;
     let digest = token::digest(presented);
