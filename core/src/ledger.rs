@@ -155,6 +155,9 @@ pub struct Run {
     /// Why the delete of its server failed the last time, for people.
     #[serde(default)]
     pub delete_message: Option<String>,
+    /// What of its labels Hetzner is not told, and why, for people.
+    #[serde(default)]
+    pub label_message: Option<String>,
     /// The most that an hour of its server may cost, so that the budget holds; `None` without one.
     #[serde(default)]
     pub hourly_limit: Option<Amount>,

@@ -58,10 +58,30 @@ fn a_secret_in_a_label_reaches_nobody() {
     // Nor does one that is written onto a server that runs.
     project.wait_for("harmless", "/phase", &json!("Running"));
     with_label("harmless", MODEL_KEY);
-    eventually("the log says that it was not sent", || {
-        let log = fs::read_to_string(project.log()).unwrap();
-        log.contains("not sent: it holds the value of the secret `zai_api_key`")
-            .then_some(())
+    let withheld = |status: &Value| {
+        let conditions = status["conditions"].as_array().unwrap().clone();
+        let mut withheld = conditions.into_iter();
+        withheld.find(|it| it["reason"] == "labels-withheld")
+    };
+    let told = project.wait_until("harmless", "it says what is withheld", |status| {
+        withheld(status).is_some()
+    });
+    let message = withheld(&told).unwrap()["message"].to_string();
+    assert!(
+        message.contains("`spec.note` holds the value of the secret `zai_api_key`"),
+        "{message}"
+    );
+    let (_, events) = project.get("/v1/cattle/harmless/events").unwrap();
+    let events = events.to_string();
+    assert_eq!(events.matches("not everything is written").count(), 1);
+    // What the reaper reads is put right all the same.
+    let expiry = || sim.servers_of("harmless")[0]["labels"]["expires-at"].clone();
+    let before = expiry();
+    let _ = project
+        .clawdlets(&["cattle", "extend", "harmless", "--by", "1h"])
+        .ok();
+    eventually("its new expiry is on its server", || {
+        (expiry() != before).then_some(())
     });
     let told = format!(
         "{} {}",
@@ -71,6 +91,12 @@ fn a_secret_in_a_label_reaches_nobody() {
     assert!(!finds(told.as_bytes(), MODEL_KEY));
     assert_eq!(project.status("harmless").unwrap()["phase"], "Running");
     assert!(sim.servers_of("leaks").is_empty());
+    with_label("harmless", "mended");
+    project.wait_until("harmless", "nothing is withheld any more", |status| {
+        withheld(status).is_none()
+    });
+    let label = &sim.servers_of("harmless")[0]["labels"]["spec.note"];
+    assert_eq!(label, "mended");
 }
 
 /// Elsewhere, and by the old name too.

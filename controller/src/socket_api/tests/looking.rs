@@ -207,6 +207,7 @@ async fn a_server_that_nobody_asked_for_is_shown_to_operators() {
             ipv4: None,
             server_type: None,
             location: None,
+            image: None,
             locked: false,
             protected: false,
             odd: Vec::new(),

@@ -1,6 +1,7 @@
 //! Servers whose owner is in doubt: a lost reply and lost labels, another owner's mark.
 
 use cattle_core::{
+    identity::Project,
     lifecycle::{self, phase_of},
     names::ServerId,
 };
@@ -140,7 +141,7 @@ fn given_up_it_frees_its_slot_and_its_name() {
         waiting.message.contains("`destroy` gives it up"),
         "{waiting:?}"
     );
-    assert!(lifecycle::give_up(world.rex(), "by operator", at(100)).applied);
+    assert!(lifecycle::give_up(world.rex(), Project::Ours, "by operator", at(100)).applied);
     assert!(!world.rex().holds_slot());
     assert_eq!(world.verbs(), ["enqueue", "start"]);
     // Listed as ours again, it is of a run that is over.
@@ -164,5 +165,5 @@ fn a_mark_ends_no_run_and_nothing_is_done_to_its_server() {
     world.later(30);
     assert_eq!(world.verbs(), ["confirm-gone"]);
     assert!(world.rex().is_live() && world.rex().holds_slot());
-    assert!(!lifecycle::give_up(world.rex(), "by operator", at(100)).applied);
+    assert!(!lifecycle::give_up(world.rex(), Project::Ours, "by operator", at(100)).applied);
 }
