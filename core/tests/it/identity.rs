@@ -9,7 +9,7 @@ use cattle_core::{
         rival, standing,
     },
     lifecycle::{self, deadlines::SILENCE},
-    observed::FirewallView,
+    observed::{FirewallView, ServerState},
     plan,
 };
 use cattle_schemas::{
@@ -369,6 +369,7 @@ fn a_404_proves_nothing_in_a_project_that_is_not_ours() {
         world.now = at(5000);
         assert!(world.not_found(project, 0).events.is_empty());
         assert!(world.rex().is_live());
+        assert_eq!(world.rex().retry_at, None);
         let mut world = World::ended();
         world.now = at(5000);
         let told = world.not_found(project, 0);
@@ -543,6 +544,34 @@ fn a_lost_ledger_pauses_starts_with_the_list_of_what_it_finds() {
     };
     world.ledger.pauses.clear();
     assert!(pauses_of(&world, &dry).is_empty());
+}
+
+#[test]
+fn what_an_older_copy_knows_as_done_or_as_running_is_not_found() {
+    let found = |mut world: World| {
+        world.observed.servers.clear();
+        let world = world.with_firewall(seen(Some(mark("l1", 9)), None));
+        pauses_of(&world, &own())[0].items.len()
+    };
+    let mut done = World::ended();
+    let _ = lifecycle::mark_gone(done.rex(), at(100));
+    assert_eq!(found(done.clone()), 0);
+    assert_eq!(found(World::running()), 0);
+    done.task().ended.as_mut().unwrap().reopens = true;
+    assert_eq!(found(done), 1, "it could start");
+}
+
+#[test]
+fn what_a_lost_ledger_is_about_to_take_over_is_not_found() {
+    let mut world = World::running().with_firewall(seen(Some(mark("l0", 9)), None));
+    world.ledger = Default::default();
+    assert_eq!(pauses_of(&world, &own())[0].items, []);
+    // Nobody takes over what is off, nor a server of what the spec was before.
+    let mut off = world.clone();
+    off.listed().status = ServerState::Off;
+    assert_eq!(pauses_of(&off, &own())[0].items.len(), 1);
+    world.edit(|cattle| cattle.hash = hash(2));
+    assert_eq!(pauses_of(&world, &own())[0].items.len(), 1);
 }
 
 #[test]
