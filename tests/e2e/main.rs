@@ -36,3 +36,4 @@ mod time;
 mod token;
 mod trouble;
 mod waiting;
+mod wall_clock;

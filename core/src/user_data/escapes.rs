@@ -1,7 +1,7 @@
 //! Undoing escapes: percent, backslash, HTML.
 //!
-//! All kinds at once and one layer of each; what is no escape stays as it is. Bytes in and bytes
-//! out: what is searched need not be text.
+//! One layer, of all kinds at once or of one kind alone; what is no escape stays as it is. Bytes in
+//! and bytes out: what is searched need not be text.
 
 use super::secrets::Hidden;
 
@@ -62,11 +62,34 @@ const NAMED: [(&str, char); 46] = [
 /// The longest name above.
 const MAX_NAME: usize = 14;
 
+/// Which escapes are undone, by the character that introduces them.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Kind {
+    All,
+    Percent,
+    Backslash,
+    Entity,
+}
+
+impl Kind {
+    /// Those that one tool writes by itself.
+    pub(super) const SINGLE: [Self; 3] = [Self::Percent, Self::Backslash, Self::Entity];
+
+    /// Whether an escape begins with it.
+    pub(super) fn takes(self, byte: u8) -> bool {
+        let single = match byte {
+            b'%' => Self::Percent,
+            b'\\' => Self::Backslash,
+            b'&' => Self::Entity,
+            _ => return false,
+        };
+        self == Self::All || self == single
+    }
+}
+
 /// One layer of escapes undone; `None` where there is none.
-pub(super) fn undo(bytes: &[u8]) -> Option<Hidden> {
-    let first = bytes
-        .iter()
-        .position(|byte| matches!(byte, b'%' | b'\\' | b'&'))?;
+pub(super) fn undo(bytes: &[u8], kind: Kind) -> Option<Hidden> {
+    let first = bytes.iter().position(|byte| kind.takes(*byte))?;
     let mut undone = Hidden::new(Vec::with_capacity(bytes.len()));
     undone.extend_from_slice(&bytes[..first]);
     let mut at = first;
@@ -74,10 +97,10 @@ pub(super) fn undo(bytes: &[u8]) -> Option<Hidden> {
     while at < bytes.len() {
         let rest = &bytes[at..];
         let escape = match rest[0] {
+            byte if !kind.takes(byte) => None,
             b'%' => percent(rest),
             b'\\' => backslash(rest),
-            b'&' => entity(rest),
-            _ => None,
+            _ => entity(rest),
         };
         match escape {
             Some((Unescaped::Byte(byte), length)) => {
@@ -202,11 +225,13 @@ fn number(digits: &[u8], base: u32) -> Option<u32> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
     fn undone(text: &str) -> String {
-        let bytes = undo(text.as_bytes()).map_or_else(|| text.as_bytes().to_vec(), |b| b.to_vec());
+        let bytes = undo(text.as_bytes(), Kind::All)
+            .map_or_else(|| text.as_bytes().to_vec(), |undone| undone.to_vec());
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
@@ -224,6 +249,22 @@ mod tests {
         ] {
             assert_eq!(undone(text), wanted, "{text}");
         }
+    }
+
+    #[test]
+    fn one_kind_alone_leaves_the_others() {
+        let text = "\\\"%41&#65;";
+        for (kind, wanted) in [
+            (Kind::Percent, "\\\"A&#65;"),
+            (Kind::Backslash, "\"%41&#65;"),
+            (Kind::Entity, "\\\"%41A"),
+        ] {
+            assert_eq!(
+                undo(text.as_bytes(), kind).unwrap().as_slice(),
+                wanted.as_bytes()
+            );
+        }
+        assert!(undo(b"%41", Kind::Entity).is_none());
     }
 
     #[test]
@@ -257,7 +298,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn no_bytes_panic_and_none_grow_much(bytes in "([%\\\\&#xuU{};0-9a-f]|\\PC){0,200}") {
-            let undone = undo(bytes.as_bytes());
+            let undone = undo(bytes.as_bytes(), Kind::All);
             proptest::prop_assert!(undone.is_none_or(|undone| undone.len() <= bytes.len()));
         }
     }

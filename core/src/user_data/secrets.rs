@@ -3,9 +3,10 @@
 //! Two things are undone before the search: **encodings** (percent, `\uXXXX` and its relatives,
 //! HTML entities), up to [`MAX_LAYERS`] on top of each other, and **what stands between** (white
 //! space, line breaks, invisible characters). Both give further texts, and each text is searched,
-//! since undoing may also spoil what stood there as it is. Hexadecimal and base64 are not undone:
-//! the value is looked for as it would be written in them, so that every text of any of these forms
-//! is found within a longer one.
+//! since undoing may also spoil what stood there as it is. Where a value itself holds
+//! what begins an escape, the kinds of encodings are undone one at a time as well: all at once would
+//! undo the value with what is around it. Hexadecimal and base64 are not undone: the value is looked for as it
+//! would be written in them, so that every text of any of these forms is found within a longer one.
 //!
 //! Absent on purpose: every other way to write a value (reversed, in pieces that belong to something
 //! else, compressed, encrypted). A list of them has no end; docs/security.md says which are found.
@@ -21,7 +22,10 @@ use base64::{
 };
 use zeroize::Zeroizing;
 
-use super::{escapes, squeeze::squeeze};
+use super::{
+    escapes::{self, Kind},
+    squeeze::squeeze,
+};
 
 /// Shorter values are not looked for: no credential is that short, and a chance find in ordinary
 /// text would refuse runs for nothing.
@@ -60,6 +64,8 @@ pub struct SecretSearch<'a> {
     plain: Needles<'a>,
     /// Looked for where nothing stands between.
     squeezed: Needles<'a>,
+    /// A value holds what begins an escape: the kinds are undone one at a time too.
+    by_kind: bool,
 }
 
 impl<'a> SecretSearch<'a> {
@@ -69,6 +75,7 @@ impl<'a> SecretSearch<'a> {
         let mut search = Self {
             plain: Needles::default(),
             squeezed: Needles::default(),
+            by_kind: false,
         };
         for secret in secrets {
             let value = secret.value.trim();
@@ -78,6 +85,7 @@ impl<'a> SecretSearch<'a> {
             for form in forms(value.as_bytes()) {
                 search.plain.add(form, secret.name);
             }
+            search.by_kind |= value.bytes().any(|byte| Kind::All.takes(byte));
             // A value in which something looks like an escape is undone with the text around it.
             let mut undone = Hidden::new(value.as_bytes().to_vec());
             for _ in 0..=MAX_LAYERS {
@@ -85,7 +93,7 @@ impl<'a> SecretSearch<'a> {
                 for form in forms(&tight) {
                     search.squeezed.add(form, secret.name);
                 }
-                match escapes::undo(&undone) {
+                match escapes::undo(&undone, Kind::All) {
                     Some(next) => undone = next,
                     None => break,
                 }
@@ -101,25 +109,40 @@ impl<'a> SecretSearch<'a> {
             return None;
         }
         let tight = squeeze(bytes);
-        self.plain
-            .find(bytes)
-            .or_else(|| self.squeezed.find(&tight))
+        let as_it_is = || {
+            self.plain
+                .find(bytes)
+                .or_else(|| self.squeezed.find(&tight))
+        };
+        let undone = |kinds| {
             // An escape may itself be broken by a line break …
-            .or_else(|| self.undo_and_find(&tight, true))
-            // … and where what stood between is gone, there may be an escape that was none.
-            .or_else(|| self.undo_and_find(bytes, false))
+            self.undo_and_find(&tight, true, kinds, MAX_LAYERS)
+                // … and where what stood between is gone, there may be an escape that was none.
+                .or_else(|| self.undo_and_find(bytes, false, kinds, MAX_LAYERS))
+        };
+        as_it_is()
+            .or_else(|| undone(&[Kind::All]))
+            .or_else(|| self.by_kind.then(|| undone(&Kind::SINGLE)).flatten())
     }
 
-    fn undo_and_find(&self, bytes: &[u8], squeezed: bool) -> Option<&'a str> {
-        let mut text = escapes::undo(bytes)?;
-        for _ in 1..MAX_LAYERS {
+    /// Undoes up to `layers` of the kinds, in every order of these.
+    fn undo_and_find(
+        &self,
+        bytes: &[u8],
+        squeezed: bool,
+        kinds: &[Kind],
+        layers: usize,
+    ) -> Option<&'a str> {
+        kinds.iter().find_map(|kind| {
+            let text = escapes::undo(bytes, *kind)?;
             let tight = squeeze(&text);
-            if let Some(name) = self.squeezed.find(&tight) {
-                return Some(name);
+            let found = self.squeezed.find(&tight);
+            if found.is_some() || layers == 1 {
+                return found;
             }
-            text = escapes::undo(if squeezed { &tight } else { &text })?;
-        }
-        self.squeezed.find(&squeeze(&text))
+            let next = if squeezed { &tight } else { &text };
+            self.undo_and_find(next, squeezed, kinds, layers - 1)
+        })
     }
 }
 
