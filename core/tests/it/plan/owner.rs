@@ -179,7 +179,7 @@ fn what_was_given_up_while_it_handed_over_is_deleted_at_once_when_it_returns() {
     );
     assert!(world.rex().is_handing_over(at(110)));
     let _ = lifecycle::taken_over(world.rex(), "fleet=other", secs(10), at(101));
-    let _ = lifecycle::give_up(world.rex(), "asked for", at(102));
+    let _ = lifecycle::give_up(world.rex(), Project::Ours, "asked for", at(102));
     world.now = at(110);
     world.observed.listed_at = Some(at(110));
     // Nobody hands anything over any more, and the guard knows that too.
