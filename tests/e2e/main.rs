@@ -31,6 +31,7 @@ mod persona;
 mod quotas;
 mod secrets;
 mod shutdown;
+mod stage;
 mod state_disk;
 mod time;
 mod token;
