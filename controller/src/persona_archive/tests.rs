@@ -1,6 +1,10 @@
 #![allow(clippy::unwrap_used)]
 
-use std::{fs, os::unix::fs::PermissionsExt};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    time::{Duration, Instant},
+};
 
 use super::*;
 use crate::store::fixture::run_id;
@@ -213,10 +217,14 @@ fn a_hundred_env_calls_and_creates_at_once_build_one_archive() {
             state.building.get(&rex).map_or(0, Arc::strong_count)
         };
         // One reference each, and the table's.
-        while waiting() < 101 {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while waiting() < 101 && Instant::now() < deadline {
             std::thread::yield_now();
         }
+        let came = waiting();
+        // Whoever waits is let go before anything is judged: nobody is joined who hangs.
         drop(turn);
+        assert_eq!(came, 101);
         let done = calls.into_iter().map(|call| call.join().unwrap());
         done.flatten().collect()
     });
