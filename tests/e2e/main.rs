@@ -10,6 +10,7 @@ mod breaker;
 mod bucket;
 mod budget;
 mod crash;
+mod deaf;
 mod defaults;
 mod dry_run;
 mod emergency_stop;
