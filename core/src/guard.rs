@@ -384,9 +384,8 @@ impl<'a> Tally<'a> {
             !run.is_kept(self.inputs.now),
             "a kept server is not deleted before its time",
         )?;
-        let handover = run.ended.as_ref().and_then(|end| end.handover_until);
         require(
-            handover.is_none_or(|until| until <= self.inputs.now),
+            !run.is_handing_over(self.inputs.now),
             "a server is not deleted while its guest hands over",
         )?;
         require(

@@ -317,7 +317,8 @@ pub struct RunEnd {
     /// Keep the server on for a look until then (`onFailure: hold`).
     pub hold_until: Option<Timestamp>,
     /// Its guest may still hand over what is left of log and result, until then at the latest. Set
-    /// while that is open; the end itself cannot change any more.
+    /// while that is open, and of no meaning once its server is gone ([`Run::handover_until`]); the end
+    /// itself cannot change any more.
     #[serde(default)]
     pub handover_until: Option<Timestamp>,
 }

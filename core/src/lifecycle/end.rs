@@ -299,10 +299,6 @@ pub fn found_gone(
         };
         told = end(run, assignment, &ending, now);
     }
-    // Nobody is left who could hand anything over.
-    if let Some(end) = &mut run.ended {
-        end.handover_until = None;
-    }
     let gone = mark_gone(run, now);
     told.applied = gone.applied;
     told.events.extend(gone.events);

@@ -1,5 +1,9 @@
 //! Each rule of the guard, broken by a plan that no planner made.
 
+mod creates;
+mod ends;
+mod servers;
+
 use std::sync::Arc;
 
 use cattle_core::{

@@ -9,7 +9,7 @@ use cattle_core::{
         rival, standing,
     },
     lifecycle::{self, deadlines::SILENCE},
-    observed::FirewallView,
+    observed::{FirewallView, ServerState},
     plan,
 };
 use cattle_schemas::{
@@ -134,6 +134,9 @@ fn an_unlabelled_firewall_is_claimed_by_a_ledger_with_runs_and_by_an_empty_one_w
     assert_eq!(stands(&own(), World::running()), Standing::Unclaimed);
     assert_eq!(stands(&empty, World::empty()), Standing::Unclaimed);
     assert_eq!(stands(&empty, World::running()), Standing::Unknown);
+    let mut unreadable = World::empty();
+    unreadable.observed.odd = vec!["a server without an id".to_owned()];
+    assert_eq!(stands(&empty, unreadable), Standing::Unknown);
 }
 
 #[test]
@@ -173,6 +176,14 @@ fn what_is_written_onto_the_firewall() {
     };
     let world = World::dropped().with_firewall(seen(None, None));
     assert_eq!(world.claims(&dry, true), None);
+    let mut elsewhere = World::running().with_firewall(seen(None, None));
+    elsewhere.observed.servers.clear();
+    elsewhere.observed.listed_at = Some(at(200));
+    assert_eq!(
+        elsewhere.claims(&own(), true),
+        None,
+        "another project's firewall is not ours to label"
+    );
 }
 
 #[test]
@@ -219,6 +230,15 @@ fn a_project_is_ours_by_the_firewall_or_a_server_and_foreign_without_both() {
     ] {
         assert_eq!(gone(firewall).project(), Project::Foreign);
     }
+    let mut made = gone(FirewallView::Absent);
+    made.rex().env_at = None;
+    assert_eq!(made.project(), Project::Foreign, "it had a server");
+    let mut called = gone(FirewallView::Absent);
+    called.rex().server = None;
+    assert_eq!(called.project(), Project::Foreign, "its guest has called");
+    let mut left = gone(FirewallView::Absent);
+    left.rex().gone_at = Some(at(150));
+    assert_eq!(left.project(), Project::Ours, "nothing of it is left");
     let mut renamed = gone(FirewallView::Absent);
     renamed.rex().fleet = Some("before".parse().unwrap());
     assert_eq!(renamed.project(), Project::Ours, "another list has it");
@@ -293,30 +313,52 @@ fn the_guard_takes_out_what_is_created_in_the_wrong_place() {
         &planned.limits,
         planned.now,
     );
-    let mut foreign = World::running().with_spec(cattle("other"));
+    let rules = |world: &World| {
+        let (_, violations) = guard::guard(plan.clone(), &world.inputs());
+        let rules = violations.iter().map(|violation| violation.rule);
+        rules.collect::<Vec<_>>()
+    };
+    assert_eq!(rules(&planned), [""; 0]);
+    let mut foreign = World::running();
+    foreign.rex().cattle = name("other");
     foreign.observed.servers.clear();
     foreign.observed.listed_at = Some(at(200));
+    let unknowing = "nothing is created by a ledger that does not know what the fleet has done";
     let cases = [
-        planned.clone().with_firewall(FirewallView::Unread(None)),
-        planned
-            .clone()
-            .with_firewall(seen(Some(mark("l0", 1)), None)),
-        planned
-            .clone()
-            .with_firewall(seen(Some(mark("l1", 6)), None)),
-        planned.clone().knowing(Own {
-            rival: Some(life("c9")),
-            ..own()
-        }),
-        World {
-            ledger: foreign.ledger.clone(),
-            observed: foreign.observed.clone(),
-            ..planned.clone()
-        },
+        (
+            planned.clone().with_firewall(FirewallView::Unread(None)),
+            "nothing is created before the fleet's firewall was read",
+        ),
+        (
+            planned
+                .clone()
+                .with_firewall(seen(Some(mark("l0", 1)), None)),
+            unknowing,
+        ),
+        (
+            planned
+                .clone()
+                .with_firewall(seen(Some(mark("l1", 6)), None)),
+            unknowing,
+        ),
+        (
+            planned.clone().knowing(Own {
+                rival: Some(life("c9")),
+                ..own()
+            }),
+            "nothing is created beside a second controller",
+        ),
+        (
+            World {
+                ledger: foreign.ledger.clone(),
+                observed: foreign.observed.clone(),
+                ..planned.clone()
+            },
+            "nothing is created in a project in which nothing of the fleet is found",
+        ),
     ];
-    for world in cases {
-        let (_, violations) = guard::guard(plan.clone(), &world.inputs());
-        assert!(!violations.is_empty(), "{:?}", world.observed.firewall);
+    for (world, rule) in cases {
+        assert_eq!(rules(&world), [rule]);
     }
 }
 
@@ -327,6 +369,7 @@ fn a_404_proves_nothing_in_a_project_that_is_not_ours() {
         world.now = at(5000);
         assert!(world.not_found(project, 0).events.is_empty());
         assert!(world.rex().is_live());
+        assert_eq!(world.rex().retry_at, None);
         let mut world = World::ended();
         world.now = at(5000);
         let told = world.not_found(project, 0);
@@ -501,6 +544,34 @@ fn a_lost_ledger_pauses_starts_with_the_list_of_what_it_finds() {
     };
     world.ledger.pauses.clear();
     assert!(pauses_of(&world, &dry).is_empty());
+}
+
+#[test]
+fn what_an_older_copy_knows_as_done_or_as_running_is_not_found() {
+    let found = |mut world: World| {
+        world.observed.servers.clear();
+        let world = world.with_firewall(seen(Some(mark("l1", 9)), None));
+        pauses_of(&world, &own())[0].items.len()
+    };
+    let mut done = World::ended();
+    let _ = lifecycle::mark_gone(done.rex(), at(100));
+    assert_eq!(found(done.clone()), 0);
+    assert_eq!(found(World::running()), 0);
+    done.task().ended.as_mut().unwrap().reopens = true;
+    assert_eq!(found(done), 1, "it could start");
+}
+
+#[test]
+fn what_a_lost_ledger_is_about_to_take_over_is_not_found() {
+    let mut world = World::running().with_firewall(seen(Some(mark("l0", 9)), None));
+    world.ledger = Default::default();
+    assert_eq!(pauses_of(&world, &own())[0].items, []);
+    // Nobody takes over what is off, nor a server of what the spec was before.
+    let mut off = world.clone();
+    off.listed().status = ServerState::Off;
+    assert_eq!(pauses_of(&off, &own())[0].items.len(), 1);
+    world.edit(|cattle| cattle.hash = hash(2));
+    assert_eq!(pauses_of(&world, &own())[0].items.len(), 1);
 }
 
 #[test]

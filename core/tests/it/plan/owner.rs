@@ -166,3 +166,21 @@ fn a_mark_ends_no_run_and_nothing_is_done_to_its_server() {
     assert!(world.rex().is_live() && world.rex().holds_slot());
     assert!(!lifecycle::give_up(world.rex(), "by operator", at(100)).applied);
 }
+
+#[test]
+fn what_was_given_up_while_it_handed_over_is_deleted_at_once_when_it_returns() {
+    let mut world = World::running();
+    let _ = lifecycle::end(
+        world.rex(),
+        None,
+        &lifecycle::Ending::new(EndReason::Destroyed, "asked for"),
+        at(100),
+    );
+    assert!(world.rex().is_handing_over(at(110)));
+    let _ = lifecycle::taken_over(world.rex(), "fleet=other", secs(10), at(101));
+    let _ = lifecycle::give_up(world.rex(), "asked for", at(102));
+    world.now = at(110);
+    world.observed.listed_at = Some(at(110));
+    // Nobody hands anything over any more, and the guard knows that too.
+    assert_eq!(world.verbs(), ["delete"]);
+}
