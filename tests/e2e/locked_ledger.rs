@@ -6,13 +6,13 @@ use sqlx::{Connection as _, Executor as _, SqliteConnection};
 use tokio::runtime::Runtime;
 
 /// The lock, held until it is let go.
-struct Lock {
+pub(super) struct Lock {
     runtime: Runtime,
     connection: SqliteConnection,
 }
 
 impl Lock {
-    fn take(project: &Project) -> Self {
+    pub(super) fn take(project: &Project) -> Self {
         let runtime = Runtime::new().unwrap();
         let url = format!(
             "sqlite://{}",
@@ -34,7 +34,7 @@ impl Lock {
         }
     }
 
-    fn let_go(mut self) {
+    pub(super) fn let_go(mut self) {
         self.runtime.block_on(async {
             self.connection.execute("ROLLBACK").await.unwrap();
             self.connection.close().await.unwrap();
@@ -42,7 +42,8 @@ impl Lock {
     }
 }
 
-fn says_locked(project: &Project) -> Value {
+/// Waits until `/readyz` says no for that.
+pub(super) fn says_locked(project: &Project) -> Value {
     eventually("it is not ready, and says why", || {
         let (status, body) = project.get("/readyz")?;
         let detail = body["detail"].as_str().unwrap_or_default();

@@ -1,10 +1,19 @@
 //! Secrets are where they are used and nowhere else: this reads everything and looks.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+use std::{
+    fs,
+    os::unix::{
+        fs::{MetadataExt, PermissionsExt},
+        process::ExitStatusExt,
+    },
+    path::Path,
+    process::Command,
+};
 
 use cattle_tests::{
     Controller, MODEL_KEY, Project, Sim, SimOptions, TOKEN, binary, eventually, files_beneath,
 };
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 /// Keeps each guest's bootstrap file, which the guest itself removes, then is the guest.
@@ -165,7 +174,7 @@ fn the_process_keeps_no_token_that_others_could_read() {
     let sim = Sim::start(&project, &SimOptions::default());
     let command = Controller::command(&project, &sim);
     // Where core dumps are possible at all.
-    let mut limited = std::process::Command::new("sh");
+    let mut limited = Command::new("sh");
     limited.args(["-c", "ulimit -c unlimited 2>/dev/null; exec \"$0\" \"$@\""]);
     limited.arg(command.get_program()).args(command.get_args());
     limited.current_dir(project.around());
@@ -189,17 +198,28 @@ fn the_process_keeps_no_token_that_others_could_read() {
             assert_eq!(fs::read(&path).unwrap(), b"");
         }
     }
+    // Of a process that is not dumpable everything in `/proc` is root's, and no core is written.
+    let owner = fs::metadata(format!("/proc/{pid}/environ")).unwrap().uid();
+    assert_eq!(owner, 0);
     let crash = |pid: u32| {
-        use rustix::process::{Pid, Signal, kill_process};
         let pid = Pid::from_raw(pid.cast_signed()).unwrap();
         kill_process(pid, Signal::QUIT).unwrap();
     };
     crash(pid);
     let status = controller.ended();
-    assert!(
-        !std::os::unix::process::ExitStatusExt::core_dumped(&status),
-        "{status}"
-    );
+    assert!(!status.core_dumped(), "{status}");
+    // Whether this machine writes cores at all.
+    let mut other = Command::new("sh");
+    other.args(["-c", "ulimit -c unlimited 2>/dev/null; exec sleep 600"]);
+    let mut other = other.current_dir(project.around()).spawn().unwrap();
+    eventually("it sleeps", || {
+        let name = fs::read_to_string(format!("/proc/{}/comm", other.id())).ok()?;
+        (name == "sleep\n").then_some(())
+    });
+    crash(other.id());
+    if !other.wait().unwrap().core_dumped() {
+        eprintln!("this machine writes no cores: only the owner in `/proc` was looked at");
+    }
 }
 
 #[test]
