@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use cattle_tests::{Controller, MODEL_KEY, Project, Sim, SimOptions, eventually};
+use cattle_tests::{Controller, MODEL_KEY, Project, SSH_KEY, Sim, SimOptions, eventually};
 use serde_json::{Value, json};
 
 fn stock(sim: &Sim, change: &Value) {
@@ -146,10 +146,6 @@ fn a_firewall_that_was_deleted_by_hand_is_made_again_and_nobody_waits() {
     let ran = succeeds(&project, "second");
     assert_eq!(ran["run"]["attempt"], 1, "{ran:#}");
 }
-
-/// An operator's key, of which no private half exists.
-const SSH_KEY: &str =
-    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGPfZx8gEr2tGSrRdwCNs0t6QFzW6Y6Y0B8M2m5m6p5y operator";
 
 #[test]
 fn an_ssh_key_that_was_deleted_by_hand_is_there_again_and_nobody_waits() {

@@ -145,7 +145,7 @@ pub(super) fn what_happened(reply: &DestroyReply, ran_before: bool) -> String {
         Some(run) if reply.released => parts.push(format!("run {run} is no longer kept")),
         Some(run) if reply.given_up => {
             parts.push(format!(
-                "the server of run {run} is given up to its new owner"
+                "the server of run {run} is given up, whoever has it"
             ));
         }
         Some(run) => parts.push(format!("run {run} ends")),

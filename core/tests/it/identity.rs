@@ -9,7 +9,7 @@ use cattle_core::{
         rival, standing,
     },
     lifecycle::{self, deadlines::SILENCE},
-    observed::FirewallView,
+    observed::{FirewallView, ServerState},
     plan,
 };
 use cattle_schemas::{
@@ -37,7 +37,7 @@ fn life(id: &str) -> ControllerMark {
 fn own() -> Own {
     Own {
         ledger: Some("l1".to_owned()),
-        runs: 5,
+        steps: 5,
         controller: Some(life("c2")),
         earlier: vec!["c1".to_owned()],
         settled: false,
@@ -126,7 +126,7 @@ fn a_ledger_knows_by_the_firewall_whether_it_was_lost() {
 
 #[test]
 fn an_unlabelled_firewall_is_claimed_by_a_ledger_with_runs_and_by_an_empty_one_without_servers() {
-    let empty = Own { runs: 0, ..own() };
+    let empty = Own { steps: 0, ..own() };
     let stands = |own: &Own, world: World| {
         let world = world.with_firewall(seen(None, None));
         standing(own, &world.observed, &world.limits.fleet)
@@ -369,6 +369,7 @@ fn a_404_proves_nothing_in_a_project_that_is_not_ours() {
         world.now = at(5000);
         assert!(world.not_found(project, 0).events.is_empty());
         assert!(world.rex().is_live());
+        assert_eq!(world.rex().retry_at, None);
         let mut world = World::ended();
         world.now = at(5000);
         let told = world.not_found(project, 0);
@@ -470,11 +471,11 @@ proptest! {
 
     #[test]
     fn what_was_claimed_needs_no_further_claim_and_nobody_elses_ledger_is_claimed(
-        firewall in marks(), runs in 0_u64..4, settled: bool, may_raise: bool,
+        firewall in marks(), steps in 0_u64..4, settled: bool, may_raise: bool,
     ) {
         let own = Own {
             ledger: Some("a".to_owned()),
-            runs,
+            steps,
             controller: Some(life("x")),
             earlier: vec!["y".to_owned()],
             settled,
@@ -543,6 +544,34 @@ fn a_lost_ledger_pauses_starts_with_the_list_of_what_it_finds() {
     };
     world.ledger.pauses.clear();
     assert!(pauses_of(&world, &dry).is_empty());
+}
+
+#[test]
+fn what_an_older_copy_knows_as_done_or_as_running_is_not_found() {
+    let found = |mut world: World| {
+        world.observed.servers.clear();
+        let world = world.with_firewall(seen(Some(mark("l1", 9)), None));
+        pauses_of(&world, &own())[0].items.len()
+    };
+    let mut done = World::ended();
+    let _ = lifecycle::mark_gone(done.rex(), at(100));
+    assert_eq!(found(done.clone()), 0);
+    assert_eq!(found(World::running()), 0);
+    done.task().ended.as_mut().unwrap().reopens = true;
+    assert_eq!(found(done), 1, "it could start");
+}
+
+#[test]
+fn what_a_lost_ledger_is_about_to_take_over_is_not_found() {
+    let mut world = World::running().with_firewall(seen(Some(mark("l0", 9)), None));
+    world.ledger = Default::default();
+    assert_eq!(pauses_of(&world, &own())[0].items, []);
+    // Nobody takes over what is off, nor a server of what the spec was before.
+    let mut off = world.clone();
+    off.listed().status = ServerState::Off;
+    assert_eq!(pauses_of(&off, &own())[0].items.len(), 1);
+    world.edit(|cattle| cattle.hash = hash(2));
+    assert_eq!(pauses_of(&world, &own())[0].items.len(), 1);
 }
 
 #[test]
@@ -652,4 +681,103 @@ proptest! {
             prop_assert_eq!(cattle_core::labels::session_text(&digest), text);
         }
     }
+}
+
+/// Firewall and servers were deleted by hand while runs were live: no 404 proves that, so somebody has
+/// to say so.
+#[test]
+fn what_a_foreign_project_does_not_have_can_be_given_up_run_by_run() {
+    let mut world = World::running().with_firewall(FirewallView::Absent);
+    world.observed.servers.clear();
+    world.later(60);
+    assert_eq!(world.project(), Project::Foreign);
+    let give_up = |world: &mut World, project| {
+        let now = world.now;
+        lifecycle::give_up(world.rex(), project, "destroyed by operator", now)
+    };
+    assert!(!give_up(&mut world, Project::Foreign).applied, "it lives");
+    let now = world.now;
+    let ending = lifecycle::Ending::new(EndReason::Destroyed, "by operator");
+    assert!(lifecycle::end(world.rex(), None, &ending, now).applied);
+    let told = world.not_found(Project::Foreign, 0);
+    assert!(
+        told.events[0]
+            .message
+            .contains("`clawdlets cattle destroy rex` gives it up"),
+        "{told:?}"
+    );
+    assert_eq!(
+        world.project(),
+        Project::Foreign,
+        "that answer changes nothing"
+    );
+    assert!(
+        !give_up(&mut world, Project::Foreign).applied,
+        "its guest may hand over"
+    );
+    world.now += secs(60);
+    assert!(
+        !give_up(&mut world, Project::Ours).applied,
+        "it will be proved gone"
+    );
+    assert!(!give_up(&mut world, Project::Unknown).applied);
+    assert!(give_up(&mut world, Project::Foreign).applied);
+    assert_eq!(
+        world.project(),
+        Project::Ours,
+        "nothing is at stake any more"
+    );
+    // Should it be found after all, it goes.
+    let mut found = World::running();
+    found.ledger = world.ledger.clone();
+    found.now = world.now + secs(30);
+    found.observed.listed_at = Some(found.now);
+    assert!(found.verbs().contains(&"delete"), "{:?}", found.verbs());
+}
+
+/// What an older copy takes for a server that only boots may have done its task since, and be gone.
+#[test]
+fn a_run_of_an_older_copy_counts_as_begun_before_it_ends_for_anything() {
+    let older = seen(Some(mark("l1", 6)), Some("c1"));
+    for (what, listed, seconds) in [
+        ("listed", true, 30),
+        ("gone", false, 30),
+        ("late", false, 90_000),
+    ] {
+        let mut world = World::booting().with_firewall(older.clone());
+        world.rex().env_at = None;
+        if !listed {
+            world.observed.servers.clear();
+        }
+        world.now += secs(seconds);
+        world.observed.listed_at = Some(world.now);
+        let mut world = world.knowing(own());
+        assert_eq!(world.verbs(), ["rejoin"], "{what}");
+        assert!(lifecycle::rejoin(world.rex(), None).applied);
+        assert!(!world.verbs().contains(&"rejoin"), "{what}");
+        let now = world.now;
+        let mut task = assignment(at(90));
+        let _ = lifecycle::found_gone(world.rex(), Some(&mut task), now);
+        let end = task.ended.unwrap();
+        assert!(!end.reopens, "{what}: it does not run twice");
+    }
+}
+
+/// Whoever reaps by labels, the other controller among them, must spare what was extended.
+#[test]
+fn a_later_expiry_is_written_beside_a_second_controller_too() {
+    let beside = Own {
+        rival: Some(life("c9")),
+        ..own()
+    };
+    let mut world = World::running().with_firewall(ours()).knowing(beside);
+    let hour = chrono::TimeDelta::hours(1);
+    world.rex().expires_at += hour;
+    assert_eq!(world.verbs(), ["relabel"]);
+    world.rex().expires_at -= hour * 2;
+    assert_eq!(
+        world.verbs(),
+        [""; 0],
+        "an earlier one they would correct for ever"
+    );
 }

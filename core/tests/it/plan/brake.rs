@@ -306,6 +306,34 @@ fn a_spec_that_was_put_over_the_socket_is_never_braked() {
 }
 
 #[test]
+fn what_was_confirmed_is_not_lost_once_more() {
+    let mut world = herd(5);
+    remove(&mut world, 4);
+    act(&mut world);
+    world.resume();
+    assert_eq!(ends(&world), 4);
+    act(&mut world);
+    world.later(60);
+    let since = world.now - deadlines::ABSENCE;
+    world.set_spec(SpecState::Absent { since }, &nth(4));
+    assert_eq!(ends(&world), 1);
+    act(&mut world);
+    assert_eq!(held(&world), [""; 0]);
+}
+
+#[test]
+fn what_is_over_is_not_its_specs_to_end() {
+    let mut world = herd(4);
+    for run in world.ledger.runs.values_mut() {
+        assert!(lifecycle::outcome(run, outcome(0), at(100)).applied);
+    }
+    remove(&mut world, 4);
+    assert_eq!(ends(&world), 4);
+    act(&mut world);
+    assert_eq!(held(&world), [""; 0]);
+}
+
+#[test]
 fn results_and_ttls_are_never_braked() {
     let mut world = herd(10);
     remove(&mut world, 10);
