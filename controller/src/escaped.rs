@@ -48,6 +48,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_line_stays_one_line() {
+        let mut out = Vec::new();
+        write_line(&mut out, "4711 x\u{1b}[2J\u{202e}\nspared").unwrap();
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "4711 x\\u{1b}[2J\\u{202e}\\nspared\n"
+        );
+    }
+
+    #[test]
     fn what_acts_on_a_terminal_is_shown_and_lines_stay_lines() {
         let mut out = Escaped(Vec::new());
         let name = "x\u{1b}[2J\u{202e}\u{9b}1m";

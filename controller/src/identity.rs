@@ -105,7 +105,7 @@ impl Identity {
         }
         let own = Own {
             ledger,
-            runs: store.count_runs().await?,
+            steps: store.count_steps().await?,
             controller,
             earlier: lives(store.as_ref()).await?,
             settled: false,
@@ -163,7 +163,7 @@ impl Identity {
         now: Timestamp,
     ) -> anyhow::Result<()> {
         let mut own = Own::clone(&self.own.borrow());
-        own.runs = self.store.count_runs().await?;
+        own.steps = self.store.count_steps().await?;
         own.ledger = self.store.meta(LEDGER_ID.to_owned()).await?;
         own.accepted = accepted(self.store.as_ref()).await?;
         own.looked_at = observed.listed_at;
@@ -251,7 +251,7 @@ impl BirthMarks {
         Ok(Marks {
             ledger: own.ledger.clone().map(|id| LedgerMark {
                 id,
-                count: own.runs,
+                count: own.steps,
             }),
             controller: own.controller.clone(),
         })

@@ -199,11 +199,17 @@ impl Reconciler {
             match self.pause(&seen).await {
                 Ok(true) => (seen, plan) = self.decide(&fleet, &desired).await?,
                 Ok(false) => {}
-                Err(error) => failed = Some(error),
+                Err(error) => {
+                    // A pause that could not be recorded holds all the same. What has its record
+                    // already waits for none: the servers of runs that are over, above all.
+                    let mut begun = plan.actions.clone();
+                    begun.retain(|action| !is_recorded(action));
+                    self.act(&seen, &begun).await?;
+                    failed = Some(error);
+                }
             }
         }
         for _ in 0..MAX_ROUNDS {
-            // A pause that could not be recorded holds all the same.
             if plan.actions.is_empty() || failed.is_some() {
                 break;
             }

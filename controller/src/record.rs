@@ -160,8 +160,8 @@ pub fn run_server(server: &ObservedServer, catalogue: &Catalogue) -> RunServer {
         location: server.location.clone(),
         created: Some(server.created),
         price: charge::price_of_server(server, catalogue),
-        made_of: None,
-        image: None,
+        made_of: server.image.map(|image| image.id.to_string()),
+        image: server.image.map(|image| image.kind),
         actions: Vec::new(),
     }
 }
@@ -327,10 +327,12 @@ fn add(
             }
         }
         Action::Rejoin { run, server } => {
-            if let Some(listed) = servers.get(&server) {
-                let session = labels::session(&listed.labels.raw);
-                let session = session.map(|digest| labels::session_text(&digest));
-                records.run(run, move |run, _| lifecycle::rejoin(run, session));
+            // Its labels are newer than what the ledger has of it. Where it is not listed it may be gone.
+            let listed = servers.get(&server);
+            let session = listed.and_then(|listed| labels::session(&listed.labels.raw));
+            let session = session.map(|digest| labels::session_text(&digest));
+            records.run(run, move |run, _| lifecycle::rejoin(run, session));
+            if let Some(listed) = listed {
                 let attempt = ledger.runs.get(&run).map_or(1, |run| run.attempt);
                 learn_session(records, run, attempt, listed);
             }
@@ -339,6 +341,9 @@ fn add(
             records.run(run, move |run, _| {
                 lifecycle::duplicate_found(run, server, &name)
             });
+        }
+        Action::Redate { run } => {
+            records.run(run, move |run, _| lifecycle::redate(run, now));
         }
         Action::Regain { run } => {
             records.run(run, move |run, _| lifecycle::regained(run));

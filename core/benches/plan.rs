@@ -157,6 +157,7 @@ fn world(running: u64) -> (Desired, Observed, Ledger, Limits) {
                 ipv4: None,
                 server_type: None,
                 location: None,
+                image: None,
                 locked: false,
                 protected: false,
                 odd: Vec::new(),

@@ -105,6 +105,11 @@ pub enum Action {
         /// The run.
         run: RunId,
     },
+    /// Ledger: the clock went back behind the call that asked for its server: its time counts from now.
+    Redate {
+        /// The run.
+        run: RunId,
+    },
     /// Ledger: a live run of an older copy that was put back; its server may have done more than the
     /// ledger knows.
     Rejoin {

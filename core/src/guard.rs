@@ -15,6 +15,7 @@ use cattle_schemas::{Timestamp, status::EndReason};
 use crate::{
     action::{Action, Budget, Limits, Plan},
     charge,
+    clock::Trust,
     cost::Amount,
     desired::{Desired, Placement, Requester, RootState, SpecState},
     labels,
@@ -82,6 +83,8 @@ struct Tally<'a> {
     live_servers: BTreeSet<ServerId>,
     /// Images that do not boot, of which this plan makes a server.
     probed: BTreeSet<String>,
+    /// Servers of images that no guest has reported from yet, which this plan makes.
+    unproven: BTreeMap<String, usize>,
     /// Ends for specs of this plan, by what they count for.
     ends: BTreeMap<Requester, usize>,
 }
@@ -106,6 +109,7 @@ impl<'a> Tally<'a> {
                 .filter_map(|run| Some(run.server.as_ref()?.id))
                 .collect(),
             probed: BTreeSet::new(),
+            unproven: BTreeMap::new(),
             ends: BTreeMap::new(),
         }
     }
@@ -123,6 +127,7 @@ impl<'a> Tally<'a> {
                 self.takes_slot()?;
                 self.takes_money(*hourly_limit)?;
                 self.takes_image(&cattle.placement)?;
+                self.takes_unproven(&cattle.placement)?;
                 require(
                     self.started.insert(cattle.name.clone()),
                     "a cattle starts at most once in a plan",
@@ -167,7 +172,15 @@ impl<'a> Tally<'a> {
                 self.is_nobody_elses(*server)?;
                 self.is_not_taken(*run)
             }
-            Action::Adopt { server, .. } | Action::Rejoin { server, .. } => self.is_ours(*server),
+            Action::Adopt { server, .. } => self.is_ours(*server),
+            Action::Rejoin { run, server } => require(
+                self.run(*run)?
+                    .server
+                    .as_ref()
+                    .is_some_and(|own| own.id == *server),
+                "a run is taken as it is with its own server",
+            ),
+            Action::Redate { run } => self.may_redate(*run),
             Action::MarkGone { run } => self.may_mark_gone(*run),
             Action::HandedOver { run, stored } => self.may_close_handover(*run, *stored),
             Action::Release { run, .. } => self.may_release(*run),
@@ -304,6 +317,10 @@ impl<'a> Tally<'a> {
             limits,
             ..
         } = self.inputs;
+        require(
+            !matches!(limits.clocks.trust, Trust::Unsettled(_)),
+            "nothing is created while nobody knows what time it is",
+        )?;
         let Some(own) = &limits.own else {
             return Ok(());
         };
@@ -320,7 +337,7 @@ impl<'a> Tally<'a> {
         };
         let ours = mark.is_some_and(|mark| own.ledger.as_ref() == Some(&mark.id));
         require(
-            mark.is_none_or(|mark| ours && mark.count <= own.runs),
+            mark.is_none_or(|mark| ours && mark.count <= own.steps),
             "nothing is created by a ledger that does not know what the fleet has done",
         )?;
         // Without the firewall, a server that a run was bound to before the list must be in it.
@@ -373,7 +390,9 @@ impl<'a> Tally<'a> {
             )
         } else {
             self.takes_slot()?;
-            self.takes_money(hourly_limit)
+            self.takes_money(hourly_limit)?;
+            self.takes_image(placement)?;
+            self.takes_unproven(placement)
         }
     }
 
@@ -384,9 +403,8 @@ impl<'a> Tally<'a> {
             !run.is_kept(self.inputs.now),
             "a kept server is not deleted before its time",
         )?;
-        let handover = run.ended.as_ref().and_then(|end| end.handover_until);
         require(
-            handover.is_none_or(|until| until <= self.inputs.now),
+            !run.is_handing_over(self.inputs.now),
             "a server is not deleted while its guest hands over",
         )?;
         require(

@@ -1,6 +1,6 @@
 //! Whose fleet is this, and who keeps it?
 //!
-//! The fleet's firewall says so with two labels: `ledger=<id>.<count of runs>`, by which a ledger that
+//! The fleet's firewall says so with two labels: `ledger=<id>.<steps of runs>`, by which a ledger that
 //! was lost, or put back from an older copy, knows that it does not know everything; and
 //! `ledger-controller=<id>.<start>`, drawn at each start, by which two controllers of one fleet notice
 //! each other. Both are read with every list.
@@ -23,17 +23,18 @@ use crate::{
     pause::{Pause, PauseItem},
 };
 
-/// The label with the ledger's id and its count of runs.
+/// The label with the ledger's id and its count of steps.
 pub const LEDGER_LABEL: &str = "ledger";
 /// The label with the controller's id and its start.
 pub const CONTROLLER_LABEL: &str = "ledger-controller";
 
-/// `ledger=<id>.<count>`: which ledger keeps the fleet, and how many runs it had.
+/// `ledger=<id>.<count>`: which ledger keeps the fleet, and how much it had recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LedgerMark {
     /// Random, drawn once for a ledger.
     pub id: String,
-    /// Runs that it ever had, as of some time within the last minute.
+    /// Steps of runs (begun, env handed out, over) that it ever recorded, as of some time within the
+    /// last minute. Runs alone would not do: a copy may know of a run and not that its task is done.
     pub count: u64,
 }
 
@@ -110,8 +111,8 @@ pub struct Marks {
 pub struct Own {
     /// Its ledger's id; `None` of a dry run without a ledger.
     pub ledger: Option<String>,
-    /// Runs that its ledger ever had.
-    pub runs: u64,
+    /// Steps of runs that its ledger ever recorded.
+    pub steps: u64,
     /// This life of it; `None` of a dry run.
     pub controller: Option<ControllerMark>,
     /// Earlier lives of it, as its ledger has them.
@@ -151,9 +152,9 @@ pub enum Standing {
     Ours,
     /// This ledger is behind what the fleet has seen: an older copy was put back.
     Behind {
-        /// Runs by the label.
+        /// Steps by the label.
         label: u64,
-        /// Runs in the ledger.
+        /// Steps in the ledger.
         own: u64,
     },
     /// Another ledger keeps the fleet: this one was lost and begun anew, or is a second one.
@@ -210,7 +211,7 @@ impl Standing {
     pub fn lost(&self) -> Option<String> {
         match self {
             Self::Behind { label, own } => Some(format!(
-                "this ledger is an older copy: it has {own} runs, and the fleet's firewall says that there were {label}; what it does not know of may have run already"
+                "this ledger is an older copy: it has recorded {own} steps of runs, and the fleet's firewall says that there were {label}; what it does not know of may have run already"
             )),
             Self::OtherLedger { id } => Some(format!(
                 "this ledger is not the one that kept this fleet (the fleet's firewall says `{id}`): it was lost, or another controller keeps the fleet; what it does not know of may have run already"
@@ -236,12 +237,12 @@ pub fn standing(own: &Own, observed: &Observed, fleet: &FleetName) -> Standing {
         Some(mark) if own.ledger.as_ref() != Some(&mark.id) => Standing::OtherLedger {
             id: mark.id.clone(),
         },
-        Some(mark) if mark.count > own.runs => Standing::Behind {
+        Some(mark) if mark.count > own.steps => Standing::Behind {
             label: mark.count,
-            own: own.runs,
+            own: own.steps,
         },
         Some(_) => Standing::Ours,
-        None if own.runs > 0 => Standing::Unclaimed,
+        None if own.steps > 0 => Standing::Unclaimed,
         None if has_servers(observed, fleet) => Standing::Unknown,
         None => Standing::Unclaimed,
     }
@@ -284,7 +285,7 @@ pub fn rival_in_words(own: &ControllerMark, rival: &ControllerMark) -> String {
         std::cmp::Ordering::Equal => "as old as",
     };
     format!(
-        "another controller keeps this fleet too: `{}` ({}), {which} this one, `{}` ({}); stop one of them, then say `resume` to the other",
+        "another controller keeps this fleet too: `{}` ({}), {which} this one, `{}` ({})",
         rival.id,
         rival.since(),
         own.id,
@@ -311,12 +312,12 @@ pub fn claim(
     let (id, ours) = (own.ledger.as_ref()?, own.controller.as_ref()?);
     let claimed = LedgerMark {
         id: id.clone(),
-        count: own.runs,
+        count: own.steps,
     };
     let ledger = match standing(own, observed, fleet) {
         Standing::Unclaimed | Standing::TakingOver => Some(claimed),
         Standing::Ours
-            if may_raise && marks.ledger.as_ref().is_some_and(|it| it.count < own.runs) =>
+            if may_raise && marks.ledger.as_ref().is_some_and(|it| it.count < own.steps) =>
         {
             Some(claimed)
         }
@@ -390,7 +391,7 @@ fn at_stake(run: &Run, listed_at: Timestamp, fleet: &FleetName) -> bool {
 }
 
 /// What is said of a project that is not ours.
-pub const FOREIGN: &str = "the token opens a project in which nothing of this fleet is, neither its firewall with this ledger's id nor one of the servers that should be there: nothing is created, and no server counts as gone; give the token of the fleet's project (HCLOUD_TOKEN, or the secret `hcloud_token`) and restart";
+pub const FOREIGN: &str = "the token opens a project in which nothing of this fleet is, neither its firewall with this ledger's id nor one of the servers that should be there: nothing is created, and no server counts as gone; give the token of the fleet's project (HCLOUD_TOKEN, or the secret `hcloud_token`) and restart; or, if all of it was deleted there by hand, give up each run: `clawdlets cattle destroy NAME`, and once more when it is over";
 
 /// The pauses that whoever keeps the fleet brings about, as they should be now: begun anew, or
 /// brought up to date. None that an operator has ended since the firewall was last looked at.

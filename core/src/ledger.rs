@@ -155,6 +155,9 @@ pub struct Run {
     /// Why the delete of its server failed the last time, for people.
     #[serde(default)]
     pub delete_message: Option<String>,
+    /// What of its labels Hetzner is not told, and why, for people.
+    #[serde(default)]
+    pub label_message: Option<String>,
     /// The most that an hour of its server may cost, so that the budget holds; `None` without one.
     #[serde(default)]
     pub hourly_limit: Option<Amount>,
@@ -317,7 +320,8 @@ pub struct RunEnd {
     /// Keep the server on for a look until then (`onFailure: hold`).
     pub hold_until: Option<Timestamp>,
     /// Its guest may still hand over what is left of log and result, until then at the latest. Set
-    /// while that is open; the end itself cannot change any more.
+    /// while that is open, and of no meaning once its server is gone ([`Run::handover_until`]); the end
+    /// itself cannot change any more.
     #[serde(default)]
     pub handover_until: Option<Timestamp>,
 }

@@ -2,7 +2,7 @@
 
 use cattle_schemas::Timestamp;
 
-use crate::{identity::Marks, labels::ServerLabels, names::ServerId};
+use crate::{catalogue::ImageKind, identity::Marks, labels::ServerLabels, names::ServerId};
 
 /// The servers of this fleet as of one list. What was observed is always stale: who acts on it must
 /// use deterministic names and re-check before deleting.
@@ -67,12 +67,23 @@ pub struct ObservedServer {
     pub server_type: Option<String>,
     /// Location.
     pub location: Option<String>,
+    /// The image that it was made of; `None` also where that was deleted since.
+    pub image: Option<MadeOf>,
     /// Another action is running.
     pub locked: bool,
     /// `protection.delete`: only an operator can lift it.
     pub protected: bool,
     /// What could not be read of it, a sentence each; what stands in its place is a guess.
     pub odd: Vec<String>,
+}
+
+/// The image of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MadeOf {
+    /// Hetzner's number, by which creates name it.
+    pub id: u64,
+    /// What it is.
+    pub kind: ImageKind,
 }
 
 impl ObservedServer {

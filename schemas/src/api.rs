@@ -188,7 +188,8 @@ pub struct DestroyReply {
     /// deleted after that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hand_over_until: Option<Timestamp>,
-    /// That run was over before; its server, which another owner has marked, is given up.
+    /// That run was over before; its server, which another owner has marked or which is in another
+    /// project, is given up.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub given_up: bool,
     /// Whether anything was left to do.

@@ -124,6 +124,57 @@ fn a_token_of_an_empty_project_ends_nothing_and_forgets_no_server() {
     sim.wait_until_empty();
 }
 
+/// No 404 proves it, and the token is the right one: somebody has to say so, for each run.
+#[test]
+fn what_was_deleted_by_hand_with_its_firewall_is_given_up_when_somebody_says_so() {
+    let project = Project::new();
+    let sim = Sim::start(&project, &SimOptions::default());
+    let _controller = Controller::start(&project, &sim, &[]);
+    for name in ["worker", "other"] {
+        project.drop_spec(name, &Project::spec("wait go", &[]));
+    }
+    for name in ["worker", "other"] {
+        project.wait_for(name, "/phase", &json!("Running"));
+    }
+    for server in sim.living() {
+        sim.call("DELETE", &format!("/v1/servers/{}", server["id"]), None);
+    }
+    sim.wait_until_empty();
+    let firewall = sim.call("GET", "/v1/firewalls", None)["firewalls"][0]["id"].clone();
+    eventually("nothing uses the firewall any more", || {
+        let reply = sim.try_call("DELETE", &format!("/v1/firewalls/{firewall}"));
+        (reply == 204).then_some(())
+    });
+
+    let condition = wait_for_condition(&project, "ProjectIsOurs", false);
+    let said = condition["message"].as_str().unwrap();
+    assert!(said.contains("`clawdlets cattle destroy NAME`"), "{said}");
+    project.drop_spec("later", &Project::spec("ok", &[]));
+    project.wait_for("later", "/reason", &json!("starts-paused"));
+    let destroy = |name: &str| {
+        project
+            .clawdlets(&["cattle", "destroy", "--now", name])
+            .ok()
+            .stdout
+    };
+    for name in ["worker", "other"] {
+        assert!(destroy(name).contains("ends"), "it lives");
+    }
+    for name in ["worker", "other"] {
+        let way_out = format!("`clawdlets cattle destroy {name}` gives it up");
+        project.wait_until(name, "the way out is said", |status| {
+            status["message"]
+                .as_str()
+                .is_some_and(|text| text.contains(&way_out))
+        });
+        let told = destroy(name);
+        assert!(told.contains("is given up"), "{told}");
+    }
+    wait_for_condition(&project, "ProjectIsOurs", true);
+    project.wait_for("later", "/phase", &json!("Succeeded"));
+    sim.wait_until_empty();
+}
+
 #[test]
 fn a_404_and_a_list_without_the_server_end_no_run_whose_guest_reports() {
     let project = Project::new();

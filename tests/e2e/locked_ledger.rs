@@ -6,13 +6,13 @@ use sqlx::{Connection as _, Executor as _, SqliteConnection};
 use tokio::runtime::Runtime;
 
 /// The lock, held until it is let go.
-struct Lock {
+pub(super) struct Lock {
     runtime: Runtime,
     connection: SqliteConnection,
 }
 
 impl Lock {
-    fn take(project: &Project) -> Self {
+    pub(super) fn take(project: &Project) -> Self {
         let runtime = Runtime::new().unwrap();
         let url = format!(
             "sqlite://{}",
@@ -34,7 +34,7 @@ impl Lock {
         }
     }
 
-    fn let_go(mut self) {
+    pub(super) fn let_go(mut self) {
         self.runtime.block_on(async {
             self.connection.execute("ROLLBACK").await.unwrap();
             self.connection.close().await.unwrap();
@@ -42,7 +42,8 @@ impl Lock {
     }
 }
 
-fn says_locked(project: &Project) -> Value {
+/// Waits until `/readyz` says no for that.
+pub(super) fn says_locked(project: &Project) -> Value {
     eventually("it is not ready, and says why", || {
         let (status, body) = project.get("/readyz")?;
         let detail = body["detail"].as_str().unwrap_or_default();
@@ -148,4 +149,59 @@ fn what_is_past_its_expiry_is_deleted_while_nothing_can_be_recorded() {
     // Its end was known: it needed no second delete.
     let again = format!("DELETE /v1/servers/{}", sim.deleted()[0]["id"]);
     assert!(!sim.writes_since(since).contains(&again));
+}
+
+/// Whoever keeps the fleet pauses starts, which cannot be recorded either: that is no reason to let what
+/// is over go on billing.
+#[test]
+fn what_is_over_is_deleted_while_a_pause_cannot_be_recorded() {
+    let project = Project::new();
+    let sim = Sim::start(&project, &SimOptions::default());
+    let _controller = Controller::start(&project, &sim, &[]);
+    is_ready(&project);
+    let busy = json!({
+        "match": {"operation": "delete_server"}, "count": 0,
+        "fault": {"kind": "json", "status": 423, "code": "locked", "message": "busy"}});
+    sim.call("POST", "/_sim/faults", Some(&busy));
+    project.drop_spec("over", &Project::spec("ok", &[]));
+    project.wait_until("over", "its delete was refused", |status| {
+        status["phase"] == "Finishing"
+            && status["message"]
+                .as_str()
+                .is_some_and(|it| it.contains("busy"))
+    });
+
+    let lock = Lock::take(&project);
+    let firewall = sim.call("GET", "/v1/firewalls", None)["firewalls"][0].clone();
+    let mut labels = firewall["labels"].clone();
+    labels["ledger"] = json!("0123456789abcdef.9");
+    let path = format!("/v1/firewalls/{}", firewall["id"]);
+    sim.call("PUT", &path, Some(&json!({ "labels": labels })));
+    let lists = |calls: Vec<Value>| {
+        let mut lists = calls.into_iter();
+        lists.any(|call| call["operation"] == "list_firewalls" && call["status"] == 200)
+    };
+    let since = sim.last_call();
+    eventually("the firewall was looked at", || {
+        lists(sim.calls_since(since)).then_some(())
+    });
+    sim.call("DELETE", "/_sim/faults", None);
+
+    eventually("its server is gone", || {
+        sim.servers_of("over").is_empty().then_some(())
+    });
+
+    lock.let_go();
+
+    project.wait_until("over", "it is gone", |status| {
+        status["run"]["goneAt"].is_string()
+    });
+    eventually("starts are paused", || {
+        let (_, pauses) = project.get("/v1/pauses")?;
+        let pauses = pauses["items"].as_array()?.clone();
+        pauses
+            .iter()
+            .any(|it| it["reason"] == "ledger")
+            .then_some(())
+    });
 }

@@ -1,10 +1,19 @@
 //! Secrets are where they are used and nowhere else: this reads everything and looks.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+use std::{
+    fs,
+    os::unix::{
+        fs::{MetadataExt, PermissionsExt},
+        process::ExitStatusExt,
+    },
+    path::Path,
+    process::Command,
+};
 
 use cattle_tests::{
     Controller, MODEL_KEY, Project, Sim, SimOptions, TOKEN, binary, eventually, files_beneath,
 };
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 /// Keeps each guest's bootstrap file, which the guest itself removes, then is the guest.
@@ -58,10 +67,30 @@ fn a_secret_in_a_label_reaches_nobody() {
     // Nor does one that is written onto a server that runs.
     project.wait_for("harmless", "/phase", &json!("Running"));
     with_label("harmless", MODEL_KEY);
-    eventually("the log says that it was not sent", || {
-        let log = fs::read_to_string(project.log()).unwrap();
-        log.contains("not sent: it holds the value of the secret `zai_api_key`")
-            .then_some(())
+    let withheld = |status: &Value| {
+        let conditions = status["conditions"].as_array().unwrap().clone();
+        let mut withheld = conditions.into_iter();
+        withheld.find(|it| it["reason"] == "labels-withheld")
+    };
+    let told = project.wait_until("harmless", "it says what is withheld", |status| {
+        withheld(status).is_some()
+    });
+    let message = withheld(&told).unwrap()["message"].to_string();
+    assert!(
+        message.contains("`spec.note` holds the value of the secret `zai_api_key`"),
+        "{message}"
+    );
+    let (_, events) = project.get("/v1/cattle/harmless/events").unwrap();
+    let events = events.to_string();
+    assert_eq!(events.matches("not everything is written").count(), 1);
+    // What the reaper reads is put right all the same.
+    let expiry = || sim.servers_of("harmless")[0]["labels"]["expires-at"].clone();
+    let before = expiry();
+    let _ = project
+        .clawdlets(&["cattle", "extend", "harmless", "--by", "1h"])
+        .ok();
+    eventually("its new expiry is on its server", || {
+        (expiry() != before).then_some(())
     });
     let told = format!(
         "{} {}",
@@ -71,6 +100,12 @@ fn a_secret_in_a_label_reaches_nobody() {
     assert!(!finds(told.as_bytes(), MODEL_KEY));
     assert_eq!(project.status("harmless").unwrap()["phase"], "Running");
     assert!(sim.servers_of("leaks").is_empty());
+    with_label("harmless", "mended");
+    project.wait_until("harmless", "nothing is withheld any more", |status| {
+        withheld(status).is_none()
+    });
+    let label = &sim.servers_of("harmless")[0]["labels"]["spec.note"];
+    assert_eq!(label, "mended");
 }
 
 /// Elsewhere, and by the old name too.
@@ -139,7 +174,7 @@ fn the_process_keeps_no_token_that_others_could_read() {
     let sim = Sim::start(&project, &SimOptions::default());
     let command = Controller::command(&project, &sim);
     // Where core dumps are possible at all.
-    let mut limited = std::process::Command::new("sh");
+    let mut limited = Command::new("sh");
     limited.args(["-c", "ulimit -c unlimited 2>/dev/null; exec \"$0\" \"$@\""]);
     limited.arg(command.get_program()).args(command.get_args());
     limited.current_dir(project.around());
@@ -163,17 +198,28 @@ fn the_process_keeps_no_token_that_others_could_read() {
             assert_eq!(fs::read(&path).unwrap(), b"");
         }
     }
+    // Of a process that is not dumpable everything in `/proc` is root's, and no core is written.
+    let owner = fs::metadata(format!("/proc/{pid}/environ")).unwrap().uid();
+    assert_eq!(owner, 0);
     let crash = |pid: u32| {
-        use rustix::process::{Pid, Signal, kill_process};
         let pid = Pid::from_raw(pid.cast_signed()).unwrap();
         kill_process(pid, Signal::QUIT).unwrap();
     };
     crash(pid);
     let status = controller.ended();
-    assert!(
-        !std::os::unix::process::ExitStatusExt::core_dumped(&status),
-        "{status}"
-    );
+    assert!(!status.core_dumped(), "{status}");
+    // Whether this machine writes cores at all.
+    let mut other = Command::new("sh");
+    other.args(["-c", "ulimit -c unlimited 2>/dev/null; exec sleep 600"]);
+    let mut other = other.current_dir(project.around()).spawn().unwrap();
+    eventually("it sleeps", || {
+        let name = fs::read_to_string(format!("/proc/{}/comm", other.id())).ok()?;
+        (name == "sleep\n").then_some(())
+    });
+    crash(other.id());
+    if !other.wait().unwrap().core_dumped() {
+        eprintln!("this machine writes no cores: only the owner in `/proc` was looked at");
+    }
 }
 
 #[test]

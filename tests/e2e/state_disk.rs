@@ -2,54 +2,86 @@
 
 use std::{
     fs,
+    io::{BufRead, BufReader},
     path::{Path, PathBuf},
-    process::Command,
+    process::{Child, Command, Stdio},
+    time::Duration,
 };
 
-use cattle_tests::{Controller, Project, Ran, Sim, SimOptions, eventually};
+use cattle_tests::{Controller, Project, Ran, Sim, SimOptions, eventually, eventually_within};
 use serde_json::{Value, json};
 
-/// Puts a small file system of its own over the state directory, which only the controller sees;
-/// `None` where the system does not let us.
-fn on_a_small_disk(project: &Project, sim: &Sim, state: &Path, size: &str) -> Option<Command> {
-    let mut script = Command::new("unshare");
-    script.args(["--user", "--mount", "--map-root-user", "sh", "-c"]);
-    script.arg(format!(
-        "mount -t tmpfs -o size={size},mode=0700 none \"$0\" && exec \"$@\""
-    ));
-    script.arg(state);
-    let probe = Command::new("unshare")
-        .args([
-            "--user",
-            "--mount",
-            "--map-root-user",
-            "mount",
-            "-t",
-            "tmpfs",
-            "none",
-        ])
-        .arg(state)
-        .output();
-    if !probe.is_ok_and(|probe| probe.status.success()) {
-        eprintln!("no user namespaces here: no small disk to be had");
-        return None;
-    }
-    let run = Controller::command(project, sim);
-    script.arg(run.get_program()).args(run.get_args());
-    script.arg("--state-dir").arg(state);
-    script.arg("--socket").arg(project.socket());
-    Controller::place_env(&mut script, project, sim);
-    Some(script)
+/// A small file system of its own over a state directory, which only its controllers see.
+pub(super) struct Disk {
+    /// Keeps it, from life to life of a controller, until its standard input is closed.
+    keeper: Child,
+    place: PathBuf,
 }
 
-/// The state directory as that controller sees it.
-fn seen_by(controller: &Controller, state: &Path) -> PathBuf {
-    let root = PathBuf::from(format!("/proc/{}/root", controller.pid()));
-    root.join(state.strip_prefix("/").unwrap())
+impl Disk {
+    /// `None` where the system does not let us, which is said.
+    pub(super) fn over(project: &Project, size: &str) -> Option<Self> {
+        let place = project.around().join("small");
+        fs::create_dir(&place).unwrap();
+        fs::create_dir_all(project.socket().parent().unwrap()).unwrap();
+        let script =
+            format!("mount -t tmpfs -o size={size},mode=0700 none \"$0\" && echo made && exec cat");
+        let keeper = Command::new("unshare")
+            .args(["--user", "--mount", "--map-root-user", "sh", "-c", &script])
+            .arg(&place)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn();
+        let made = keeper.ok().and_then(|mut keeper| {
+            let mut said = String::new();
+            let out = BufReader::new(keeper.stdout.take().unwrap()).read_line(&mut said);
+            let disk = Self { keeper, place };
+            (out.is_ok() && said == "made\n").then_some(disk)
+        });
+        if made.is_none() {
+            eprintln!("no user namespaces here: no small disk to be had");
+        }
+        made
+    }
+
+    /// A controller on it, not started yet.
+    pub(super) fn command(&self, project: &Project, sim: &Sim) -> Command {
+        let run = Controller::command(project, sim);
+        let mut command = Command::new("nsenter");
+        command.args(["--user", "--mount", "--preserve-credentials", "--target"]);
+        command.arg(self.keeper.id().to_string());
+        command.arg(run.get_program()).args(run.get_args());
+        command.arg("--state-dir").arg(&self.place);
+        command.arg("--socket").arg(project.socket());
+        Controller::place_env(&mut command, project, sim);
+        command
+    }
+
+    fn start(&self, project: &Project, sim: &Sim) -> Controller {
+        Controller::from(&mut self.command(project, sim)).answering(project)
+    }
+
+    /// Its files, as its controllers see them.
+    fn state(&self) -> PathBuf {
+        let root = PathBuf::from(format!("/proc/{}/root", self.keeper.id()));
+        root.join(self.place.strip_prefix("/").unwrap())
+    }
+
+    /// A file to fill it with.
+    pub(super) fn filler(&self) -> PathBuf {
+        self.state().join("filler")
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = self.keeper.kill();
+        let _ = self.keeper.wait();
+    }
 }
 
 /// Until not a byte fits.
-fn fill(file: &Path) {
+pub(super) fn fill(file: &Path) {
     use std::io::Write;
     let mut file = fs::File::create(file).unwrap();
     let mut block = 64 * 1024;
@@ -60,37 +92,12 @@ fn fill(file: &Path) {
     }
 }
 
-/// A controller on a small disk.
-struct Small {
-    controller: Controller,
-    /// The state directory as that controller sees it.
-    state: PathBuf,
-}
-
-impl Small {
-    /// `None` where the system does not let us, which is said.
-    fn start(project: &Project, sim: &Sim, size: &str) -> Option<Self> {
-        let state = place(project);
-        let mut script = on_a_small_disk(project, sim, &state, size)?;
-        let controller = Controller::from(&mut script).answering(project);
-        let state = seen_by(&controller, &state);
-        Some(Self { controller, state })
-    }
-}
-
-fn place(project: &Project) -> PathBuf {
-    let state = project.around().join("small");
-    fs::create_dir(&state).unwrap();
-    fs::create_dir_all(project.socket().parent().unwrap()).unwrap();
-    state
-}
-
-/// Waits until `/readyz` says no for this reason.
-fn says(project: &Project, words: &str) -> Value {
+/// Waits until `/readyz` says no for that.
+pub(super) fn says_full(project: &Project) -> Value {
     eventually("it is not ready, and says why", || {
         let (status, body) = project.get("/readyz")?;
         let detail = body["detail"].as_str().unwrap_or_default();
-        (status == 503 && detail.contains(words)).then_some(body)
+        (status == 503 && detail.contains("has no room")).then_some(body)
     })
 }
 
@@ -113,17 +120,18 @@ fn metric_becomes(project: &Project, wanted: f64) {
 fn a_full_disk_is_said_keeps_the_old_state_and_passes() {
     let project = Project::new();
     let sim = Sim::start(&project, &SimOptions::default());
-    let Some(Small { controller, state }) = Small::start(&project, &sim, "4m") else {
+    let Some(disk) = Disk::over(&project, "4m") else {
         return;
     };
+    let _controller = disk.start(&project, &sim);
     let file = project.around().join("applied.yaml");
     fs::write(&file, Project::spec("sleep 300", &["ttl: 1h"])).unwrap();
     let apply = || -> Ran { project.clawdlets(&["cattle", "apply", "-f", file.to_str().unwrap()]) };
     let _ = apply().ok();
     project.wait_for("applied", "/phase", &json!("Running"));
-    let spec = state.join("specs/applied.yaml");
+    let spec = disk.state().join("specs/applied.yaml");
     let old = fs::read(&spec).unwrap();
-    let filler = state.join("filler");
+    let filler = disk.filler();
 
     fill(&filler);
     // Larger than what is left of the last block.
@@ -151,31 +159,27 @@ fn a_full_disk_is_said_keeps_the_old_state_and_passes() {
     let ended = json!("spec-changed");
     project.wait_for("applied", "/earlierRuns/0/endReason", &ended);
     project.wait_for("applied", "/phase", &json!("Running"));
-    drop(controller);
 }
 
 #[test]
 fn a_full_disk_keeps_no_server_alive_and_no_destroy_away() {
     let project = Project::new();
     let sim = Sim::start(&project, &SimOptions::default());
-    let Some(Small {
-        controller: _controller,
-        state,
-    }) = Small::start(&project, &sim, "4m")
-    else {
+    let Some(disk) = Disk::over(&project, "4m") else {
         return;
     };
+    let _controller = disk.start(&project, &sim);
     is_ready(&project);
     project.drop_spec("short", &Project::spec("sleep 300", &["ttl: 30s"]));
     project.drop_spec("long", &Project::spec("sleep 300", &[]));
     for name in ["short", "long"] {
         project.wait_for(name, "/phase", &json!("Running"));
     }
-    let filler = state.join("filler");
+    let filler = disk.filler();
 
     fill(&filler);
 
-    let problem = says(&project, "has no room");
+    let problem = says_full(&project);
     assert_eq!(problem["retryable"], true, "{problem:#}");
     let listed = project.clawdlets(&["cattle", "list"]).ok();
     assert_eq!(
@@ -232,9 +236,10 @@ fn a_bot_that_fills_the_disk_with_valid_specs_is_stopped_before_the_rest_is() {
     let project = Project::new();
     project.configure(|fleet| fleet["cattle"]["hetzner"]["maxInstances"] = json!(1));
     let sim = Sim::start(&project, &SimOptions::default());
-    let Some(_small) = Small::start(&project, &sim, "4m") else {
+    let Some(disk) = Disk::over(&project, "4m") else {
         return;
     };
+    let _controller = disk.start(&project, &sim);
     is_ready(&project);
     project.drop_spec("short", &Project::spec("sleep 300", &["ttl: 40s"]));
     project.wait_for("short", "/phase", &json!("Running"));
@@ -264,13 +269,59 @@ fn a_bot_that_fills_the_disk_with_valid_specs_is_stopped_before_the_rest_is() {
 fn a_state_directory_that_is_too_small_is_refused_at_the_start() {
     let project = Project::new();
     let sim = Sim::start(&project, &SimOptions::default());
-    let Some(mut script) = on_a_small_disk(&project, &sim, &place(&project), "3m") else {
+    let Some(disk) = Disk::over(&project, "3m") else {
         return;
     };
-    let refused = Controller::refused(&mut script);
+    let refused = Controller::refused(&mut disk.command(&project, &sim));
     assert_eq!(refused.code, Some(1), "{refused:?}");
     assert!(
         refused.stderr.contains("has 3.0 MiB in all") && refused.stderr.contains("at least 4 MiB"),
         "{refused:?}"
     );
+}
+
+#[test]
+fn a_controller_that_is_started_on_a_full_disk_keeps_no_server_alive_and_recovers() {
+    let project = Project::new();
+    let sim = Sim::start(&project, &SimOptions::default());
+    let Some(disk) = Disk::over(&project, "4m") else {
+        return;
+    };
+    let mut controller = disk.start(&project, &sim);
+    is_ready(&project);
+    project.drop_spec("short", &Project::spec("sleep 300", &["ttl: 30s"]));
+    project.drop_spec("long", &Project::spec("wait go", &[]));
+    for name in ["short", "long"] {
+        project.wait_for(name, "/phase", &json!("Running"));
+    }
+    fill(&disk.filler());
+    says_full(&project);
+
+    // As after a crash, and as after an orderly end, which leaves no log of SQLite's behind.
+    controller.kill();
+    let mut controller = disk.start(&project, &sim);
+    let _ = controller.terminate();
+    fill(&disk.state().join("filler-2"));
+    let _controller = disk.start(&project, &sim);
+
+    // Its time, what a hand-over may take beyond it, and a list.
+    eventually_within(
+        Duration::from_secs(120),
+        "what is past its expiry is gone",
+        || sim.servers_of("short").is_empty().then_some(()),
+    );
+    says_full(&project);
+    assert_eq!(sim.servers_of("long").len(), 1);
+
+    for filler in ["filler", "filler-2"] {
+        fs::remove_file(disk.state().join(filler)).unwrap();
+    }
+
+    is_ready(&project);
+    project.wait_for("short", "/run/endReason", &json!("ttl-expired"));
+    fs::write(project.ran().join("go"), "").unwrap();
+    project.wait_for("long", "/phase", &json!("Succeeded"));
+    assert_eq!((project.runs_of("short"), project.runs_of("long")), (1, 1));
+    project.drop_spec("after", &Project::spec("ok", &[]));
+    project.wait_for("after", "/phase", &json!("Succeeded"));
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use cattle_tests::{Controller, MODEL_KEY, Project, Sim, SimOptions, eventually};
+use cattle_tests::{Controller, MODEL_KEY, Project, SSH_KEY, Sim, SimOptions, eventually};
 use serde_json::{Value, json};
 
 fn stock(sim: &Sim, change: &Value) {
@@ -145,6 +145,37 @@ fn a_firewall_that_was_deleted_by_hand_is_made_again_and_nobody_waits() {
     project.drop_spec("second", &Project::spec("ok", &[]));
     let ran = succeeds(&project, "second");
     assert_eq!(ran["run"]["attempt"], 1, "{ran:#}");
+}
+
+#[test]
+fn an_ssh_key_that_was_deleted_by_hand_is_there_again_and_nobody_waits() {
+    let project = Project::new();
+    project.configure(|fleet| fleet["fleet"]["sshAuthorizedKeys"] = json!([SSH_KEY]));
+    let sim = Sim::start(&project, &SimOptions::default());
+    let _controller = Controller::start(&project, &sim, &[]);
+    let runs = |name: &str| {
+        project.drop_spec(name, &Project::spec("ok", &[]));
+        let ran = succeeds(&project, name);
+        assert_eq!(ran["run"]["attempt"], 1, "{ran:#}");
+        assert!(ran["earlierRuns"].is_null(), "{ran:#}");
+        let keys = sim.call("GET", "/v1/ssh_keys", None);
+        let [key] = &keys["ssh_keys"].as_array().unwrap()[..] else {
+            panic!("not one key: {keys:#}");
+        };
+        key.clone()
+    };
+    let delete = |key: &Value| sim.call("DELETE", &format!("/v1/ssh_keys/{}", key["id"]), None);
+    let first = runs("first");
+
+    delete(&first);
+    let second = runs("second");
+    assert_ne!(second["id"], first["id"], "it was uploaded again");
+
+    // And uploaded again by whoever deleted it, under a name of theirs.
+    delete(&second);
+    let theirs = json!({ "name": "by-hand", "public_key": SSH_KEY });
+    sim.call("POST", "/v1/ssh_keys", Some(&theirs));
+    assert_eq!(runs("third")["name"], "by-hand");
 }
 
 #[test]

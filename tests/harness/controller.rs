@@ -4,12 +4,14 @@ use std::{
     fs,
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
+    sync::mpsc,
+    thread,
     time::Instant,
 };
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::{Project, Ran, Sim, binary, eventually, sim::TOKEN};
+use crate::{Project, Ran, Sim, binary, eventually, process::PATIENCE, sim::TOKEN};
 
 /// A running controller; killed on drop.
 #[derive(Debug)]
@@ -86,10 +88,21 @@ impl Controller {
             .stderr(log);
     }
 
-    /// Runs a command that is expected to end, and says how.
+    /// Runs a command that is expected to end, and says how. One that goes on instead is killed, so
+    /// that the test fails and does not hang.
     #[must_use]
     pub fn refused(command: &mut Command) -> Ran {
-        command.stderr(Stdio::piped()).output().unwrap().into()
+        let child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let pid = Pid::from_child(&child);
+        let (done, ended) = mpsc::channel();
+        thread::spawn(move || done.send(child.wait_with_output()));
+        match ended.recv_timeout(PATIENCE) {
+            Ok(output) => output.unwrap().into(),
+            Err(_) => {
+                kill_process(pid, Signal::KILL).unwrap();
+                panic!("it was not refused: it runs");
+            }
+        }
     }
 
     /// The process id.

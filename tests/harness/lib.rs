@@ -12,5 +12,5 @@ mod socket;
 
 pub use controller::{Controller, files_beneath};
 pub use process::{Ran, binary, cli, command, eventually, eventually_within};
-pub use project::{MODEL_KEY, Project};
+pub use project::{MODEL_KEY, Project, SSH_KEY};
 pub use sim::{Sim, SimOptions, TOKEN};

@@ -22,6 +22,10 @@ use crate::{
 /// The secret that guests get; nothing may hold it but them.
 pub const MODEL_KEY: &str = "e2e-zai-key-do-not-leak-5b2f";
 
+/// An operator's key, of which no private half exists.
+pub const SSH_KEY: &str =
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGPfZx8gEr2tGSrRdwCNs0t6QFzW6Y6Y0B8M2m5m6p5y operator";
+
 /// Where the controller's socket is in a project unless told otherwise.
 const SOCKET: &str = ".clawdlets/cattle/orchestrator.sock";
 

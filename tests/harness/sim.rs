@@ -89,8 +89,13 @@ impl Sim {
         self.child.id()
     }
 
-    /// A call of the API or of the control API, as JSON.
-    pub fn call(&self, method: &str, path: &str, body: Option<&Value>) -> Value {
+    /// The status of a call of the API that may be refused.
+    #[must_use]
+    pub fn try_call(&self, method: &str, path: &str) -> u16 {
+        self.send(method, path, None).status().as_u16()
+    }
+
+    fn send(&self, method: &str, path: &str, body: Option<&Value>) -> reqwest::blocking::Response {
         let base = self.url.strip_suffix("/v1").unwrap();
         let method = method.parse().unwrap();
         let mut request = self
@@ -100,7 +105,12 @@ impl Sim {
         if let Some(body) = body {
             request = request.json(body);
         }
-        let reply = request.send().unwrap();
+        request.send().unwrap()
+    }
+
+    /// A call of the API or of the control API, as JSON.
+    pub fn call(&self, method: &str, path: &str, body: Option<&Value>) -> Value {
+        let reply = self.send(method, path, body);
         let status = reply.status();
         let text = reply.text().unwrap();
         assert!(status.is_success(), "{path}: {status} {text}");

@@ -14,7 +14,7 @@ use cattle_core::{
     rate::Class,
 };
 
-use super::{Executor, delete::RETRY};
+use super::{Executor, delete::RETRY, prepare};
 use crate::{
     hetzner::{ApiError, Kind},
     record::run_server,
@@ -133,7 +133,27 @@ impl Executor {
         }
         let fleet = self.0.needs.fleet.borrow().clone();
         let labels = labels::repair(recorded, &found.labels.raw, &fleet.name, &fleet.labels);
-        if let Some(labels) = labels {
+        let mut labels = labels.unwrap_or_else(|| found.labels.raw.clone());
+        let withheld = tokio::task::block_in_place(|| {
+            // What others have put there is not ours to judge.
+            (labels != found.labels.raw)
+                .then(|| prepare::withhold(&self.0.needs, &mut labels))
+                .transpose()
+        });
+        let withheld = match withheld {
+            Ok(withheld) => withheld.flatten(),
+            Err(error) => {
+                tracing::warn!(run = %recorded.id, error, "its labels are not put right");
+                return;
+            }
+        };
+        if withheld != recorded.label_message {
+            self.tell(recorded.id, move |run, _| {
+                lifecycle::labels_withheld(run, withheld.as_deref())
+            })
+            .await;
+        }
+        if labels != found.labels.raw {
             tracing::warn!(run = %recorded.id, server = %found.id, "its labels are put right");
             self.relabel(found.id, labels).await;
         }

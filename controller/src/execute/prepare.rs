@@ -107,6 +107,43 @@ fn user_data(
     Ok(built.into_text())
 }
 
+/// Takes out of these labels what holds a secret, and says what the first of it was.
+pub(super) fn withhold(
+    needs: &Needs,
+    labels: &mut BTreeMap<String, String>,
+) -> Result<Option<String>, String> {
+    let known = needs
+        .secrets
+        .all_values()
+        .map_err(|error| crate::report(&error))?;
+    let secrets = named(&known);
+    let search = SecretSearch::new(&secrets);
+    let mut withheld = None;
+    labels.retain(|key, value| match refused_label(key, value, &search) {
+        Ok(()) => true,
+        Err(message) => {
+            withheld.get_or_insert(message);
+            false
+        }
+    });
+    Ok(withheld)
+}
+
+fn refused_label(key: &str, value: &str, search: &SecretSearch<'_>) -> Result<(), String> {
+    // A key may hold it as well, and is then not for repeating.
+    if let Some(name) = search.find(key.as_bytes()) {
+        return Err(format!(
+            "a label's key holds the value of the secret `{name}`: remove it"
+        ));
+    }
+    match search.find(value.as_bytes()) {
+        Some(name) => Err(format!(
+            "the label `{key}` holds the value of the secret `{name}`: remove it"
+        )),
+        None => Ok(()),
+    }
+}
+
 /// What Hetzner is told about a server besides its `user_data`. The transport looks at it once more;
 /// here it is said where the value is.
 fn refuse_in_labels(
@@ -115,17 +152,7 @@ fn refuse_in_labels(
     search: &SecretSearch<'_>,
 ) -> Result<(), String> {
     for (key, value) in labels {
-        // A key may hold it as well, and is then not for repeating.
-        if let Some(name) = search.find(key.as_bytes()) {
-            return Err(format!(
-                "a label's key holds the value of the secret `{name}`: remove it"
-            ));
-        }
-        if let Some(name) = search.find(value.as_bytes()) {
-            return Err(format!(
-                "the label `{key}` holds the value of the secret `{name}`: remove it"
-            ));
-        }
+        refused_label(key, value, search)?;
     }
     for key in &fleet.ssh_keys {
         if let Some(name) = search.find(key.as_bytes()) {

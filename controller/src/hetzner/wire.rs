@@ -10,10 +10,11 @@ use std::collections::BTreeMap;
 
 pub use cattle_core::observed::{ActionState, ActionStatus};
 use cattle_core::{
+    catalogue::ImageKind,
     expiry::Lifetimes,
     labels,
     names::ServerId,
-    observed::{ObservedServer, ServerState},
+    observed::{MadeOf, ObservedServer, ServerState},
 };
 use cattle_schemas::Timestamp;
 use chrono::{DateTime, Utc};
@@ -108,9 +109,18 @@ pub(super) fn server(value: &Value, mut lifetimes: Lifetimes) -> Result<Observed
         ipv4: string(value, &["public_net", "ipv4", "ip"]),
         server_type: string(value, &["server_type", "name"]),
         location: string(value, &["location", "name"]),
+        image: value.get("image").and_then(image),
         locked: boolean(value, &["locked"]),
         protected: boolean(value, &["protection", "delete"]),
         odd,
+    })
+}
+
+fn image(value: &Value) -> Option<MadeOf> {
+    let kind = string(value, &["type"]);
+    Some(MadeOf {
+        id: id(value)?,
+        kind: kind.map_or(ImageKind::Other, |word| ImageKind::from_word(&word)),
     })
 }
 

@@ -7,6 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{Json, extract::State};
 use cattle_core::{
+    identity::Project,
     ledger::Run,
     lifecycle::{self, Ending, deadlines::HANDOVER},
 };
@@ -57,7 +58,10 @@ pub(super) async fn destroy(
     let hurried = run
         .as_ref()
         .filter(|run| run.handover_until().is_some_and(|until| until > now + wait));
-    let given_up = run.as_ref().filter(|run| is_anothers(run, now));
+    let project = world.limits.project;
+    let given_up = run
+        .as_ref()
+        .filter(|run| lifecycle::can_be_given_up(run, project, now));
     let whole = target.run.is_none() || live.is_some();
     // A run may be the caller's although its name's spec is somebody else's by now.
     let owned = |requester: &str| whole && peer.owns(requester);
@@ -71,7 +75,7 @@ pub(super) async fn destroy(
     let removable = record.map_or(whole, |record| owned(&record.requester.0));
     let mut edits = Vec::new();
     if let Some(run) = &run {
-        edits.extend(end(run, peer, wait, now));
+        edits.extend(end(run, peer, project, wait, now));
     }
     if let Some(cattle) = entry.and_then(spec::valid) {
         // Whatever the spec asks for is over too: also what was never queued, and what an edit put
@@ -136,14 +140,9 @@ pub(super) async fn destroy(
     })
 }
 
-/// Whether all that keeps a run from being gone is that another owner has marked its server.
-fn is_anothers(run: &Run, now: Timestamp) -> bool {
-    !run.is_live() && !run.is_kept(now) && run.taken.is_some() && run.gone_at.is_none()
-}
-
 /// The end of a run; or of the time for which its server is kept, and of its hand-over after so long;
-/// or of the wait for what another owner has marked.
-fn end(run: &Run, peer: &Peer, wait: Duration, now: Timestamp) -> Vec<Edit> {
+/// or of the wait for what is not to be had.
+fn end(run: &Run, peer: &Peer, project: Project, wait: Duration, now: Timestamp) -> Vec<Edit> {
     if run.is_live() {
         let mut ending = Ending::new(EndReason::Destroyed, format!("by {peer}"));
         ending.at_once = wait.is_zero();
@@ -163,10 +162,10 @@ fn end(run: &Run, peer: &Peer, wait: Duration, now: Timestamp) -> Vec<Edit> {
             lifecycle::hurry(run, wait, now)
         }));
     }
-    if is_anothers(run, now) {
+    if lifecycle::can_be_given_up(run, project, now) {
         let message = format!("destroyed by {peer}");
         edits.push(edit::of_run(run.id, move |run, _| {
-            lifecycle::give_up(run, &message, now)
+            lifecycle::give_up(run, project, &message, now)
         }));
     }
     edits

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::{Json, extract::State};
+use cattle_core::{breaker::image_of, ledger::Ledger};
 use cattle_schemas::{
     api::{Limit, Limits},
     duration::SpecDuration,
@@ -29,7 +30,12 @@ pub(super) async fn get(State(api): State<Api>, peer: Peer) -> Result<Json<Limit
         .iter()
         .filter(|at| **at > hour_ago)
         .count();
+    let max_unproven = bounds.unproven_image.unwrap_or(bounds.max_instances);
     let mut limits = BTreeMap::from([
+        (
+            "unprovenImage".to_owned(),
+            limit(max_unproven, most_unproven(&world.ledger)),
+        ),
         (
             "maxInstances".to_owned(),
             limit(bounds.max_instances, slots),
@@ -59,6 +65,21 @@ pub(super) async fn get(State(api): State<Api>, peer: Peer) -> Result<Json<Limit
         server_types: fleet.limits.server_types.clone(),
         locations: fleet.limits.locations.clone(),
     }))
+}
+
+/// Servers of the one image that no guest has reported from yet and that has most of them.
+fn most_unproven(ledger: &Ledger) -> usize {
+    let proven = |image: &str| {
+        let record = ledger.images.get(image);
+        record.is_some_and(|record| record.reported_at.is_some())
+    };
+    let mut booting: BTreeMap<&str, usize> = BTreeMap::new();
+    let runs = ledger.runs.values();
+    for run in runs.filter(|run| run.holds_slot() && run.started_at.is_none()) {
+        *booting.entry(image_of(run)).or_default() += 1;
+    }
+    let unproven = booting.into_iter().filter(|(image, _)| !proven(image));
+    unproven.map(|(_, servers)| servers).max().unwrap_or(0)
 }
 
 /// More may be used than there is: a limit that was lowered ends nothing.

@@ -110,6 +110,7 @@ pub(crate) struct Shared {
     metrics: Option<PrometheusHandle>,
     places: Places,
     under_way: UnderWay,
+    looked: retry::Looked,
     /// Held from looking whether a change is allowed until it is recorded.
     writes: Mutex<()>,
     shutdown: CancellationToken,
@@ -152,6 +153,7 @@ pub async fn serve(
         metrics,
         places: Places::default(),
         under_way: UnderWay::default(),
+        looked: retry::Looked::default(),
         writes: Mutex::new(()),
         shutdown: stop.clone(),
     });

@@ -1,11 +1,24 @@
 //! `POST /v1/cattle/{name}/retry`: what waits is looked at now, not when its wait is over.
 //!
 //! It starts nothing that a pass would not start: limits, budget and pauses hold as ever, and whoever
-//! waits longer comes first.
+//! waits longer comes first. Each look costs calls of the rate limit that all share, so they are some
+//! time apart.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use axum::{Json, extract::State};
-use cattle_core::{ledger::Run, lifecycle, names::CattleName};
+use cattle_core::{
+    clock::Wait,
+    ledger::Run,
+    lifecycle::{self, deadlines::LOOK_AGAIN},
+    names::CattleName,
+};
 use cattle_schemas::{
+    Timestamp,
     api::RetryReply,
     problem::ErrorCode,
     status::{CattleStatus, Phase},
@@ -21,6 +34,34 @@ use super::{
     spec,
 };
 use crate::edit;
+
+/// Between two looks for one bot, whatever it names: each costs a handful of calls, and what a bot has
+/// waiting is without bound. Thirty seconds are what a list costs too.
+const BOT_LOOKS_AGAIN: Duration = Duration::from_secs(30);
+
+/// Looks that were taken lately, by what they count for.
+#[derive(Debug, Default)]
+pub(super) struct Looked(Mutex<HashMap<String, Wait>>);
+
+impl Looked {
+    /// Takes a look for a cattle, or answers how long it must wait.
+    fn take(&self, peer: &Peer, name: &CattleName, now: Timestamp) -> Result<(), Duration> {
+        let mut looked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        looked.retain(|_, wait| wait.ends(now) > now);
+        let mut counts = vec![(format!("cattle {name}"), LOOK_AGAIN)];
+        if !peer.is_operator() {
+            counts.push((format!("uid {}", peer.uid), BOT_LOOKS_AGAIN));
+        }
+        let waits = counts.iter().filter_map(|(of, _)| looked.get(of));
+        if let Some(wait) = waits.max_by_key(|wait| wait.ends(now)) {
+            return Err((wait.ends(now) - now).to_std().unwrap_or_default());
+        }
+        for (of, lasts) in counts {
+            looked.insert(of, Wait::new(now, lasts));
+        }
+        Ok(())
+    }
+}
 
 /// The handler.
 pub(super) async fn retry(
@@ -50,6 +91,13 @@ pub(super) async fn look_again(
 ) -> Result<CattleStatus, ApiError> {
     let name = &target.cattle;
     let now = (api.now)();
+    if let Err(wait) = api.looked.take(peer, name, now) {
+        let seconds = wait.as_secs() + 1;
+        let detail = format!(
+            "`{name}` was looked at a moment ago; the next look is possible in {seconds} s"
+        );
+        return Err(ApiError::new(ErrorCode::TooManyRequests, detail).retry_after(seconds));
+    }
     let turn = api.writes.lock().await;
     let latest = resolve::latest(api, name).await?;
     let refused = latest.filter(|run| run.is_live() && peer.owns(&run.requester.0));

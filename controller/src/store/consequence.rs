@@ -14,7 +14,7 @@ pub(super) struct Before {
     may_speak: bool,
     refused: bool,
     charge: Option<Charge>,
-    started: bool,
+    heard: bool,
     ended: bool,
 }
 
@@ -25,7 +25,7 @@ impl Before {
             may_speak: run.may_speak(),
             refused: run.is_refused(),
             charge: Charge::of_run(run),
-            started: run.started_at.is_some(),
+            heard: was_heard(run),
             ended: run.ended.is_some(),
         }
     }
@@ -63,7 +63,7 @@ pub(super) fn of_insert(run: &Run) -> Consequence {
 /// A run that was edited.
 pub(super) fn of_edit(before: Before, run: &Run) -> Consequence {
     let charge = Charge::of_run(run);
-    let reported = run.started_at.filter(|_| !before.started);
+    let reported = run.last_seen_at.filter(|_| !before.heard && was_heard(run));
     let timed_out = run
         .ended
         .as_ref()
@@ -80,6 +80,12 @@ pub(super) fn of_edit(before: Before, run: &Run) -> Consequence {
         forget_creates: !before.refused && run.is_refused(),
         void_tokens: before.may_speak && !run.may_speak(),
     }
+}
+
+/// Whether its guest itself said that it is up. That a task counts as begun, as in a ledger that was
+/// lost, says nothing about its image.
+fn was_heard(run: &Run) -> bool {
+    run.started_at.is_some() && run.last_seen_at.is_some()
 }
 
 /// Whether nothing follows any more: over, and its server proved gone.

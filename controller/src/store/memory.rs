@@ -511,8 +511,13 @@ impl Store for MemoryStore {
         )
     }
 
-    fn count_runs(&self) -> StoreFuture<'_, u64> {
-        let count = self.state().runs.len() as u64;
+    fn count_steps(&self) -> StoreFuture<'_, u64> {
+        let steps = |run: &Run| match (&run.ended, run.env_at) {
+            (Some(_), _) => 3,
+            (None, Some(_)) => 2,
+            (None, None) => 1,
+        };
+        let count = self.state().runs.values().map(|run| steps(run)).sum();
         Box::pin(async move { Ok(count) })
     }
 

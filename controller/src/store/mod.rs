@@ -223,8 +223,9 @@ pub trait Store: Send + Sync + 'static {
     /// Runs, newest first.
     fn runs(&self, filter: RunFilter) -> StoreFuture<'_, Vec<Run>>;
 
-    /// How many runs there ever were. Never falls: a run's row stays for good.
-    fn count_runs(&self) -> StoreFuture<'_, u64>;
+    /// How many steps of runs were ever recorded: a run that began counts once, twice when its env was
+    /// handed out, three times when it is over. Never falls: a run's row stays for good.
+    fn count_steps(&self) -> StoreFuture<'_, u64>;
 
     /// What servers are billed for that were there at some time within the window, as the runs of
     /// the ledger had them, oldest run first. Nothing of it is ever forgotten.

@@ -3,7 +3,8 @@
 //! Two bounds keep ends and deletes possible when the disk is full. What is not needed for them
 //! (specs, jobs, remembered replies, new runs) is refused once less than [`Room::spare`] is free. And
 //! a file of zeros, the reserve, keeps bytes from everybody else's files: it is given up when what
-//! must be written finds little room, and made again when there is plenty.
+//! must be written finds little room, and made again when there is plenty. A second, small one is
+//! kept for the next start: SQLite cannot even be opened where nothing is free.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -19,13 +20,18 @@ use super::StoreError;
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 
-/// The smallest file system for a state directory: the reserve, the spare, half a MiB of SQLite's
+/// The smallest file system for a state directory: both reserves, the spare, half a MiB of SQLite's
 /// write-ahead log, a fresh ledger, and room for a few specs. 3 MiB filled with the log alone.
 pub const SMALLEST_STATE: u64 = 4 * MIB;
 
 /// The reserve: a quarter of the file system, at least what the end of a run with the largest task
 /// and result writes, at most a few such ends at once.
 const RESERVE: (u64, u64) = (MIB, 4 * MIB);
+
+/// For the next start: the index of SQLite's log, of 32 KiB, and a first few pages. The reserve may be
+/// given up while we run, and the log's files are removed at an orderly end: then others take their
+/// bytes before the next start finds them.
+const TO_OPEN: u64 = 128 * KIB;
 
 /// Left free by what is not needed for ends: an eighth of the file system, at least the write-ahead
 /// log between two checkpoints (which the ledger's file may grow by), at most a large pass's commit.
@@ -77,7 +83,11 @@ impl Room {
     /// Whether there is room for so many bytes more that nothing depends on. A file system that
     /// cannot be asked has room until a write says otherwise.
     pub(super) fn allows(&self, more: u64) -> bool {
-        let missing = self.reserve().saturating_sub(self.reserved());
+        let kept = self.reserves();
+        let missing: u64 = kept
+            .iter()
+            .map(|(file, bytes)| bytes.saturating_sub(length(file)))
+            .sum();
         self.free()
             .is_none_or(|free| free >= missing + self.spare() + more)
     }
@@ -89,53 +99,47 @@ impl Room {
 
     /// Gives the reserve up where little is free: to be asked before what must be written.
     pub(super) fn prepare(&self) {
-        if self.reserved() > 0 && self.free().is_some_and(|free| free < self.spare()) {
+        if length(&self.file()) > 0 && self.free().is_some_and(|free| free < self.spare()) {
             self.give_up();
         }
     }
 
     /// Gives the reserve up. Answers whether there was any.
     pub(super) fn give_up(&self) -> bool {
-        match fs::remove_file(self.file()) {
-            Ok(()) => {
-                tracing::warn!(
-                    "little room for the ledger: its reserve is given up for ends and deletes"
-                );
-                true
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
-            Err(error) => {
-                tracing::error!(%error, "the ledger's reserve cannot be given up");
-                false
-            }
+        let given = give(&self.file());
+        if given {
+            tracing::warn!(
+                "little room for the ledger: its reserve is given up for ends and deletes"
+            );
         }
+        given
     }
 
-    /// Makes the reserve, or makes it whole, where that leaves the spare free.
+    /// Gives up what is kept for a start. Answers whether there was any.
+    pub(super) fn give_up_to_open(&self) -> bool {
+        give(&self.file_to_open())
+    }
+
+    /// Makes the reserves, or makes them whole, where that leaves the spare free.
     pub(super) fn restore(&self) {
-        if self.reserved() >= self.reserve() || !self.is_back() {
-            return;
-        }
-        if let Err(error) = self.fill() {
-            tracing::warn!(%error, "the ledger's reserve could not be made");
-            // A part of it would only look like one.
-            let _ = fs::remove_file(self.file());
+        for (file, bytes) in self.reserves() {
+            if length(&file) >= bytes || !self.is_back() {
+                continue;
+            }
+            if let Err(error) = fill(&file, bytes) {
+                tracing::warn!(%error, "a reserve of the ledger could not be made");
+                // A part of it would only look like one.
+                let _ = fs::remove_file(file);
+            }
         }
     }
 
-    fn fill(&self) -> io::Result<()> {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(self.file())?;
-        match fallocate(&file, FallocateFlags::empty(), 0, self.reserve()) {
-            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {
-                zeros(&mut file, self.reserve())
-            }
-            other => Ok(other?),
-        }
+    /// What is kept, and how much: the smaller first, without which nothing begins.
+    fn reserves(&self) -> [(PathBuf, u64); 2] {
+        [
+            (self.file_to_open(), TO_OPEN),
+            (self.file(), self.reserve()),
+        ]
     }
 
     fn reserve(&self) -> u64 {
@@ -146,10 +150,6 @@ impl Room {
         (self.total / 8).clamp(SPARE.0, SPARE.1)
     }
 
-    fn reserved(&self) -> u64 {
-        self.file().metadata().map_or(0, |file| file.len())
-    }
-
     fn free(&self) -> Option<u64> {
         let stat = statvfs(&self.dir).ok()?;
         Some(stat.f_bavail.saturating_mul(stat.f_frsize))
@@ -157,6 +157,39 @@ impl Room {
 
     fn file(&self) -> PathBuf {
         self.dir.join("reserve")
+    }
+
+    fn file_to_open(&self) -> PathBuf {
+        self.dir.join("reserve-to-open")
+    }
+}
+
+fn length(file: &Path) -> u64 {
+    file.metadata().map_or(0, |file| file.len())
+}
+
+/// Answers whether it was there.
+fn give(file: &Path) -> bool {
+    match fs::remove_file(file) {
+        Ok(()) => true,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+        Err(error) => {
+            tracing::error!(%error, file = %file.display(), "a reserve of the ledger cannot be given up");
+            false
+        }
+    }
+}
+
+fn fill(path: &Path, bytes: u64) -> io::Result<()> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)?;
+    match fallocate(&file, FallocateFlags::empty(), 0, bytes) {
+        Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => zeros(&mut file, bytes),
+        other => Ok(other?),
     }
 }
 

@@ -8,6 +8,7 @@ use cattle_schemas::{Timestamp, status::PauseReason};
 use super::{Inputs, Tally, Verdict, holders, require};
 use crate::{
     breaker::image_of,
+    candidates::choose,
     catalogue::ImageAnswer,
     desired::{Placement, Requester},
     ledger::Run,
@@ -46,6 +47,49 @@ impl Tally<'_> {
             return Err("of an image that does not boot one server at a time is tried");
         };
         self.probed.insert(free);
+        Ok(())
+    }
+
+    /// No more servers than `unprovenImage` of an image that no guest has reported from.
+    pub(super) fn takes_unproven(&mut self, placement: &Placement) -> Verdict {
+        let Inputs {
+            ledger,
+            limits,
+            now,
+            ..
+        } = self.inputs;
+        let Some(max) = limits.unproven_image else {
+            return Ok(());
+        };
+        let images = |placement: &Placement| -> BTreeSet<String> {
+            let choice = choose(placement, &limits.catalogue, *now);
+            let images: BTreeSet<String> =
+                choice.candidates.into_iter().map(|it| it.image).collect();
+            if images.is_empty() {
+                [placement.image.clone()].into()
+            } else {
+                images
+            }
+        };
+        let may_be_of = |run: &Run, image: &str| match &run.server {
+            Some(_) => image_of(run) == image,
+            None => images(&run.spec.placement).contains(image),
+        };
+        for image in images(placement) {
+            let record = ledger.images.get(&image);
+            if record.is_some_and(|it| it.reported_at.is_some()) {
+                continue;
+            }
+            let booting = holders(self.inputs)
+                .filter(|run| run.started_at.is_none() && may_be_of(run, &image))
+                .count();
+            let planned = self.unproven.entry(image).or_default();
+            *planned += 1;
+            require(
+                booting + *planned <= max as usize,
+                "of an image that no guest has reported from there are never more servers than unprovenImage",
+            )?;
+        }
         Ok(())
     }
 

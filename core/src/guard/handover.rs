@@ -19,14 +19,11 @@ impl Tally<'_> {
 
     pub(super) fn may_close_handover(&self, id: RunId, stored: u64) -> Verdict {
         let run = self.run(id)?;
-        let end = run
-            .ended
-            .as_ref()
-            .filter(|end| end.handover_until.is_some());
-        let end = end.ok_or("only a run that is over hands over")?;
+        let open = run.ended.as_ref().zip(run.handover_until());
+        let (end, until) = open.ok_or("only a run that is over hands over")?;
         let now = self.inputs.now;
         // An end of the future is from before the clock went back.
-        let is_over = end.handover_until.is_some_and(|until| until <= now) || end.at > now;
+        let is_over = until <= now || end.at > now;
         let told = run.outcome.as_ref().map(|outcome| outcome.log_bytes);
         let whole = told.is_some_and(|bytes| stored >= bytes.min(MAX_LOG_BYTES));
         require(

@@ -6,7 +6,7 @@ use cattle_schemas::Timestamp;
 use chrono::TimeDelta;
 
 use super::{Inputs, Tally, Verdict, require};
-use crate::{ledger::Run, lifecycle::deadlines};
+use crate::{ledger::Run, lifecycle::deadlines, names::RunId};
 
 /// No task is asked to stop sooner before its expiry than this: its hand-over takes a third of a
 /// minute, and an expiry that coincides with a full hour is kept clear of it by as much.
@@ -17,6 +17,14 @@ impl Tally<'_> {
         require(
             self.inputs.limits.clocks.trust.judges(),
             "nothing is over by a clock that does not tell the time",
+        )
+    }
+
+    pub(super) fn may_redate(&self, id: RunId) -> Verdict {
+        self.time_is_known()?;
+        require(
+            self.run(id)?.posted_at > self.inputs.now,
+            "only what was asked for in the future is dated anew",
         )
     }
 

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use cattle_schemas::{Timestamp, duration::SpecDuration, event::EventReason, spec_file::OnFailure};
 
 use super::Transition;
-use crate::ledger::Run;
+use crate::{clock::AGREES, ledger::Run};
 
 /// Takes over what a spec file may change while its run lives.
 pub fn update(
@@ -41,6 +41,25 @@ pub fn update(
     Transition::told(
         EventReason::Updated,
         format!("changed in place: {}", changes.join(", ")),
+    )
+}
+
+/// The clock went back behind the call that asked for a run's server, so its expiry lies too far ahead by
+/// as much: all of it counts from now. A server must not outlive its time by what a clock was wrong.
+pub fn redate(run: &mut Run, now: Timestamp) -> Transition {
+    let by = run.posted_at - now;
+    if by <= AGREES || run.gone_at.is_some() {
+        return Transition::refused();
+    }
+    run.posted_at = now;
+    run.created_at = run.created_at.min(now);
+    run.expires_at -= by;
+    Transition::told(
+        EventReason::Updated,
+        format!(
+            "the clock went back, so that its time counts from now: it expires at {}",
+            run.expires_at.format("%Y-%m-%d %H:%M:%S UTC")
+        ),
     )
 }
 

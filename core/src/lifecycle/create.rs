@@ -54,6 +54,7 @@ pub fn begin(
         create_reason: None,
         create_limit: None,
         delete_message: None,
+        label_message: None,
         hourly_limit: None,
         extension: Duration::ZERO,
         expires_at: expiry::expires_at(now, cattle.ttl, Duration::ZERO, max_ttl),

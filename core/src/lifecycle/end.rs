@@ -226,7 +226,11 @@ pub fn not_found(
     now: Timestamp,
 ) -> Transition {
     if grounds.project != Project::Ours {
-        run.called_at = Some(now);
+        if grounds.project == Project::Unknown {
+            run.called_at = Some(now);
+        }
+        // Not noted of a project that is not ours: an answer from there is no news about the run, and
+        // a run that was called about after the list would no longer be one that the list should show.
         if run.is_live() {
             return Transition::silent();
         }
@@ -235,8 +239,11 @@ pub fn not_found(
             run.retry_at = Some(Wait::new(now, deadlines::LOOK_AGAIN));
             return Transition::silent();
         }
-        let message = "Hetzner knows no such server, but the token opens a project in which nothing of this fleet is";
-        return delete_failed(run, message, deadlines::NOT_OURS_AGAIN, now);
+        let message = format!(
+            "Hetzner knows no such server, but the token opens a project in which nothing of this fleet is; if it was deleted, `clawdlets cattle destroy {}` gives it up",
+            run.cattle
+        );
+        return delete_failed(run, &message, deadlines::NOT_OURS_AGAIN, now);
     }
     match deadlines::heard_of_until(run, grounds.heard_since) {
         Some(until) if now < until && !(grounds.judges && now >= run.expires_at) => {
@@ -298,10 +305,6 @@ pub fn found_gone(
             }
         };
         told = end(run, assignment, &ending, now);
-    }
-    // Nobody is left who could hand anything over.
-    if let Some(end) = &mut run.ended {
-        end.handover_until = None;
     }
     let gone = mark_gone(run, now);
     told.applied = gone.applied;

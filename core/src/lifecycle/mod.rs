@@ -23,7 +23,7 @@ use cattle_schemas::{event::EventReason, status::Phase};
 
 pub use self::{
     assignment::{close, enqueue, made_of, rerun, start_again},
-    change::{ExtendError, extend, update},
+    change::{ExtendError, extend, redate, update},
     create::{
         accept_create, adopt, adopt_unknown, begin, look_again, lookup_missed, lost_reply,
         refuse_create, refused_event, rejoin, retry,
@@ -33,7 +33,10 @@ pub use self::{
         mark_gone, not_found, release,
     },
     guest::{env_handed_out, heartbeat, outcome, ready},
-    owner::{another_s, duplicate_found, give_up, name_taken, regained, taken_over},
+    owner::{
+        another_s, can_be_given_up, duplicate_found, give_up, labels_withheld, name_taken,
+        regained, taken_over,
+    },
     pause::{pause, resume},
     server::{
         called, followed, mark_booted, not_followed, power_on_failed, powered_on, powering_on,

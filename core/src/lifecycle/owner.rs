@@ -9,6 +9,7 @@ use cattle_schemas::{Timestamp, event::EventReason, status::PendingReason};
 
 use super::{Transition, create::refuse_create, deadlines, end::delete_again};
 use crate::{
+    identity::Project,
     ledger::{Run, Taken},
     names::ServerId,
 };
@@ -61,10 +62,22 @@ pub fn regained(run: &mut Run) -> Transition {
     )
 }
 
-/// Somebody gives up the server of a run that is over: its new owner keeps it, and it no longer takes
-/// a slot or keeps its name from starting.
-pub fn give_up(run: &mut Run, message: &str, now: Timestamp) -> Transition {
-    if run.is_live() || run.taken.is_none() || run.gone_at.is_some() {
+/// Whether somebody may give up the server of a run that is over: nothing that this controller does
+/// will have it gone. Another owner has marked it; or the project has nothing of this fleet, where
+/// no 404 says whether it was deleted or the token is wrong.
+#[must_use]
+pub fn can_be_given_up(run: &Run, project: Project, now: Timestamp) -> bool {
+    let unfound = || project == Project::Foreign && !run.is_handing_over(now);
+    !run.is_live()
+        && !run.is_kept(now)
+        && run.gone_at.is_none()
+        && (run.taken.is_some() || unfound())
+}
+
+/// Somebody does so: it no longer takes a slot or keeps its name from starting. Should a list show it
+/// as ours again, it is deleted.
+pub fn give_up(run: &mut Run, project: Project, message: &str, now: Timestamp) -> Transition {
+    if !can_be_given_up(run, project, now) {
         return Transition::refused();
     }
     run.gone_at = Some(now);
@@ -126,6 +139,22 @@ pub(super) fn unfound(run: &mut Run, asked_at: Timestamp, now: Timestamp) -> Tra
             run.server_in_words()
         ),
     )
+}
+
+/// Something of its labels is kept from Hetzner, for the reason that `message` says; or nothing is any
+/// more. The others are put right all the same.
+pub fn labels_withheld(run: &mut Run, message: Option<&str>) -> Transition {
+    if run.label_message.as_deref() == message {
+        return Transition::refused();
+    }
+    run.label_message = message.map(str::to_owned);
+    match message {
+        Some(message) => Transition::told(
+            EventReason::Alert,
+            format!("not everything is written onto its server: {message}"),
+        ),
+        None => Transition::silent(),
+    }
 }
 
 /// Another server carries the label of a run that has its own.

@@ -58,6 +58,7 @@ impl Action {
             Self::Adopt { .. } | Self::AdoptUnknown { .. } => "adopt",
             Self::NoteDuplicate { .. } => "note-duplicate",
             Self::Regain { .. } => "regain",
+            Self::Redate { .. } => "redate",
             Self::Rejoin { .. } => "rejoin",
             Self::MarkBooted { .. } => "mark-booted",
             Self::Update { .. } => "update",
@@ -102,6 +103,7 @@ impl Action {
             | Self::AdoptUnknown { run, .. }
             | Self::NoteDuplicate { run, .. }
             | Self::Regain { run }
+            | Self::Redate { run }
             | Self::Rejoin { run, .. }
             | Self::MarkBooted { run }
             | Self::Update { run, .. }
@@ -163,6 +165,7 @@ impl Action {
             Self::Regain { .. } => {
                 "note that no other owner has marked its server any more".to_owned()
             }
+            Self::Redate { .. } => "count its time from now: the clock went back".to_owned(),
             Self::Rejoin { server, .. } => {
                 format!("take server {server} as it is: the ledger is an older copy")
             }

@@ -5,6 +5,7 @@ use cattle_schemas::{Timestamp, guest::Outcome, status::EndReason};
 use super::{Pass, Wish, brake, bring_up, calls, describe::span};
 use crate::{
     action::Action,
+    clock::AGREES,
     expiry,
     identity::Project,
     labels,
@@ -16,7 +17,23 @@ use crate::{
 
 pub(super) fn runs<'a>(pass: &mut Pass<'a>) {
     let ledger = pass.ledger;
+    if pass.limits.clocks.trust.judges() {
+        let ahead = |run: &&Run| run.posted_at - pass.now > AGREES && run.gone_at.is_none();
+        let redated = ledger.runs.values().filter(ahead);
+        let redated = redated.map(|run| Action::Redate { run: run.id });
+        pass.sections.ledger.extend(redated);
+    }
     for run in ledger.runs.values().filter(|run| run.is_live()) {
+        if let Some(server) = run.server.as_ref().filter(|_| !run.rejoined)
+            && pass.is_behind()
+        {
+            // Before it ends for anything: a task that may have begun is not for another server.
+            pass.sections.ledger.push(Action::Rejoin {
+                run: run.id,
+                server: server.id,
+            });
+            continue;
+        }
         match end(pass, run) {
             Some(action) => pass.sections.ends.push(action),
             None => keep(pass, run),
@@ -197,13 +214,6 @@ fn keep(pass: &mut Pass<'_>, run: &Run) {
                 server: server.id,
             });
         }
-    } else if pass.is_behind() && !run.rejoined {
-        // Its labels are newer than what the ledger has of it.
-        pass.sections.ledger.push(Action::Rejoin {
-            run: run.id,
-            server: server.id,
-        });
-        return;
     } else if run.taken.is_none() {
         bring_up::server(pass, run, server);
     }
@@ -223,7 +233,8 @@ fn update(pass: &mut Pass<'_>, run: &Run) -> Option<Run> {
     let same = cattle.ttl == run.spec.ttl
         && cattle.on_failure == run.spec.on_failure
         && cattle.labels == run.spec.labels;
-    if same || cattle.hash != run.hash {
+    let ttl_waits = cattle.ttl != run.spec.ttl && !pass.knows_the_time();
+    if same || cattle.hash != run.hash || ttl_waits {
         return None;
     }
     let mut next = run.clone();
@@ -259,7 +270,12 @@ pub(super) fn relabel(pass: &mut Pass<'_>, run: &Run, server: &ObservedServer) {
         .own
         .as_ref()
         .is_some_and(|own| own.rival.is_some());
-    if stale || contested || pass.in_flight(run) || server.status == ServerState::Deleting {
+    // A later expiry is written all the same: whoever reaps by the label must spare what was extended, and
+    // where both only raise it they soon agree.
+    let said = server.labels.expires_at;
+    let later = said.is_some_and(|said| said.timestamp() < run.expires_at.timestamp());
+    if stale || contested && !later || pass.in_flight(run) || server.status == ServerState::Deleting
+    {
         return;
     }
     if run.taken.is_some() {
@@ -357,6 +373,7 @@ fn may_retry(pass: &Pass<'_>, run: &Run) -> bool {
     wanted
         && run.env_at.is_none()
         && pass.listed_lately()
+        && pass.knows_the_time()
         && pass.limits.enabled
         && pass.not_its_own().is_none()
         && pass.ledger.starts_paused().is_none()

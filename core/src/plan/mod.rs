@@ -51,7 +51,7 @@ pub use self::{
 };
 use crate::{
     action::{Action, Limits, Plan, Waiting},
-    clock::{AGREES, Wait, after},
+    clock::{AGREES, Trust, Wait, after},
     desired::{Cattle, Desired, RootState, SpecState},
     identity::{self, Standing},
     ledger::{Ledger, Run},
@@ -165,6 +165,17 @@ impl<'a> Pass<'a> {
     /// not known.
     fn expired(&mut self, at: Timestamp) -> bool {
         self.limits.clocks.trust.judges() && self.due(at)
+    }
+
+    /// Whether an instant that is recorded now will mean the same once Hetzner's clock and ours agree. A
+    /// time to live that counts from a wrong hour ends at a wrong one, and so does a wait.
+    fn knows_the_time(&self) -> bool {
+        match self.limits.clocks.trust {
+            Trust::Agreed | Trust::Disputed(_) => true,
+            // Where no reply has a date there is no better clock than ours.
+            Trust::Unheard => self.observed.listed_at.is_some(),
+            Trust::Unsettled(_) => false,
+        }
     }
 
     /// Whether something is being done about this run's server already.

@@ -218,8 +218,9 @@ fn reopens(assignment: &Assignment) -> bool {
 }
 
 fn enqueue(pass: &mut Pass<'_>, origin: &Origin, cattle: &Cattle) {
-    if pass.limits.ledger != Writable::Yes {
-        // Its place in the queue can wait; what little can be written is for ends.
+    if pass.limits.ledger != Writable::Yes || !pass.knows_the_time() {
+        // Its place in the queue can wait: what little can be written is for ends, and `startWithin`
+        // does not count from a wrong hour.
         return;
     }
     pass.sections.ledger.push(Action::Enqueue {

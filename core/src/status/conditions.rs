@@ -74,6 +74,7 @@ pub(super) fn conditions(known: &Known<'_>, latest: Option<&Run>) -> Vec<Conditi
         conditions.extend(known.entry.and_then(valid).and_then(|c| drifted(run, c)));
         conditions.extend(kept(run, known.now));
         conditions.extend(taken_over(run));
+        conditions.extend(labels_withheld(run));
         conditions.extend(duplicates(known.duplicates));
     }
     if known.waiting.is_some()
@@ -230,6 +231,21 @@ fn taken_over(run: &Run) -> Option<Condition> {
     let kind = ConditionType::TakenOver;
     let holds = run.gone_at.is_none();
     Some(condition(kind, holds, "label", message, Some(taken.at)))
+}
+
+/// What its spec wants on its server, and Hetzner is not told.
+fn labels_withheld(run: &Run) -> Option<Condition> {
+    let message = run
+        .label_message
+        .as_ref()
+        .filter(|_| run.gone_at.is_none())?;
+    Some(condition(
+        ConditionType::Drifted,
+        true,
+        "labels-withheld",
+        format!("not everything is written onto its server: {message}"),
+        None,
+    ))
 }
 
 /// Servers beside its own carry its run's label.

@@ -431,6 +431,7 @@ impl World {
             ipv4: Some("192.0.2.1".to_owned()),
             server_type: Some("cx23".to_owned()),
             location: Some("nbg1".to_owned()),
+            image: None,
             locked: false,
             protected: false,
             odd: Vec::new(),

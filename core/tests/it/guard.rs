@@ -1,5 +1,9 @@
 //! Each rule of the guard, broken by a plan that no planner made.
 
+mod creates;
+mod ends;
+mod servers;
+
 use std::sync::Arc;
 
 use cattle_core::{
@@ -420,5 +424,49 @@ fn nothing_starts_while_the_ledger_cannot_be_written() {
     assert_eq!(
         broken_by(&world, [start]),
         ["nothing starts that could not be recorded"]
+    );
+}
+
+#[test]
+fn never_more_servers_of_an_unproven_image_than_allowed() {
+    let mut world = World::booting()
+        .with_spec(cattle("max"))
+        .with_spec(cattle("ada"));
+    world.limits.unproven_image = Some(2);
+    let starts = [start(&world, "max"), start(&world, "ada")];
+    let rule = "of an image that no guest has reported from there are never more servers than unprovenImage";
+    assert_eq!(broken_by(&world, starts.clone()), [rule]);
+    world.limits.unproven_image = Some(1);
+    assert_eq!(broken_by(&world, starts.clone()), [rule, rule]);
+    let now = world.now;
+    let record = world.ledger.images.entry("123456".to_owned()).or_default();
+    record.learn(cattle_core::breaker::ImageFact::Reported(now));
+    assert_eq!(broken_by(&world, starts), [""; 0]);
+}
+
+#[test]
+fn never_a_further_attempt_of_an_image_that_does_not_boot() {
+    let mut world = World::intended();
+    let now = world.now;
+    let _ = lifecycle::refuse_create(
+        world.rex(),
+        cattle_schemas::status::PendingReason::Queued,
+        "refused",
+        None,
+        now,
+    );
+    let retry = Action::Retry {
+        run: run_id(1),
+        placement: world.rex().spec.placement.clone(),
+        hourly_limit: None,
+    };
+    assert_eq!(broken_by(&world, [retry.clone()]), [""; 0]);
+    let record = world.ledger.images.entry("123456".to_owned()).or_default();
+    for _ in 0..3 {
+        record.learn(cattle_core::breaker::ImageFact::TimedOut(now));
+    }
+    assert_eq!(
+        broken_by(&world, [retry]),
+        ["of an image that does not boot one server at a time is tried"]
     );
 }

@@ -9,7 +9,7 @@ use cattle_core::{
         rival, standing,
     },
     lifecycle::{self, deadlines::SILENCE},
-    observed::FirewallView,
+    observed::{FirewallView, ServerState},
     plan,
 };
 use cattle_schemas::{
@@ -37,7 +37,7 @@ fn life(id: &str) -> ControllerMark {
 fn own() -> Own {
     Own {
         ledger: Some("l1".to_owned()),
-        runs: 5,
+        steps: 5,
         controller: Some(life("c2")),
         earlier: vec!["c1".to_owned()],
         settled: false,
@@ -126,7 +126,7 @@ fn a_ledger_knows_by_the_firewall_whether_it_was_lost() {
 
 #[test]
 fn an_unlabelled_firewall_is_claimed_by_a_ledger_with_runs_and_by_an_empty_one_without_servers() {
-    let empty = Own { runs: 0, ..own() };
+    let empty = Own { steps: 0, ..own() };
     let stands = |own: &Own, world: World| {
         let world = world.with_firewall(seen(None, None));
         standing(own, &world.observed, &world.limits.fleet)
@@ -134,6 +134,9 @@ fn an_unlabelled_firewall_is_claimed_by_a_ledger_with_runs_and_by_an_empty_one_w
     assert_eq!(stands(&own(), World::running()), Standing::Unclaimed);
     assert_eq!(stands(&empty, World::empty()), Standing::Unclaimed);
     assert_eq!(stands(&empty, World::running()), Standing::Unknown);
+    let mut unreadable = World::empty();
+    unreadable.observed.odd = vec!["a server without an id".to_owned()];
+    assert_eq!(stands(&empty, unreadable), Standing::Unknown);
 }
 
 #[test]
@@ -173,6 +176,14 @@ fn what_is_written_onto_the_firewall() {
     };
     let world = World::dropped().with_firewall(seen(None, None));
     assert_eq!(world.claims(&dry, true), None);
+    let mut elsewhere = World::running().with_firewall(seen(None, None));
+    elsewhere.observed.servers.clear();
+    elsewhere.observed.listed_at = Some(at(200));
+    assert_eq!(
+        elsewhere.claims(&own(), true),
+        None,
+        "another project's firewall is not ours to label"
+    );
 }
 
 #[test]
@@ -219,6 +230,15 @@ fn a_project_is_ours_by_the_firewall_or_a_server_and_foreign_without_both() {
     ] {
         assert_eq!(gone(firewall).project(), Project::Foreign);
     }
+    let mut made = gone(FirewallView::Absent);
+    made.rex().env_at = None;
+    assert_eq!(made.project(), Project::Foreign, "it had a server");
+    let mut called = gone(FirewallView::Absent);
+    called.rex().server = None;
+    assert_eq!(called.project(), Project::Foreign, "its guest has called");
+    let mut left = gone(FirewallView::Absent);
+    left.rex().gone_at = Some(at(150));
+    assert_eq!(left.project(), Project::Ours, "nothing of it is left");
     let mut renamed = gone(FirewallView::Absent);
     renamed.rex().fleet = Some("before".parse().unwrap());
     assert_eq!(renamed.project(), Project::Ours, "another list has it");
@@ -293,30 +313,52 @@ fn the_guard_takes_out_what_is_created_in_the_wrong_place() {
         &planned.limits,
         planned.now,
     );
-    let mut foreign = World::running().with_spec(cattle("other"));
+    let rules = |world: &World| {
+        let (_, violations) = guard::guard(plan.clone(), &world.inputs());
+        let rules = violations.iter().map(|violation| violation.rule);
+        rules.collect::<Vec<_>>()
+    };
+    assert_eq!(rules(&planned), [""; 0]);
+    let mut foreign = World::running();
+    foreign.rex().cattle = name("other");
     foreign.observed.servers.clear();
     foreign.observed.listed_at = Some(at(200));
+    let unknowing = "nothing is created by a ledger that does not know what the fleet has done";
     let cases = [
-        planned.clone().with_firewall(FirewallView::Unread(None)),
-        planned
-            .clone()
-            .with_firewall(seen(Some(mark("l0", 1)), None)),
-        planned
-            .clone()
-            .with_firewall(seen(Some(mark("l1", 6)), None)),
-        planned.clone().knowing(Own {
-            rival: Some(life("c9")),
-            ..own()
-        }),
-        World {
-            ledger: foreign.ledger.clone(),
-            observed: foreign.observed.clone(),
-            ..planned.clone()
-        },
+        (
+            planned.clone().with_firewall(FirewallView::Unread(None)),
+            "nothing is created before the fleet's firewall was read",
+        ),
+        (
+            planned
+                .clone()
+                .with_firewall(seen(Some(mark("l0", 1)), None)),
+            unknowing,
+        ),
+        (
+            planned
+                .clone()
+                .with_firewall(seen(Some(mark("l1", 6)), None)),
+            unknowing,
+        ),
+        (
+            planned.clone().knowing(Own {
+                rival: Some(life("c9")),
+                ..own()
+            }),
+            "nothing is created beside a second controller",
+        ),
+        (
+            World {
+                ledger: foreign.ledger.clone(),
+                observed: foreign.observed.clone(),
+                ..planned.clone()
+            },
+            "nothing is created in a project in which nothing of the fleet is found",
+        ),
     ];
-    for world in cases {
-        let (_, violations) = guard::guard(plan.clone(), &world.inputs());
-        assert!(!violations.is_empty(), "{:?}", world.observed.firewall);
+    for (world, rule) in cases {
+        assert_eq!(rules(&world), [rule]);
     }
 }
 
@@ -327,6 +369,7 @@ fn a_404_proves_nothing_in_a_project_that_is_not_ours() {
         world.now = at(5000);
         assert!(world.not_found(project, 0).events.is_empty());
         assert!(world.rex().is_live());
+        assert_eq!(world.rex().retry_at, None);
         let mut world = World::ended();
         world.now = at(5000);
         let told = world.not_found(project, 0);
@@ -428,11 +471,11 @@ proptest! {
 
     #[test]
     fn what_was_claimed_needs_no_further_claim_and_nobody_elses_ledger_is_claimed(
-        firewall in marks(), runs in 0_u64..4, settled: bool, may_raise: bool,
+        firewall in marks(), steps in 0_u64..4, settled: bool, may_raise: bool,
     ) {
         let own = Own {
             ledger: Some("a".to_owned()),
-            runs,
+            steps,
             controller: Some(life("x")),
             earlier: vec!["y".to_owned()],
             settled,
@@ -504,6 +547,34 @@ fn a_lost_ledger_pauses_starts_with_the_list_of_what_it_finds() {
 }
 
 #[test]
+fn what_an_older_copy_knows_as_done_or_as_running_is_not_found() {
+    let found = |mut world: World| {
+        world.observed.servers.clear();
+        let world = world.with_firewall(seen(Some(mark("l1", 9)), None));
+        pauses_of(&world, &own())[0].items.len()
+    };
+    let mut done = World::ended();
+    let _ = lifecycle::mark_gone(done.rex(), at(100));
+    assert_eq!(found(done.clone()), 0);
+    assert_eq!(found(World::running()), 0);
+    done.task().ended.as_mut().unwrap().reopens = true;
+    assert_eq!(found(done), 1, "it could start");
+}
+
+#[test]
+fn what_a_lost_ledger_is_about_to_take_over_is_not_found() {
+    let mut world = World::running().with_firewall(seen(Some(mark("l0", 9)), None));
+    world.ledger = Default::default();
+    assert_eq!(pauses_of(&world, &own())[0].items, []);
+    // Nobody takes over what is off, nor a server of what the spec was before.
+    let mut off = world.clone();
+    off.listed().status = ServerState::Off;
+    assert_eq!(pauses_of(&off, &own())[0].items.len(), 1);
+    world.edit(|cattle| cattle.hash = hash(2));
+    assert_eq!(pauses_of(&world, &own())[0].items.len(), 1);
+}
+
+#[test]
 fn a_run_of_an_older_copy_that_waited_for_its_server_is_found_too() {
     let mut world = World::intended().with_firewall(seen(Some(mark("l1", 9)), None));
     world.now = at(103);
@@ -522,7 +593,7 @@ fn a_second_controller_pauses_starts_and_ends() {
     let pauses = pauses_of(&world, &beside);
     assert_eq!(pauses.len(), 1);
     assert!(pauses[0].starts && pauses[0].ends);
-    insta::assert_snapshot!(pauses[0].message, @"another controller keeps this fleet too: `c9` (started 1970-01-21 17:13:20 UTC), as old as this one, `c2` (started 1970-01-21 17:13:20 UTC); stop one of them, then say `resume` to the other");
+    insta::assert_snapshot!(pauses[0].message, @"another controller keeps this fleet too: `c9` (started 1970-01-21 17:13:20 UTC), as old as this one, `c2` (started 1970-01-21 17:13:20 UTC)");
 }
 
 #[test]
@@ -610,4 +681,103 @@ proptest! {
             prop_assert_eq!(cattle_core::labels::session_text(&digest), text);
         }
     }
+}
+
+/// Firewall and servers were deleted by hand while runs were live: no 404 proves that, so somebody has
+/// to say so.
+#[test]
+fn what_a_foreign_project_does_not_have_can_be_given_up_run_by_run() {
+    let mut world = World::running().with_firewall(FirewallView::Absent);
+    world.observed.servers.clear();
+    world.later(60);
+    assert_eq!(world.project(), Project::Foreign);
+    let give_up = |world: &mut World, project| {
+        let now = world.now;
+        lifecycle::give_up(world.rex(), project, "destroyed by operator", now)
+    };
+    assert!(!give_up(&mut world, Project::Foreign).applied, "it lives");
+    let now = world.now;
+    let ending = lifecycle::Ending::new(EndReason::Destroyed, "by operator");
+    assert!(lifecycle::end(world.rex(), None, &ending, now).applied);
+    let told = world.not_found(Project::Foreign, 0);
+    assert!(
+        told.events[0]
+            .message
+            .contains("`clawdlets cattle destroy rex` gives it up"),
+        "{told:?}"
+    );
+    assert_eq!(
+        world.project(),
+        Project::Foreign,
+        "that answer changes nothing"
+    );
+    assert!(
+        !give_up(&mut world, Project::Foreign).applied,
+        "its guest may hand over"
+    );
+    world.now += secs(60);
+    assert!(
+        !give_up(&mut world, Project::Ours).applied,
+        "it will be proved gone"
+    );
+    assert!(!give_up(&mut world, Project::Unknown).applied);
+    assert!(give_up(&mut world, Project::Foreign).applied);
+    assert_eq!(
+        world.project(),
+        Project::Ours,
+        "nothing is at stake any more"
+    );
+    // Should it be found after all, it goes.
+    let mut found = World::running();
+    found.ledger = world.ledger.clone();
+    found.now = world.now + secs(30);
+    found.observed.listed_at = Some(found.now);
+    assert!(found.verbs().contains(&"delete"), "{:?}", found.verbs());
+}
+
+/// What an older copy takes for a server that only boots may have done its task since, and be gone.
+#[test]
+fn a_run_of_an_older_copy_counts_as_begun_before_it_ends_for_anything() {
+    let older = seen(Some(mark("l1", 6)), Some("c1"));
+    for (what, listed, seconds) in [
+        ("listed", true, 30),
+        ("gone", false, 30),
+        ("late", false, 90_000),
+    ] {
+        let mut world = World::booting().with_firewall(older.clone());
+        world.rex().env_at = None;
+        if !listed {
+            world.observed.servers.clear();
+        }
+        world.now += secs(seconds);
+        world.observed.listed_at = Some(world.now);
+        let mut world = world.knowing(own());
+        assert_eq!(world.verbs(), ["rejoin"], "{what}");
+        assert!(lifecycle::rejoin(world.rex(), None).applied);
+        assert!(!world.verbs().contains(&"rejoin"), "{what}");
+        let now = world.now;
+        let mut task = assignment(at(90));
+        let _ = lifecycle::found_gone(world.rex(), Some(&mut task), now);
+        let end = task.ended.unwrap();
+        assert!(!end.reopens, "{what}: it does not run twice");
+    }
+}
+
+/// Whoever reaps by labels, the other controller among them, must spare what was extended.
+#[test]
+fn a_later_expiry_is_written_beside_a_second_controller_too() {
+    let beside = Own {
+        rival: Some(life("c9")),
+        ..own()
+    };
+    let mut world = World::running().with_firewall(ours()).knowing(beside);
+    let hour = chrono::TimeDelta::hours(1);
+    world.rex().expires_at += hour;
+    assert_eq!(world.verbs(), ["relabel"]);
+    world.rex().expires_at -= hour * 2;
+    assert_eq!(
+        world.verbs(),
+        [""; 0],
+        "an earlier one they would correct for ever"
+    );
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use cattle_schemas::guest::paths;
 
 use crate::controller::{Call, Controller, Fault, SECRET, TOKEN};
-use crate::vm::{Guest, Vm};
+use crate::vm::{Guest, Vm, crashes_with_a_core};
 
 fn walk(dir: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(dir).unwrap() {
@@ -74,6 +74,29 @@ async fn everything_the_guest_makes_is_private() {
     }
     fs::write(vm.workspace("go"), "").unwrap();
     assert_eq!(guest.ended().await, 0);
+}
+
+#[tokio::test]
+async fn while_the_runner_runs_nobody_reads_the_guests_memory() {
+    let controller = Controller::start().await;
+    let vm = Vm::new(&controller);
+    let guest = waiting_runner(&controller, &vm).await;
+    // Of a process that is not dumpable everything in `/proc` is root's, and no core is written.
+    assert_eq!(guest.shown_to(), 0);
+    assert!(!guest.crashes_with_a_core().await);
+    // The runner is as ever, and shows whether this machine writes cores at all.
+    let mut other = tokio::process::Command::new("sleep")
+        .arg("600")
+        .current_dir(vm.root())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    if !crashes_with_a_core(&mut other).await {
+        #[allow(clippy::print_stderr, reason = "why this showed less than it could")]
+        {
+            eprintln!("this machine writes no cores: only the owner in `/proc` was looked at");
+        }
+    }
 }
 
 #[tokio::test]

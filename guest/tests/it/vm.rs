@@ -1,6 +1,7 @@
 //! A guest's files in a temporary directory, and the guest that runs on them.
 
 use std::fs::{self, File};
+use std::os::unix::{fs::MetadataExt, process::ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -109,6 +110,8 @@ impl Vm {
         let child = Command::new(env!("CARGO_BIN_EXE_clf-cattle"))
             .args(["run", "--heartbeat-ms", HEARTBEAT_MS, "--root"])
             .arg(self.root())
+            // Where a core would be written.
+            .current_dir(self.dir.path())
             .env("RUST_LOG", "trace")
             .env("INHERITED", "by the guest")
             // A proxy that swallows everything: the guest must not use it.
@@ -157,10 +160,36 @@ impl Guest {
         self.child.kill().await.unwrap();
     }
 
+    /// Lets it crash; whether the kernel wrote a core.
+    pub(crate) async fn crashes_with_a_core(mut self) -> bool {
+        crashes_with_a_core(&mut self.child).await
+    }
+
+    /// Who may look at it in `/proc`.
+    pub(crate) fn shown_to(&self) -> u32 {
+        let file = format!("/proc/{}/environ", self.child.id().unwrap());
+        fs::metadata(file).unwrap().uid()
+    }
+
     fn pid(&self) -> rustix::process::Pid {
         let pid = i32::try_from(self.child.id().unwrap()).unwrap();
         rustix::process::Pid::from_raw(pid).unwrap()
     }
+}
+
+/// Lets a process crash; whether the kernel wrote a core.
+pub(crate) async fn crashes_with_a_core(child: &mut Child) -> bool {
+    use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
+    let pid = Pid::from_raw(i32::try_from(child.id().unwrap()).unwrap()).unwrap();
+    let unlimited = Rlimit {
+        current: None,
+        maximum: None,
+    };
+    // Where that is not ours to lift, no core is written of anybody.
+    let _ = prlimit(Some(pid), Resource::Core, unlimited);
+    kill_process(pid, Signal::QUIT).unwrap();
+    let ended = tokio::time::timeout(DEADLINE, child.wait()).await;
+    ended.expect("it ends").unwrap().core_dumped()
 }
 
 /// Waits for a condition that nobody announces.

@@ -1,7 +1,7 @@
 //! One cell: one cattle, one call of it that goes wrong, and what became of it.
 
 use std::{
-    fmt,
+    fmt, fs,
     time::{Duration, Instant},
 };
 
@@ -14,9 +14,9 @@ use serde_json::{Value, json};
 use super::{
     expected::{Expected, expected},
     faults::{self, Fault, Side},
-    scenes::{Scene, asked},
-    stage::{COW, GO, Stage},
+    scenes::{self, COW, GO, Scene, asked},
 };
+use crate::stage::Stage;
 
 /// How often the fault strikes: once by bad luck, and once more when it is tried again.
 const STRIKES: u32 = 2;
@@ -112,7 +112,7 @@ pub(super) async fn play(cell: Cell) -> Played {
 pub(super) async fn enter(scene: Scene, rule: Value) -> Stage {
     let mut rules = own_rules(scene);
     rules.push(rule);
-    let stage = Stage::set(scene, &rules).await;
+    let stage = scenes::set(scene, &rules).await;
     stage.project.drop_spec(COW, &spec(scene, "2h"));
     stage
 }
@@ -139,6 +139,11 @@ fn spec(scene: Scene, ttl: &str) -> String {
         _ => "ok".to_owned(),
     };
     Project::spec(&message, &[&format!("ttl: {ttl}")])
+}
+
+/// Lets the task end that waits.
+pub(super) fn go(stage: &Stage) {
+    fs::write(stage.project.ran().join(GO), "").unwrap();
 }
 
 /// Plays the scene until nothing is left of it and nothing is left to do.
@@ -207,7 +212,7 @@ fn play_act(stage: &Stage, scene: Scene, act: u8, world: &World, account: &Value
                 .map(|run| run.expires_at.timestamp().to_string());
             let label = server().and_then(|server| server["labels"]["expires-at"].as_str());
             if wanted.is_some() && wanted.as_deref() == label {
-                stage.go();
+                go(stage);
                 return 2;
             }
             1

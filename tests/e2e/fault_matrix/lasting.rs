@@ -10,9 +10,9 @@ use super::{
     cell::{self, PATIENCE},
     expected::{Meanwhile, expected, meanwhile},
     faults::Side,
-    scenes::{Scene, asked},
-    stage::{COW, Stage},
+    scenes::{COW, Scene, asked},
 };
+use crate::stage::Stage;
 
 /// How long a call goes on failing, in real time; by Hetzner's clock it is hours.
 const LASTING: Duration = Duration::from_secs(20);
@@ -30,7 +30,7 @@ pub(super) async fn outlast(operation: Operation) -> Result<(), String> {
     let mut came = cell::live(&mut stage, asked.scene, LASTING / 2).await;
     if came.is_err() {
         // A task that waited for the call's effect goes on without.
-        stage.go();
+        cell::go(&stage);
         came = cell::live(&mut stage, asked.scene, LASTING / 2).await;
     }
     let came = match came {

@@ -6,7 +6,6 @@ mod expected;
 mod faults;
 mod lasting;
 mod scenes;
-mod stage;
 mod table;
 
 use std::{env, fs, sync::Arc, time::Instant};

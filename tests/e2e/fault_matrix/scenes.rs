@@ -1,7 +1,17 @@
 //! What makes the controller make each of its calls, and how the simulator knows them.
 
 use cattle_controller::hetzner::Operation;
+use cattle_tests::{Project, SSH_KEY, TOKEN};
+use hetzner_sim::Sim;
 use serde_json::{Value, json};
+
+use crate::stage::{self, Stage};
+
+/// The one cattle of each scene, which is also its task's id.
+pub(super) const COW: &str = "cow";
+
+/// The trace that lets a waiting task end.
+pub(super) const GO: &str = "go";
 
 /// What one cattle goes through, so that a certain call is made at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,4 +110,57 @@ pub(super) fn asked(operation: Operation) -> Asked {
         Operation::ListImages => reads(Scene::Labels, json!({"operation": "list_images"})),
         Operation::GetImage => reads(Scene::Plain, json!({"operation": "get_image"})),
     }
+}
+
+/// Sets a scene up. `rules` are the simulator's faults, in force before the first call.
+pub(super) async fn set(scene: Scene, rules: &[Value]) -> Stage {
+    let project = Project::new();
+    let sim = stage::account(&project, true).await;
+    prepare(scene, &project, &sim).await;
+    for rule in rules {
+        stage::control(&sim, "POST", "/_sim/faults", rule);
+    }
+    Stage::set(project, sim, stage::patience()).await
+}
+
+/// What a scene needs before the controller starts.
+async fn prepare(scene: Scene, project: &Project, sim: &Sim) {
+    let rule = json!({"direction": "in", "protocol": "tcp", "port": "22",
+        "source_ips": ["0.0.0.0/0", "::/0"]});
+    let ours = json!({"direction": "in", "protocol": "udp", "port": "41641",
+        "source_ips": ["0.0.0.0/0", "::/0"], "description": "Tailscale"});
+    let firewall = |rule: &Value, labels: Value| json!({"name": "clawdlets-cattle-example", "rules": [rule], "labels": labels});
+    match scene {
+        Scene::Labels => project.configure(|fleet| {
+            fleet["cattle"]["hetzner"]["image"] = json!("role=cattle-image");
+        }),
+        Scene::SshKey => project.configure(|fleet| {
+            fleet["fleet"]["sshAuthorizedKeys"] = json!([SSH_KEY]);
+        }),
+        Scene::OtherRules => {
+            let labels = json!({"managed-by": "clawdlets", "fleet": "example", "env": "example"});
+            post(sim, "/firewalls", &firewall(&rule, labels)).await;
+        }
+        Scene::OtherLabels => {
+            let labels = json!({"managed-by": "clawdlets", "fleet": "example"});
+            post(sim, "/firewalls", &firewall(&ours, labels)).await;
+        }
+        Scene::Plain | Scene::BornOff | Scene::LostCreate | Scene::NewTtl | Scene::Vanished => {}
+    }
+}
+
+/// A call that somebody else makes of the API.
+async fn post(sim: &Sim, path: &str, body: &Value) {
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let call = client
+        .post(format!("{}{path}", sim.url()))
+        .bearer_auth(TOKEN)
+        .json(body);
+    let reply = call.send().await.unwrap();
+    let status = reply.status();
+    assert!(
+        status.is_success(),
+        "{status} {}",
+        reply.text().await.unwrap()
+    );
 }

@@ -10,7 +10,7 @@ use cattle_schemas::{
 use super::{
     both_stores,
     calls::{HEARTBEAT, finished, outcome},
-    ranch::{Guest, KEY, Ranch, json, status},
+    ranch::{Guest, KEY, Ranch, eventually, json, status},
 };
 use crate::store::{Edit, fixture};
 
@@ -98,16 +98,16 @@ async fn a_log_over_a_slow_link_arrives_whole(ranch: Ranch) {
     let (guest, session) = result_first(&ranch, 5 + pieces * piece as u64).await;
     for nth in 0..pieces {
         let bytes = vec![b'a' + u8::try_from(nth % 26).unwrap(); piece];
-        loop {
-            let answer = guest
-                .send_log(&session, 5 + nth * piece as u64, &bytes)
-                .await;
+        let (guest, session, bytes) = (&guest, &session, &bytes);
+        eventually("it is taken, after a 429 or two", || async move {
+            let answer = guest.send_log(session, 5 + nth * piece as u64, bytes).await;
             match answer.status().as_u16() {
-                200 => break,
-                429 => tokio::time::sleep(std::time::Duration::from_millis(100)).await,
+                200 => true,
+                429 => false,
                 other => panic!("{other}"),
             }
-        }
+        })
+        .await;
     }
     let run = ranch.run(&guest).await;
     assert_eq!(ranch.logs.length(guest.run).unwrap(), run.log_written());

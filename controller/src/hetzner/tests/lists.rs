@@ -5,7 +5,7 @@ use super::{
     super::{Kind, Scope},
     TTL, client,
     fake::{Answer, Fake},
-    fleet, page, server,
+    fleet, labels, page, server,
 };
 
 #[tokio::test]
@@ -261,4 +261,25 @@ async fn an_empty_object_is_not_an_empty_list() {
         error.kind,
         Kind::Unreadable("no `servers` in it".to_owned())
     );
+}
+
+#[tokio::test]
+async fn the_image_of_a_server_is_read_where_it_still_has_one() {
+    let mut made = json!({"id": 7, "labels": labels()});
+    made["image"] = json!({"id": 123456, "type": "snapshot", "name": null});
+    let of = |value: &Value| {
+        let server = super::super::wire::server(value, TTL).unwrap();
+        crate::record::run_server(&server, &cattle_core::catalogue::Catalogue::default())
+    };
+    let server = of(&made);
+    assert_eq!(server.made_of.as_deref(), Some("123456"));
+    assert_eq!(
+        server.image,
+        Some(cattle_core::catalogue::ImageKind::Snapshot)
+    );
+    for odd in [json!(null), json!({"name": "x"}), json!(7)] {
+        made["image"] = odd;
+        let server = of(&made);
+        assert_eq!((server.made_of, server.image), (None, None));
+    }
 }

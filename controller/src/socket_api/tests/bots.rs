@@ -267,6 +267,11 @@ async fn limits_are_told_for_the_caller() {
           "left": 2.0,
           "limit": 3.0,
           "used": 1.0
+        },
+        "unprovenImage": {
+          "left": 3.0,
+          "limit": 3.0,
+          "used": 0.0
         }
       },
       "locations": [

@@ -201,6 +201,42 @@ async fn retries_one_after_the_other_are_some_seconds_apart() {
     assert_eq!(wait.until, controller.now() + Duration::from_secs(5));
 }
 
+/// Each costs calls that all share.
+#[tokio::test]
+async fn a_loop_of_retries_takes_a_look_now_and_then() {
+    let controller = Controller::new().await;
+    let _ = refused(&controller).await;
+    let looks = || controller.looks.0.lock().unwrap().len();
+    let retry = async || controller.post("/v1/cattle/fix/retry", json!({})).await;
+    retry().await.ok();
+    for _ in 0..3 {
+        let problem = retry().await.problem(429, "too-many-requests");
+        assert_eq!(problem["retryAfterSeconds"], 6, "{problem:#}");
+    }
+    assert_eq!(looks(), 1);
+    controller.wait(5);
+    retry().await.ok();
+    assert_eq!(looks(), 2);
+    // A bot's count for all that it has: its specs are without bound.
+    controller.become_bot(1001);
+    for name in ["one", "two"] {
+        controller
+            .put(&format!("/v1/cattle/{name}"), SPEC)
+            .await
+            .ok();
+    }
+    let retry = async |name: &str| {
+        let path = format!("/v1/cattle/{name}/retry");
+        controller.post(&path, json!({})).await
+    };
+    retry("one").await.ok();
+    controller.wait(29);
+    retry("two").await.problem(429, "too-many-requests");
+    controller.wait(1);
+    retry("two").await.ok();
+    assert_eq!(looks(), 4);
+}
+
 #[tokio::test]
 async fn rerun_of_what_never_had_a_server_is_such_a_look() {
     let controller = Controller::new().await;

@@ -34,13 +34,12 @@ async fn a_list_pages_by_name() {
     }
     let mut seen = Vec::new();
     let mut target = "/v1/cattle?limit=2".to_owned();
-    loop {
-        let page = controller.get(&target).await.ok();
-        seen.extend(names(&page).into_iter().map(str::to_owned));
-        let Some(next) = page["next"].as_str() else {
-            break;
-        };
-        target = format!("/v1/cattle?limit=2&cursor={next}");
+    for page in 1..=3 {
+        let list = controller.get(&target).await.ok();
+        seen.extend(names(&list).into_iter().map(str::to_owned));
+        let next = list["next"].as_str();
+        assert_eq!(next.is_none(), page == 3, "five in twos");
+        target = format!("/v1/cattle?limit=2&cursor={}", next.unwrap_or_default());
     }
     assert_eq!(seen, ["a", "b", "c", "d", "e"]);
     let exact = controller.get("/v1/cattle?limit=5").await.ok();
@@ -207,6 +206,7 @@ async fn a_server_that_nobody_asked_for_is_shown_to_operators() {
             ipv4: None,
             server_type: None,
             location: None,
+            image: None,
             locked: false,
             protected: false,
             odd: Vec::new(),
@@ -215,7 +215,19 @@ async fn a_server_that_nobody_asked_for_is_shown_to_operators() {
     let list = controller.get("/v1/cattle").await.ok();
     assert_eq!(names(&list), ["cattle-lost-abcdef"]);
     assert_eq!(list["items"][0]["conditions"][0]["type"], "Orphan");
+    // What the list names can be looked at, by the server's id too; and nothing else.
+    for named in ["cattle-lost-abcdef", "9"] {
+        let path = format!("/v1/cattle/{named}");
+        let one = controller.get(&path).await.ok();
+        assert_eq!(one["conditions"][0]["type"], "Orphan", "{named}");
+        let refused = controller.delete(&path).await;
+        let refused = refused.problem(409, "wrong-phase");
+        let detail = refused["detail"].as_str().unwrap();
+        assert!(detail.contains("has no run in the ledger"), "{detail}");
+    }
     controller.become_bot(1001);
+    let hidden = controller.get("/v1/cattle/cattle-lost-abcdef").await;
+    hidden.problem(404, "not-found");
     assert_eq!(
         names(&controller.get("/v1/cattle").await.ok()),
         Vec::<&str>::new()

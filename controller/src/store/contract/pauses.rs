@@ -24,6 +24,8 @@ contract!(
     the_beginning_and_the_end_of_a_pause_are_told,
     what_runs_tell_of_an_image_stays_when_they_are_forgotten,
     ends_for_specs_are_read_with_what_they_count_for,
+    a_task_that_counts_as_begun_says_nothing_of_its_image,
+    steps_of_runs_are_counted_and_never_fewer,
 );
 
 fn begin(reason: PauseReason, subject: &str, message: &str) -> Edit {
@@ -197,4 +199,51 @@ async fn ends_for_specs_are_read_with_what_they_count_for<S: Store>(store: &S) {
     };
     assert_eq!(read(9).await.collect::<Vec<_>>(), ["uid:7"]);
     assert_eq!(read(11).await.count(), 0);
+}
+
+async fn a_task_that_counts_as_begun_says_nothing_of_its_image<S: Store>(store: &S) {
+    let rejoined = edit(run_id(1), |run| lifecycle::rejoin(run, None));
+    applied(
+        store,
+        vec![insert(run("rex", 1)), accepted(run_id(1)), rejoined],
+    )
+    .await;
+    let reported = async || {
+        let ledger = store.ledger(vec![], start()).await.unwrap();
+        ledger.images.get("123456").and_then(|it| it.reported_at)
+    };
+    assert_eq!(reported().await, None);
+    // Once it is heard it does.
+    let heard = edit(run_id(1), |run| lifecycle::heartbeat(run, after(9)));
+    applied(store, vec![heard]).await;
+    assert_eq!(reported().await, Some(after(9)));
+}
+
+async fn steps_of_runs_are_counted_and_never_fewer<S: Store>(store: &S) {
+    let steps = async || store.count_steps().await.unwrap();
+    assert_eq!(steps().await, 0);
+    applied(
+        store,
+        vec![
+            insert(run("rex", 1)),
+            insert(run("max", 2)),
+            accepted(run_id(1)),
+        ],
+    )
+    .await;
+    assert_eq!(steps().await, 2);
+    applied(store, vec![reports(run_id(1), 1)]).await;
+    assert_eq!(steps().await, 3);
+    applied(
+        store,
+        vec![
+            end_run(run_id(1), EndReason::GuestLost, after(2)),
+            end_run(run_id(2), EndReason::Destroyed, after(2)),
+            gone(run_id(1), after(3)),
+        ],
+    )
+    .await;
+    assert_eq!(steps().await, 6);
+    store.forget_before(after(1_000)).await.unwrap();
+    assert_eq!(steps().await, 6, "a run's row stays for good");
 }

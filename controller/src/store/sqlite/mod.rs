@@ -406,8 +406,10 @@ impl Store for SqliteStore {
         })
     }
 
-    fn count_runs(&self) -> StoreFuture<'_, u64> {
-        self.read("count the runs", |on| Box::pin(read::count_runs(on)))
+    fn count_steps(&self) -> StoreFuture<'_, u64> {
+        self.read("count the steps of runs", |on| {
+            Box::pin(read::count_steps(on))
+        })
     }
 
     fn meta(&self, name: String) -> StoreFuture<'_, Option<String>> {

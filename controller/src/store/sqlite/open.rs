@@ -62,10 +62,21 @@ pub(super) async fn open(path: &Path) -> Result<Opened, StoreError> {
         private_dir(dir)?;
     }
     let room = Room::around(dir)?;
-    match open_in(path, room.clone()).await {
-        // Even to look SQLite needs a few pages. A disk that is full at the start must not keep a
-        // controller from ending what it has to.
-        Err(StoreError::Full { .. }) if room.give_up() => open_in(path, room).await,
+    let mut opened = open_in(path, room.clone()).await;
+    // Even to look SQLite needs a few pages. A disk that is full at the start must not keep a
+    // controller from ending what it has to.
+    for give_up in [Room::give_up_to_open, Room::give_up] {
+        if matches!(opened, Err(StoreError::Full { .. })) && give_up(&room) {
+            opened = open_in(path, room.clone()).await;
+        }
+    }
+    match opened {
+        Err(StoreError::Full { .. }) => Err(StoreError::Open {
+            message: format!(
+                "the file system of the state directory `{}` is so full that the ledger cannot be opened: free some space there and start again; until then `clf-orchestrator reap` deletes what is past its expiry",
+                dir.display()
+            ),
+        }),
         other => other,
     }
 }

@@ -496,10 +496,15 @@ pub(super) async fn meta(
         .map_err(database("read a value"))
 }
 
-pub(super) async fn count_runs(on: &mut SqliteConnection) -> Result<u64, StoreError> {
-    let count: i64 = sqlx::query_scalar("SELECT count(*) FROM runs")
+pub(super) async fn count_steps(on: &mut SqliteConnection) -> Result<u64, StoreError> {
+    // Records are read of live runs alone, which are few.
+    let sql = "SELECT count(*) + 2 * count(ended_at) + (
+            SELECT count(*) FROM runs
+            WHERE ended_at IS NULL AND json_extract(record, '$.envAt') IS NOT NULL
+        ) FROM runs";
+    let count: i64 = sqlx::query_scalar(sql)
         .fetch_one(on)
         .await
-        .map_err(database("count the runs"))?;
+        .map_err(database("count the steps of runs"))?;
     Ok(u64::try_from(count).unwrap_or(0))
 }

@@ -107,6 +107,9 @@ impl Model {
                 let run = ledger.runs.get_mut(run).unwrap();
                 assert!(lifecycle::duplicate_found(run, *server, name).applied);
             }
+            Action::Redate { run } => {
+                let _ = lifecycle::redate(ledger.runs.get_mut(run).unwrap(), now);
+            }
             Action::Regain { run } => {
                 let _ = lifecycle::regained(ledger.runs.get_mut(run).unwrap());
             }

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::fixture::*;
 use cattle_core::{
     breaker::{self, ImageFact},
+    identity::Project,
     labels,
     ledger::Run,
     lifecycle,
@@ -317,7 +318,7 @@ impl Model {
     pub(crate) fn give_up(&mut self) {
         let now = self.world.now;
         for run in self.world.ledger.runs.values_mut() {
-            let _ = lifecycle::give_up(run, "by operator", now);
+            let _ = lifecycle::give_up(run, Project::Ours, "by operator", now);
         }
     }
 

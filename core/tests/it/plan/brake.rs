@@ -118,7 +118,7 @@ fn what_is_held_back_is_said_once_with_its_list() {
     let pause = &world.ledger.pauses[0];
     assert_eq!(
         pause.message,
-        "4 runs of dir:/specs would end for their specs, and no more than 3 of it may within ten minutes"
+        "4 runs of dir:/specs would end for their specs, and no more than 3 may within ten minutes"
     );
     assert!(!pause.starts && pause.ends && !pause.is_whole());
     // A pending one is not closed either: its place in the queue is somebody's too.
@@ -303,6 +303,34 @@ fn a_spec_that_was_put_over_the_socket_is_never_braked() {
         })
         .collect();
     assert_eq!(counts, [&None]);
+}
+
+#[test]
+fn what_was_confirmed_is_not_lost_once_more() {
+    let mut world = herd(5);
+    remove(&mut world, 4);
+    act(&mut world);
+    world.resume();
+    assert_eq!(ends(&world), 4);
+    act(&mut world);
+    world.later(60);
+    let since = world.now - deadlines::ABSENCE;
+    world.set_spec(SpecState::Absent { since }, &nth(4));
+    assert_eq!(ends(&world), 1);
+    act(&mut world);
+    assert_eq!(held(&world), [""; 0]);
+}
+
+#[test]
+fn what_is_over_is_not_its_specs_to_end() {
+    let mut world = herd(4);
+    for run in world.ledger.runs.values_mut() {
+        assert!(lifecycle::outcome(run, outcome(0), at(100)).applied);
+    }
+    remove(&mut world, 4);
+    assert_eq!(ends(&world), 4);
+    act(&mut world);
+    assert_eq!(held(&world), [""; 0]);
 }
 
 #[test]

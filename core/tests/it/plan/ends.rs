@@ -230,6 +230,14 @@ fn a_delete_of_somebodys_that_does_not_end_is_asked_for_again() {
     assert_eq!(world.verbs(), [""; 0]);
     world.later(30);
     assert_eq!(world.verbs(), ["delete"]);
+    // Ours was refused: it is asked for again after its wait, whatever the list calls it.
+    let mut world = World::ended();
+    let _ = lifecycle::delete_failed(world.rex(), "locked", secs(10), at(100));
+    world.listed().status = ServerState::Deleting;
+    world.later(9);
+    assert_eq!(world.verbs(), [""; 0]);
+    world.later(1);
+    assert_eq!(world.verbs(), ["delete"]);
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! What is done, and not done, while the ledger cannot be written.
 
 use cattle_core::{
-    action::Action, labels::FOREIGN_MARK, lifecycle::deadlines, plan, status::controller_status,
-    writable::Writable,
+    action::Action, clock::Trust, labels::FOREIGN_MARK, lifecycle::deadlines,
+    observed::ServerState, plan, status::controller_status, writable::Writable,
 };
 use cattle_schemas::status::{ConditionType, PendingReason};
 
@@ -37,6 +37,12 @@ fn what_is_past_its_expiry_goes_although_its_end_cannot_be_recorded() {
     let mut begun = world.clone();
     begun.limits.in_flight.insert(run);
     assert_eq!(expired(&begun), []);
+    let mut leaving = world.clone();
+    leaving.listed().status = ServerState::Deleting;
+    assert_eq!(expired(&leaving), [], "somebody's delete is under way");
+    let mut timeless = world.clone();
+    timeless.limits.clocks.trust = Trust::Unheard;
+    assert_eq!(expired(&timeless), [], "nobody knows the time");
     let mut foreign = world.clone();
     let raw = &mut foreign.observed.servers[0].labels.raw;
     raw.insert(FOREIGN_MARK.to_owned(), "somebody".to_owned());

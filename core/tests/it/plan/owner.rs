@@ -1,6 +1,7 @@
 //! Servers whose owner is in doubt: a lost reply and lost labels, another owner's mark.
 
 use cattle_core::{
+    identity::Project,
     lifecycle::{self, phase_of},
     names::ServerId,
 };
@@ -140,7 +141,7 @@ fn given_up_it_frees_its_slot_and_its_name() {
         waiting.message.contains("`destroy` gives it up"),
         "{waiting:?}"
     );
-    assert!(lifecycle::give_up(world.rex(), "by operator", at(100)).applied);
+    assert!(lifecycle::give_up(world.rex(), Project::Ours, "by operator", at(100)).applied);
     assert!(!world.rex().holds_slot());
     assert_eq!(world.verbs(), ["enqueue", "start"]);
     // Listed as ours again, it is of a run that is over.
@@ -164,5 +165,23 @@ fn a_mark_ends_no_run_and_nothing_is_done_to_its_server() {
     world.later(30);
     assert_eq!(world.verbs(), ["confirm-gone"]);
     assert!(world.rex().is_live() && world.rex().holds_slot());
-    assert!(!lifecycle::give_up(world.rex(), "by operator", at(100)).applied);
+    assert!(!lifecycle::give_up(world.rex(), Project::Ours, "by operator", at(100)).applied);
+}
+
+#[test]
+fn what_was_given_up_while_it_handed_over_is_deleted_at_once_when_it_returns() {
+    let mut world = World::running();
+    let _ = lifecycle::end(
+        world.rex(),
+        None,
+        &lifecycle::Ending::new(EndReason::Destroyed, "asked for"),
+        at(100),
+    );
+    assert!(world.rex().is_handing_over(at(110)));
+    let _ = lifecycle::taken_over(world.rex(), "fleet=other", secs(10), at(101));
+    let _ = lifecycle::give_up(world.rex(), Project::Ours, "asked for", at(102));
+    world.now = at(110);
+    world.observed.listed_at = Some(at(110));
+    // Nobody hands anything over any more, and the guard knows that too.
+    assert_eq!(world.verbs(), ["delete"]);
 }

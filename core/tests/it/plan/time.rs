@@ -90,7 +90,11 @@ fn a_pending_cattle_is_not_given_up_by_a_clock_that_does_not_tell_the_time() {
 fn nothing_starts_while_nobody_knows_the_time_and_the_wait_says_so() {
     let mut world = World::dropped();
     unsettled(&mut world);
-    assert_eq!(world.verbs(), ["enqueue"]);
+    assert_eq!(
+        world.verbs(),
+        [""; 0],
+        "its place would count from a wrong hour"
+    );
     let plan = world.plan();
     assert_eq!(plan.waiting[0].reason, PendingReason::ClockSkew);
     let message = &plan.waiting[0].message;
@@ -133,7 +137,7 @@ fn a_lost_reply_is_looked_for_though_its_call_is_dated_tomorrow() {
     world.desired.specs.clear();
     let unreadable = RootState::Unreadable("not mounted".to_owned());
     world.desired.roots.insert(ROOT.to_owned(), unreadable);
-    assert_eq!(world.verbs(), ["look-up"]);
+    assert_eq!(world.verbs(), ["redate", "look-up"]);
 }
 
 #[test]
@@ -176,7 +180,10 @@ fn a_guest_that_was_heard_tomorrow_is_lost_three_minutes_from_now() {
 fn a_server_that_was_asked_for_tomorrow_has_its_time_to_boot_from_now() {
     let mut world = World::booting();
     world.rex().posted_at = at(90_000);
+    world.rex().expires_at += TimeDelta::seconds(89_900);
     world.limits.guests_heard_since = Some(at(100));
+    assert_eq!(world.verbs()[0], "redate");
+    let _ = lifecycle::redate(world.rex(), at(100));
     let boot = deadlines::boot_within(world.rex()).as_secs();
     by_the_clock(&mut world, boot - 1);
     assert_eq!(world.verbs(), [""; 0]);
@@ -278,4 +285,70 @@ fn the_condition_says_which_clock_is_wrong() {
     true hetzner: Hetzner's latest date is 1d ahead of its earlier ones; it is not believed, and nothing expires by it, until ten replies over five minutes have told the same
     true unsettled: Hetzner's clock is 1d ahead of this machine's: nothing starts or expires until ten of its replies over five minutes have told the same, or this machine's clock is set right
     ");
+}
+
+/// Its reply was lost, and the clock may be a day ahead: a further attempt would live a day longer.
+#[test]
+fn no_create_is_repeated_while_nobody_knows_the_time() {
+    let mut world = World::intended();
+    let run = world.rex();
+    run.retry_at = None;
+    by_the_clock(&mut world, 30);
+    assert_eq!(world.verbs(), ["retry"]);
+    let plan = world.plan();
+    unsettled(&mut world);
+    assert_eq!(world.verbs(), ["look-up"]);
+    let (guarded, violations) = guard::guard(plan, &world.inputs());
+    assert_eq!(guarded.actions, []);
+    assert_eq!(
+        violations[0].rule,
+        "nothing is created while nobody knows what time it is"
+    );
+}
+
+#[test]
+fn nobody_is_given_up_for_a_wait_that_began_at_a_wrong_hour() {
+    let mut world = World::dropped();
+    for trust in [Trust::Unheard, Trust::Unsettled(day_ahead())] {
+        world.limits.clocks.trust = trust;
+        world.observed.listed_at = None;
+        assert_eq!(world.verbs(), [""; 0], "{trust:?}");
+    }
+    // Where no reply has a date, ours is all there is.
+    world.limits.clocks.trust = Trust::Unheard;
+    world.observed.listed_at = Some(world.now);
+    assert!(world.verbs().contains(&"enqueue"));
+}
+
+#[test]
+fn a_time_to_live_that_is_edited_waits_until_the_time_is_known() {
+    let mut world = World::running();
+    world.edit(|cattle| cattle.ttl = secs(600));
+    assert_eq!(world.verbs(), ["update", "relabel"]);
+    unsettled(&mut world);
+    assert_eq!(world.verbs(), [""; 0]);
+}
+
+#[test]
+fn no_server_outlives_its_time_because_a_clock_went_back() {
+    let mut world = World::running();
+    let ttl = world.rex().expires_at - world.rex().posted_at;
+    let day = TimeDelta::days(1);
+    let run = world.rex();
+    (run.posted_at, run.expires_at) = (run.posted_at + day, run.expires_at + day);
+    assert_eq!(world.verbs().first(), Some(&"redate"));
+    let now = world.now;
+    assert!(lifecycle::redate(world.rex(), now).applied);
+    assert_eq!(world.rex().posted_at, now);
+    assert_eq!(world.rex().expires_at, now + ttl);
+    assert!(!lifecycle::redate(world.rex(), now).applied, "once");
+    assert_eq!(world.verbs(), [""; 0]);
+    // Not by a clock that does not tell the time, and what two clocks differ by anyway is nothing.
+    let run = world.rex();
+    run.posted_at = now + day;
+    unsettled(&mut world);
+    assert!(!world.verbs().contains(&"redate"));
+    world.limits.clocks.trust = Trust::Agreed;
+    world.rex().posted_at = now + TimeDelta::seconds(30);
+    assert!(!world.verbs().contains(&"redate"));
 }

@@ -1,8 +1,8 @@
 //! A simulator and a controller within this process, and a project on disk: forty of them fit side
-//! by side where forty pairs of processes would not. Guests are processes, as ever.
+//! by side where forty pairs of processes would not, and hours go by when somebody turns their
+//! clocks. Guests are processes, as ever.
 
 use std::{
-    fs,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -22,26 +22,14 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::scenes::Scene;
-
-/// The one cattle of each stage, which is also its task's id.
-pub(super) const COW: &str = "cow";
-
-/// The trace that lets a waiting task end.
-pub(super) const GO: &str = "go";
-
-/// An operator's key, of which no private half exists.
-const SSH_KEY: &str =
-    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGPfZx8gEr2tGSrRdwCNs0t6QFzW6Y6Y0B8M2m5m6p5y operator";
-
 /// What goes by between two passes when time goes by quickly; more, and the controller would rightly
 /// say that it could not hear its guests.
-const STEP_MS: i64 = 30_000;
+pub(super) const STEP: Duration = Duration::from_secs(30);
 
 /// What a controller among forty on two cores waits: long enough that no healthy answer is late,
 /// short enough that three hundred cells are a minute's work. Deadlines that the ledger dates are
 /// production's: for those the stage turns the clocks, Hetzner's and the controller's.
-fn patience() -> Patience {
+pub(super) fn patience() -> Patience {
     Patience {
         answers: Answers {
             connect: Duration::from_secs(4),
@@ -65,43 +53,44 @@ fn patience() -> Patience {
     }
 }
 
-/// Everything of one cell.
+/// An account at Hetzner where everything is quick; without guests, servers are only entries in it.
+pub(super) async fn account(project: &Project, guests: bool) -> Sim {
+    let guests = if guests {
+        Guests::Process {
+            command: vec![binary("clf-cattle").to_string_lossy().into_owned()],
+            runners: Some(project.runners()),
+            root: project.guests(),
+        }
+    } else {
+        Guests::None
+    };
+    let config = Config::default()
+        .token(TOKEN)
+        .rate_limit(3_600_000)
+        .create_ms(20)
+        .boot_ms(20)
+        .power_ms(20)
+        .delete_ms(20)
+        .firewall_lag_ms(0)
+        .guests(guests);
+    Sim::start(config).await.unwrap()
+}
+
+/// All of it.
 pub(super) struct Stage {
     pub(super) project: Project,
     pub(super) sim: Sim,
     daemon: Daemon,
     stop: CancellationToken,
-    /// How much time was let go by, in milliseconds.
-    ahead: i64,
+    /// How much time was let go by.
+    ahead: Duration,
     /// Of the controller's clocks.
     hands: Hands,
 }
 
 impl Stage {
-    /// Sets up a scene. `rules` are the simulator's faults, in force before the first call.
-    pub(super) async fn set(scene: Scene, rules: &[Value]) -> Self {
-        let project = Project::new();
-        let sim = Sim::start(
-            Config::default()
-                .token(TOKEN)
-                .rate_limit(3_600_000)
-                .create_ms(20)
-                .boot_ms(20)
-                .power_ms(20)
-                .delete_ms(20)
-                .firewall_lag_ms(0)
-                .guests(Guests::Process {
-                    command: vec![binary("clf-cattle").to_string_lossy().into_owned()],
-                    runners: Some(project.runners()),
-                    root: project.guests(),
-                }),
-        )
-        .await
-        .unwrap();
-        prepare(scene, &project, &sim).await;
-        for rule in rules {
-            control(&sim, "POST", "/_sim/faults", rule);
-        }
+    /// Starts the controller.
+    pub(super) async fn set(project: Project, sim: Sim, patience: Patience) -> Self {
         let hands = Hands::default();
         let settings = Settings {
             project: project.path(),
@@ -116,7 +105,7 @@ impl Stage {
             guest_url: None,
             retention: Duration::from_secs(24 * 3_600),
             peer_check: PeerCheck::Off,
-            patience: patience(),
+            patience,
             time: hands.source(),
         };
         let endpoint = Endpoint {
@@ -132,7 +121,7 @@ impl Stage {
             sim,
             daemon,
             stop,
-            ahead: 0,
+            ahead: Duration::ZERO,
             hands,
         }
     }
@@ -172,36 +161,48 @@ impl Stage {
         self.control("DELETE", "/_sim/faults", &Value::Null);
     }
 
-    /// Lets the task end that waits.
-    pub(super) fn go(&self) {
-        fs::write(self.project.ran().join(GO), "").unwrap();
-    }
-
     /// What the socket answers.
     pub(super) async fn get(&self, path: &str) -> Value {
+        self.ask(reqwest::Method::GET, path, &Value::Null).await
+    }
+
+    /// Likewise.
+    pub(super) async fn post(&self, path: &str, body: &Value) -> Value {
+        self.ask(reqwest::Method::POST, path, body).await
+    }
+
+    async fn ask(&self, method: reqwest::Method, path: &str, body: &Value) -> Value {
         let socket = reqwest::Client::builder()
             .no_proxy()
             .unix_socket(self.project.socket())
             .build()
             .unwrap();
-        let url = format!("http://controller{path}");
-        let reply = socket.get(url).send().await;
-        match reply {
+        let mut call = socket.request(method, format!("http://controller{path}"));
+        if !body.is_null() {
+            call = call.json(body);
+        }
+        match call.send().await {
             Ok(reply) => reply.json().await.unwrap_or(Value::Null),
             Err(error) => Value::String(error.to_string()),
         }
     }
 
-    /// Lets time go by, at Hetzner and for the controller alike and with passes as often as ever, so
-    /// that what is due at `at` is due then. Never backwards.
+    /// Lets time go by, at Hetzner and for the controller alike; at most [`STEP`] from pass to pass.
+    pub(super) fn turn_clock_by(&mut self, step: Duration) {
+        self.ahead += step;
+        let offset = u64::try_from(self.ahead.as_millis()).unwrap();
+        self.control("PUT", "/_sim/clock", &json!({ "offsetMs": offset }));
+        self.hands.pass(step);
+    }
+
+    /// Lets it go by with passes as often as ever, so that what is due at `at` is due then. Never
+    /// backwards.
     pub(super) async fn turn_clock_to(&mut self, at: chrono::DateTime<chrono::Utc>) {
         // Dates are cut to whole seconds, and a small difference counts as none.
-        let ahead = (at - chrono::Utc::now()).num_milliseconds() + 4_000;
+        let ahead = at - chrono::Utc::now() + chrono::TimeDelta::seconds(4);
+        let ahead = ahead.to_std().unwrap_or_default();
         while self.ahead < ahead {
-            let step = (ahead - self.ahead).min(STEP_MS);
-            self.ahead += step;
-            self.control("PUT", "/_sim/clock", &json!({"offsetMs": self.ahead}));
-            self.hands.pass(Duration::from_millis(step.unsigned_abs()));
+            self.turn_clock_by((ahead - self.ahead).min(STEP));
             self.next_pass().await;
         }
     }
@@ -216,7 +217,8 @@ impl Stage {
     }
 }
 
-fn control(sim: &Sim, method: &str, path: &str, body: &Value) -> Value {
+/// A call of a simulator's control API.
+pub(super) fn control(sim: &Sim, method: &str, path: &str, body: &Value) -> Value {
     let mut request = Request::new(method, path);
     if !body.is_null() {
         request = request.json(body);
@@ -224,46 +226,4 @@ fn control(sim: &Sim, method: &str, path: &str, body: &Value) -> Value {
     let answer = sim.control(&request);
     assert!(answer.status < 300, "{method} {path}: {}", answer.value());
     answer.value().clone()
-}
-
-/// What a scene needs before the controller starts.
-async fn prepare(scene: Scene, project: &Project, sim: &Sim) {
-    let rule = json!({"direction": "in", "protocol": "tcp", "port": "22",
-        "source_ips": ["0.0.0.0/0", "::/0"]});
-    let ours = json!({"direction": "in", "protocol": "udp", "port": "41641",
-        "source_ips": ["0.0.0.0/0", "::/0"], "description": "Tailscale"});
-    let firewall = |rule: &Value, labels: Value| json!({"name": "clawdlets-cattle-example", "rules": [rule], "labels": labels});
-    match scene {
-        Scene::Labels => project.configure(|fleet| {
-            fleet["cattle"]["hetzner"]["image"] = json!("role=cattle-image");
-        }),
-        Scene::SshKey => project.configure(|fleet| {
-            fleet["fleet"]["sshAuthorizedKeys"] = json!([SSH_KEY]);
-        }),
-        Scene::OtherRules => {
-            let labels = json!({"managed-by": "clawdlets", "fleet": "example", "env": "example"});
-            post(sim, "/firewalls", &firewall(&rule, labels)).await;
-        }
-        Scene::OtherLabels => {
-            let labels = json!({"managed-by": "clawdlets", "fleet": "example"});
-            post(sim, "/firewalls", &firewall(&ours, labels)).await;
-        }
-        Scene::Plain | Scene::BornOff | Scene::LostCreate | Scene::NewTtl | Scene::Vanished => {}
-    }
-}
-
-/// A call that somebody else makes of the API.
-async fn post(sim: &Sim, path: &str, body: &Value) {
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
-    let call = client
-        .post(format!("{}{path}", sim.url()))
-        .bearer_auth(TOKEN)
-        .json(body);
-    let reply = call.send().await.unwrap();
-    let status = reply.status();
-    assert!(
-        status.is_success(),
-        "{status} {}",
-        reply.text().await.unwrap()
-    );
 }
