@@ -28,8 +28,8 @@ Start here:
   clawdlets cattle list              see what is there
   clawdlets cattle spawn --persona rex --message 'Say hello' --wait
 
-Every command but `init`, `validate` and `persona` asks a controller (`clf-orchestrator run`). That
-watches the project's cattle/specs by itself: a file there needs no `apply`.
+Every command of `cattle` but `validate` and `persona` asks a controller (`clf-orchestrator run`).
+That watches the project's cattle/specs by itself: a file there needs no `apply`.
 
 Exit codes: 0 done, 1 error, 2 usage, 3 no controller reached, 4 the run ended without success,
 5 the wait timed out (the cattle goes on), 6 refused by a limit or a conflict.";
@@ -47,6 +47,17 @@ Examples:
   source <(clawdlets completions bash)
   clawdlets completions zsh > ~/.zfunc/_clawdlets
   clawdlets completions fish > ~/.config/fish/completions/clawdlets.fish";
+
+const CLF_COMPLETIONS_HELP: &str = "\
+Examples:
+  source <(clf completions bash)
+  clf completions zsh > ~/.zfunc/_clf
+  clf completions fish > ~/.config/fish/completions/clf.fish";
+
+const MAN_HELP: &str = "\
+Examples:
+  clawdlets man | man -l -
+  clawdlets man --dir ~/.local/share/man/man1     a page for each command, those of `clf` too";
 
 /// Ephemeral agent VMs on Hetzner Cloud: write a spec file, get one VM, one task, one result
 #[derive(Debug, Parser)]
@@ -73,6 +84,7 @@ enum ClawdletsCommand {
         shell: Shell,
     },
     /// Print the manual page, or write all pages to a directory
+    #[command(after_help = MAN_HELP)]
     Man {
         /// Write a page for each command here
         #[arg(long, value_name = "DIR")]
@@ -96,6 +108,7 @@ enum ClfCommand {
     #[command(subcommand)]
     Jobs(JobsCommand),
     /// Print a shell's completions
+    #[command(after_help = CLF_COMPLETIONS_HELP)]
     Completions {
         /// Which shell
         shell: Shell,
@@ -218,6 +231,29 @@ mod tests {
     fn both_command_lines_are_sound() {
         Clawdlets::command().debug_assert();
         Clf::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_has_examples_and_no_line_of_its_help_is_broken_in_two() {
+        /// What the help is wrapped at.
+        const WIDTH: usize = 100;
+        fn look(command: &clap::Command, path: &str) {
+            let path = format!("{path} {}", command.get_name());
+            let help = command.get_after_help().map(ToString::to_string);
+            for line in help.iter().flat_map(|help| help.lines()) {
+                assert!(line.chars().count() <= WIDTH, "{path}: {line}");
+            }
+            if command.has_subcommands() {
+                for one in command.get_subcommands() {
+                    look(one, &path);
+                }
+            } else {
+                let help = help.unwrap_or_default();
+                assert!(help.contains("Examples:\n  "), "{path} has no examples");
+            }
+        }
+        look(&Clawdlets::command(), "");
+        look(&Clf::command(), "");
     }
 
     #[test]

@@ -214,12 +214,13 @@ fn hint_of(problem: &Problem, program: Program) -> Option<String> {
             .map(|seconds| format!("try again in {seconds} s"))
     };
     match problem.code {
-        ErrorCode::LimitReached => Some(match program {
+        // A bound that no waiting moves, `maxTtl`, has no queue.
+        ErrorCode::LimitReached => problem.retryable.then(|| match program {
             Program::Clawdlets => {
-                "`clawdlets cattle list` shows what takes the room; `spawn --queue` waits for it"
+                "`spawn --queue` lets it wait; `clawdlets cattle list` shows what runs and what is paused"
                     .to_owned()
             }
-            Program::Clf => "`--queue` waits for room".to_owned(),
+            Program::Clf => "`--queue` lets it wait".to_owned(),
         }),
         ErrorCode::Forbidden => Some(
             "operators are root, the controller's own user and members of group `clf-operators`"

@@ -110,8 +110,8 @@ impl Init {
              clf-orchestrator demo                       see it work, without an account\n  \
              $EDITOR fleet/clawdlets.json                your image, sizes and limits\n  \
              (umask 077; cat > secrets/zai_api_key)      your model's key; git ignores secrets/\n  \
-             export HCLOUD_ENDPOINT=http://127.0.0.1:8080/v1  a `hetzner-sim`; the real one is refused for now\n  \
-             export HCLOUD_TOKEN=…                       its token\n  \
+             export HCLOUD_ENDPOINT=http://127.0.0.1:8080/v1\n  \
+             export HCLOUD_TOKEN=…                       of a `hetzner-sim`; the real one is refused for now\n  \
              clf-orchestrator run --secrets-dir secrets  starts what cattle/specs asks for\n\n\
              In another terminal, in the project:\n  clawdlets cattle list                       see what is there\n  \
              clawdlets cattle spawn --persona rex --message 'Say hello' --wait"

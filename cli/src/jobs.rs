@@ -21,6 +21,7 @@ pub(crate) enum JobsCommand {
     #[command(visible_alias = "ls", after_help = lookups::LIST_EXAMPLES)]
     List(lookups::List),
     /// Show one job
+    #[command(after_help = lookups::SHOW_EXAMPLES)]
     Show(lookups::Show),
     /// Wait until a job is over
     #[command(after_help = lookups::WAIT_EXAMPLES)]
@@ -32,6 +33,7 @@ pub(crate) enum JobsCommand {
     #[command(after_help = lookups::RESULT_EXAMPLES)]
     Result(lookups::JobResult),
     /// End a job's run, or a queued job before it starts
+    #[command(after_help = lookups::CANCEL_EXAMPLES)]
     Cancel(lookups::Cancel),
 }
 

@@ -123,3 +123,20 @@ pub(crate) fn condition(condition: &Condition) -> String {
         format!("not {kind}: {message}")
     }
 }
+
+/// Whether this is a server of the fleet that no run in the ledger stands behind.
+pub(crate) fn is_orphan(status: &CattleStatus) -> bool {
+    holds(status, ConditionType::Orphan)
+}
+
+/// Whether this is a server without a run of its own: nobody's, or a copy of a run's. It can be
+/// looked at, and nothing else.
+pub(crate) fn is_stray(status: &CattleStatus) -> bool {
+    // The run that has the copy is told of it too, and has a spec.
+    is_orphan(status) || (status.spec.is_none() && holds(status, ConditionType::Duplicate))
+}
+
+fn holds(status: &CattleStatus, kind: ConditionType) -> bool {
+    let mut conditions = status.conditions.iter();
+    conditions.any(|it| it.kind == kind && it.status)
+}

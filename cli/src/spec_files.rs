@@ -17,7 +17,7 @@ use cattle_core::{
 };
 use cattle_schemas::{problem::Diagnostic, task::TaskInput};
 
-pub(crate) use self::find::{Found, Named, find};
+pub(crate) use self::find::{Found, Named, find, none_in};
 use crate::{
     beneath,
     client::SpecBody,

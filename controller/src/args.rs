@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use cattle_core::{desired::Authority, expiry::Lifetimes};
 use cattle_schemas::duration::SpecDuration;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 use crate::settings::SpecDir;
 
@@ -18,6 +18,19 @@ pub struct Cli {
     /// How logs are written, to standard error. `RUST_LOG` chooses what is logged.
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
+}
+
+impl Cli {
+    /// Without what is hidden: the generators of completions offer that too.
+    pub(crate) fn for_people() -> clap::Command {
+        let all = Self::command();
+        let shown = all.get_subcommands().filter(|one| !one.is_hide_set());
+        clap::Command::new("clf-orchestrator")
+            .version(env!("CARGO_PKG_VERSION"))
+            .propagate_version(true)
+            .args(all.get_arguments())
+            .subcommands(shown)
+    }
 }
 
 /// How logs are written.
@@ -52,8 +65,10 @@ pub enum Command {
     #[command(after_help = STOP_EXAMPLES)]
     Stop(StopArgs),
     /// Print the OpenAPI document of the socket API.
+    #[command(after_help = OPENAPI_EXAMPLES)]
     Openapi,
     /// Print a completion script for a shell.
+    #[command(after_help = COMPLETIONS_EXAMPLES)]
     Completions {
         /// Which shell.
         shell: clap_complete::Shell,
@@ -69,11 +84,14 @@ pub enum Command {
 }
 
 const RUN_EXAMPLES: &str = "Examples:
-  HCLOUD_TOKEN=… clf-orchestrator run --project . --peer-check off
-  clf-orchestrator run --project /srv/fleet --specs /srv/fleet/cattle/specs:operator --specs /srv/bots";
+  HCLOUD_TOKEN=… HCLOUD_ENDPOINT=http://127.0.0.1:8080/v1 clf-orchestrator run --secrets-dir secrets
+  clf-orchestrator run --specs cattle/specs:operator --specs /srv/bots
+
+For now against a `hetzner-sim` only: `--peer-check` has no other value yet than `off`.";
 
 const ONCE_EXAMPLES: &str = "Examples:
-  clf-orchestrator once --dry-run --project . --peer-check off";
+  clf-orchestrator once --dry-run --secrets-dir secrets
+  clf-orchestrator once --project /srv/fleet --secrets-dir /srv/secrets";
 
 const REAP_EXAMPLES: &str = "Examples:
   HCLOUD_TOKEN=… clf-orchestrator reap --fleet main --dry-run
@@ -86,6 +104,13 @@ with `clawdlets cattle pause`.
 Examples:
   HCLOUD_TOKEN=… clf-orchestrator stop --fleet main --dry-run
   HCLOUD_TOKEN=… clf-orchestrator stop --fleet main --confirm main";
+
+const OPENAPI_EXAMPLES: &str = "Examples:
+  clf-orchestrator openapi | jq '.paths | keys'";
+
+const COMPLETIONS_EXAMPLES: &str = "Examples:
+  source <(clf-orchestrator completions bash)
+  clf-orchestrator completions zsh > ~/.zfunc/_clf-orchestrator";
 
 #[cfg(feature = "demo")]
 const DEMO_EXAMPLES: &str = "Examples:
@@ -118,7 +143,7 @@ pub struct RunArgs {
     /// The URL of that address as guests see it; from `--guest-listen` unless given.
     #[arg(long, value_name = "URL")]
     pub guest_url: Option<String>,
-    /// How long logs and results of ended runs are kept.
+    /// How long logs, results and events of ended runs are kept; what they cost stays.
     #[arg(long, value_name = "DURATION", default_value = "7d")]
     pub retention: SpecDuration,
     /// How guests prove who they are. `off` is for trying things out: it needs the guests and the
@@ -153,12 +178,13 @@ pub struct HetznerArgs {
 
 /// `reap`.
 #[derive(Args, Clone, Debug)]
+#[command(group(clap::ArgGroup::new("which").required(true).args(["fleet", "all_fleets"])))]
 pub struct ReapArgs {
     /// Only this fleet.
-    #[arg(long, value_name = "NAME", required_unless_present = "all_fleets")]
+    #[arg(long, value_name = "NAME")]
     pub fleet: Option<cattle_core::names::FleetName>,
     /// Every fleet of the project.
-    #[arg(long, conflicts_with = "fleet")]
+    #[arg(long)]
     pub all_fleets: bool,
     /// The life of a server whose expiry label is missing.
     #[arg(long, value_name = "DURATION", default_value = "24h")]

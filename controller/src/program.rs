@@ -72,7 +72,7 @@ fn run(cli: Cli, complaints: &[String]) -> anyhow::Result<ExitCode> {
         Command::Completions { shell } => {
             clap_complete::generate(
                 shell,
-                &mut Cli::command(),
+                &mut Cli::for_people(),
                 "clf-orchestrator",
                 &mut std::io::stdout(),
             );

@@ -285,7 +285,7 @@ pub fn rival_in_words(own: &ControllerMark, rival: &ControllerMark) -> String {
         std::cmp::Ordering::Equal => "as old as",
     };
     format!(
-        "another controller keeps this fleet too: `{}` ({}), {which} this one, `{}` ({}); stop one of them, then say `resume` to the other",
+        "another controller keeps this fleet too: `{}` ({}), {which} this one, `{}` ({})",
         rival.id,
         rival.since(),
         own.id,

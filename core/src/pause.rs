@@ -180,7 +180,9 @@ impl Pause {
             PauseReason::Ledger | PauseReason::Deletes => {
                 format!("`{command}` shows the list, and takes its digest")
             }
-            PauseReason::SecondController => format!("stop one of them, then `{command}`"),
+            PauseReason::SecondController => {
+                format!("stop one of them, then say `{command}` to the other")
+            }
         };
         match self.reason {
             PauseReason::Paused => {

@@ -106,10 +106,7 @@ impl Apply {
             ));
         }
         if named.files.is_empty() && !self.prune {
-            return Err(Failure::usage(
-                "no spec files there",
-                "spec files end in .yaml, .yml or .json",
-            ));
+            return Err(spec_files::none_in(&self.files));
         }
         Ok(())
     }

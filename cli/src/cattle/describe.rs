@@ -50,10 +50,12 @@ impl Describe {
         let client = ctx.client()?;
         let status = client.status(self.target.as_str()).await?;
         let mut events = Vec::new();
-        if matches!(
+        let table = matches!(
             ctx.out.format,
             crate::output::Format::Table | crate::output::Format::Wide
-        ) {
+        );
+        // Nobody asked for a server without a run, and nothing is told of it.
+        if table && !present::is_stray(&status) {
             events = client.events(Some(&status.name)).await?.items;
         }
         ctx.out.show(&Described {

@@ -26,7 +26,9 @@ Examples:
   clawdlets cattle destroy --all             every run of the fleet, starts paused first
 
 A running task is asked to stop, and its guest has 20 seconds to hand over what is left of log and
-result; then the server is deleted. --now does not wait for that, also of one that hands over already.
+result; then the server is deleted. --now does not wait for that, also of one that hands over
+already.
+
 A spec that came over the socket is removed with it; one in another directory stays, ended, and is
 named. Log and result stay readable.";
 

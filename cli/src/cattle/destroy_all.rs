@@ -12,6 +12,7 @@ use crate::{
     context::Context,
     exit::Failure,
     output::{Row, Table, clean},
+    present::{is_orphan, is_stray},
     target::Target,
 };
 
@@ -61,6 +62,7 @@ pub(super) async fn prepare(
     };
     client.pause(&pause).await?;
     let listed = client.list(&everything).await?;
+    tell_what_stays(ctx, &listed);
     Ok(Some(doomed(&listed).filter_map(run_of).collect()))
 }
 
@@ -70,15 +72,28 @@ fn doomed(listed: &CattleList) -> impl Iterator<Item = &CattleStatus> {
         let mut conditions = one.conditions.iter();
         conditions.any(|it| it.kind == ConditionType::Kept && it.status)
     };
-    let orphan = |one: &CattleStatus| {
-        let mut conditions = one.conditions.iter();
-        conditions.any(|it| it.kind == ConditionType::Orphan && it.status)
-    };
     listed.items.iter().filter(move |one| {
         let live = one.run.as_ref().is_some_and(|run| run.ended_at.is_none());
-        // One without a run in the ledger can only be reaped.
-        (live || kept(one)) && !orphan(one)
+        (live || kept(one)) && !is_stray(one)
     })
+}
+
+/// Says what bills on: a copy goes with its run, but nothing here ends a server without one.
+fn tell_what_stays(ctx: &Context, listed: &CattleList) {
+    let orphans: Vec<String> = listed
+        .items
+        .iter()
+        .filter(|one| is_orphan(one))
+        .map(|one| clean(&one.name))
+        .collect();
+    if orphans.is_empty() {
+        return;
+    }
+    ctx.out.warning(&format!(
+        "without a run in the ledger, left until they expire: {}; `clf-orchestrator stop --fleet {}` deletes every server of the fleet",
+        orphans.join(", "),
+        clean(&listed.controller.fleet)
+    ));
 }
 
 /// The name, so that its spec goes too.

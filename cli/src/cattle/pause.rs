@@ -15,9 +15,10 @@ Examples:
   clawdlets cattle pause --why 'the image is being replaced'
   clawdlets cattle pause --starts --why 'month end'
 
-For operators. Both unless one is named. While starts are paused everything waits as `starts-paused`;
-while ends are paused nothing ends because its spec was removed or changed. Results, TTLs and
-`destroy` go on. `clawdlets cattle resume` ends it.";
+For operators. Both unless one is named. While starts are paused everything waits as
+`starts-paused`; while ends are paused nothing ends because its spec was removed or changed.
+Results, TTLs and `destroy` go on. A second `pause` adds to the first, and its text replaces that
+one's. `clawdlets cattle resume` ends all of it.";
 
 /// `pause`
 #[derive(Debug, clap::Args)]

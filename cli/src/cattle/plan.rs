@@ -131,7 +131,8 @@ impl View for Shown {
             out.line("")?;
             out.line(&clean(&spawn.to_string()))?;
         }
-        if let Some(wake) = reply.next_wake {
+        // One that is due tells nobody anything: it is under way.
+        if let Some(wake) = reply.next_wake.filter(|wake| *wake > self.now) {
             out.note(&format!("next look {}", until(wake, self.now)));
         }
         Ok(())

@@ -21,9 +21,9 @@ Examples:
   clawdlets cattle resume --reason deletes --digest 1f2e3d4c5b6a
   clawdlets cattle resume --reason ledger --digest 1f2e3d4c5b6a --run rex-1 --run rex-2
 
-For operators. Reasons: paused (an operator's), ledger, second-controller, breaker (an image does not
-boot: try one server now), deletes. `ledger` and `deletes` show a list and take its digest, so that a
-list that has changed since is refused (exit 6).";
+For operators. Reasons: paused (an operator's), ledger, second-controller, breaker (an image does
+not boot: try one server now), deletes. `ledger` and `deletes` show a list and take its digest, so
+that a list that has changed since is refused (exit 6).";
 
 /// `resume`
 #[derive(Debug, clap::Args)]

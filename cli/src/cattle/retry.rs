@@ -17,8 +17,8 @@ Examples:
   clawdlets cattle retry rex-issue-42
   clawdlets cattle retry rex-1 rex-2
 
-For what is Pending, once its cause is mended: stock, quota, image, secret, firewall, token. Limits hold
-as ever. Refused (exit 6) where nothing waits; `rerun` runs what has ended once more.";
+For what is Pending, once its cause is mended: stock, quota, image, secret, firewall, token. Limits
+hold as ever. Refused (exit 6) where nothing waits; `rerun` runs what has ended once more.";
 
 /// `retry`
 #[derive(Debug, clap::Args)]

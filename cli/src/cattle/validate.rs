@@ -46,12 +46,10 @@ struct Verdict {
 
 impl Validate {
     pub(super) fn run(self, ctx: &Context) -> Result<Exit, Failure> {
-        let found = spec_files::find(ctx, &self.named(ctx)?)?.files;
+        let named = self.named(ctx)?;
+        let found = spec_files::find(ctx, &named)?.files;
         if found.is_empty() {
-            return Err(Failure::usage(
-                "no spec files there",
-                "spec files end in .yaml, .yml or .json",
-            ));
+            return Err(spec_files::none_in(&named));
         }
         let checks = spec_files::check(ctx, found)?;
         let exit = if checks.broken.is_empty() {

@@ -19,11 +19,25 @@ Examples:
 
 The job's id alone is printed on standard output; with --wait the run's result follows it.";
 
+const SPAWN_EXAMPLES: &str = "\
+Examples:
+  clf jobs enqueue cattle.spawn --persona rex --message 'Fix the flaky test' --wait
+  clf jobs enqueue cattle.spawn --persona rex --task-file t.json --ttl 4h --queue
+
+At maxInstances it is refused (exit 6) unless --queue lets it wait.";
+
+const REAP_EXAMPLES: &str = "\
+Examples:
+  clf jobs enqueue cattle.reap --dry-run --wait
+  clf jobs enqueue cattle.reap
+
+The controller does this by itself; the job is a record of who asked for it.";
+
 /// What can be asked for.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Enqueue {
     /// Start one cattle; the job ends as it ends
-    #[command(name = "cattle.spawn", visible_alias = "spawn")]
+    #[command(name = "cattle.spawn", visible_alias = "spawn", after_help = SPAWN_EXAMPLES)]
     Spawn {
         #[command(flatten)]
         what: SpawnArgs,
@@ -31,7 +45,7 @@ pub(crate) enum Enqueue {
         wait: WaitArgs,
     },
     /// Delete servers that are past their expiry (operators only)
-    #[command(name = "cattle.reap", visible_alias = "reap")]
+    #[command(name = "cattle.reap", visible_alias = "reap", after_help = REAP_EXAMPLES)]
     Reap {
         /// Only say what would be deleted
         #[arg(long)]

@@ -17,6 +17,16 @@ pub(super) const LIST_EXAMPLES: &str = "\
 Examples:
   clf jobs list
   clf jobs ls -o json | jq -r '.items[] | select(.state == \"failed\") | .id'";
+pub(super) const SHOW_EXAMPLES: &str = "\
+Examples:
+  clf jobs show 01JD3KZ6W8Q4T2N7V5X9Y1B3J0
+  clf jobs show 01JD3KZ6W8Q4T2N7V5X9Y1B3J0 -o json | jq -r .state";
+pub(super) const CANCEL_EXAMPLES: &str = "\
+Examples:
+  clf jobs cancel 01JD3KZ6W8Q4T2N7V5X9Y1B3J0
+
+A running task is asked to stop, and its guest has 20 seconds to hand over what is left of log and
+result; then the server is deleted.";
 pub(super) const WAIT_EXAMPLES: &str = "\
 Examples:
   clf jobs wait 01JD3KZ6W8Q4T2N7V5X9Y1B3J0 --timeout 1h

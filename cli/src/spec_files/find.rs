@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use cattle_core::spec::name_in;
 use cattle_schemas::api::MAX_SPEC_BYTES;
 
-use crate::{context::Context, exit::Failure};
+use crate::{context::Context, exit::Failure, output::clean};
 
 /// The most files of one call: as many as a fleet may have cattle.
 const MAX_FILES: usize = 10_000;
@@ -43,6 +43,18 @@ pub(crate) struct Named {
     pub(crate) shown_sets: Vec<String>,
     /// Whether anything else was.
     pub(crate) loose: bool,
+}
+
+/// What is said where none of the directories that were named has a spec file.
+pub(crate) fn none_in(named: &[PathBuf]) -> Failure {
+    let named: Vec<String> = named
+        .iter()
+        .map(|name| format!("`{}`", clean(&name.display().to_string())))
+        .collect();
+    Failure::usage(
+        format!("no spec files in {}", named.join(", ")),
+        "spec files end in .yaml, .yml or .json",
+    )
 }
 
 /// Reads what was named: files, directories, `-`.

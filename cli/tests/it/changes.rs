@@ -152,12 +152,28 @@ fn a_plan_is_actions_and_what_waits() {
 
 #[test]
 fn an_empty_plan_has_nothing_to_do() {
-    let fake = Fake::start().on("POST /v1/plan", json!({"actions": [], "waiting": []}));
+    let fake = Fake::start()
+        .on(
+            "POST /v1/plan",
+            json!({"actions": [], "waiting": [], "nextWake": ago(1)}),
+        )
+        // Half a minute of slack for a slow machine.
+        .on(
+            "POST /v1/plan",
+            json!({"actions": [], "waiting": [], "nextWake": ago(-5_430)}),
+        );
     assert_snapshot!(fake.clawdlets(&["cattle", "plan"]), @r"
     exit: 0
     --- stdout ---
     nothing to do
     --- stderr ---
+    ");
+    assert_snapshot!(fake.clawdlets(&["cattle", "plan"]), @r"
+    exit: 0
+    --- stdout ---
+    nothing to do
+    --- stderr ---
+    next look in 1h30m
     ");
 }
 

@@ -11,8 +11,13 @@ fn fake() -> Fake {
     let mut orphan = running("lost");
     orphan["conditions"] =
         json!([{"type": "Orphan", "status": true, "reason": "unknown-run", "message": ""}]);
+    let mut copy = running("cattle-rex-copy");
+    copy["conditions"] =
+        json!([{"type": "Duplicate", "status": true, "reason": "second-server", "message": ""}]);
+    copy.as_object_mut().unwrap().remove("spec");
     let all = list(&[
         running("rex"),
+        copy,
         pending("ada"),
         kept,
         orphan,
@@ -42,6 +47,7 @@ fn starts_are_paused_before_anything_ends() {
     rex: run 01JD3KZ6W8Q4T2N7V5X9Y1B3CD ends, spec removed
     held: run 01JD3KZ6W8Q4T2N7V5X9Y1B3CD ends, spec removed
     --- stderr ---
+    warning: without a run in the ledger, left until they expire: lost; `clf-orchestrator stop --fleet demo` deletes every server of the fleet
     warning: starts are paused; `clawdlets cattle resume --reason paused` lets what is pending start
     ");
     assert_snapshot!(fake.lines(), @r"

@@ -30,8 +30,8 @@ fn init_writes_a_project_that_validates() {
       clf-orchestrator demo                       see it work, without an account
       $EDITOR fleet/clawdlets.json                your image, sizes and limits
       (umask 077; cat > secrets/zai_api_key)      your model's key; git ignores secrets/
-      export HCLOUD_ENDPOINT=http://127.0.0.1:8080/v1  a `hetzner-sim`; the real one is refused for now
-      export HCLOUD_TOKEN=…                       its token
+      export HCLOUD_ENDPOINT=http://127.0.0.1:8080/v1
+      export HCLOUD_TOKEN=…                       of a `hetzner-sim`; the real one is refused for now
       clf-orchestrator run --secrets-dir secrets  starts what cattle/specs asks for
 
     In another terminal, in the project:

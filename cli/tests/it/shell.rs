@@ -125,8 +125,8 @@ fn the_first_help_tells_where_to_start() {
       clawdlets cattle list              see what is there
       clawdlets cattle spawn --persona rex --message 'Say hello' --wait
 
-    Every command but `init`, `validate` and `persona` asks a controller (`clf-orchestrator run`). That
-    watches the project's cattle/specs by itself: a file there needs no `apply`.
+    Every command of `cattle` but `validate` and `persona` asks a controller (`clf-orchestrator run`).
+    That watches the project's cattle/specs by itself: a file there needs no `apply`.
 
     Exit codes: 0 done, 1 error, 2 usage, 3 no controller reached, 4 the run ended without success,
     5 the wait timed out (the cattle goes on), 6 refused by a limit or a conflict.

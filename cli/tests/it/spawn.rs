@@ -99,7 +99,7 @@ fn a_full_fleet_refuses_with_six() {
     --- stdout ---
     --- stderr ---
     error: 4 of 4 servers exist (`maxInstances`)
-    hint: `clawdlets cattle list` shows what takes the room; `spawn --queue` waits for it
+    hint: `spawn --queue` lets it wait; `clawdlets cattle list` shows what runs and what is paused
     ");
     assert_snapshot!(spawn(&fake, &["--name", "fixer"]), @r"
     exit: 6

@@ -234,6 +234,27 @@ fn orphans(world: &World, items: &[CattleStatus]) -> Vec<CattleStatus> {
         .collect()
 }
 
+/// The server without a run of its own that this names: as the list does, by the run of its label,
+/// by its name or its id.
+pub(super) fn stray(api: &Api, peer: &Peer, text: &str) -> Option<CattleStatus> {
+    if !peer.is_operator() {
+        return None;
+    }
+    let world = api.handle.world();
+    let strays = orphans(&world, &[]);
+    let strays = strays
+        .into_iter()
+        .chain(duplicates(&View::new(&world, *peer)));
+    strays.into_iter().find(|stray| {
+        let names_run = stray.run.as_ref().is_some_and(|run| {
+            let server = run.server.as_ref();
+            run.run == text
+                || server.is_some_and(|own| own.name == text || own.id.to_string() == text)
+        });
+        stray.name == text || names_run
+    })
+}
+
 /// Servers that carry the label of a run which has another one.
 fn duplicates(view: &View<'_>) -> Vec<CattleStatus> {
     let runs = &view.world.ledger.runs;
@@ -261,7 +282,14 @@ pub(super) async fn one(
     Named(name): Named,
     Strict(query): Strict<WaitQuery>,
 ) -> Result<Response, ApiError> {
-    let target = resolve::resolve(&api, &peer, &name).await?;
+    let target = match resolve::resolve(&api, &peer, &name).await {
+        Ok(target) => target,
+        Err(error) => {
+            let stray = stray(&api, &peer, &name).filter(|_| query.wait_for.is_none());
+            let status = stray.ok_or(error)?;
+            return Ok(spec::with_version(None, &status));
+        }
+    };
     let wait = poll::duration(&query)?;
     let status = match query.wait_for {
         None => status(&api, &peer, &target).await?,

@@ -7,7 +7,7 @@ use cattle_core::{
 };
 use cattle_schemas::problem::ErrorCode;
 
-use super::{Api, peer::Peer, problem::ApiError};
+use super::{Api, peer::Peer, problem::ApiError, read};
 use crate::store::RunFilter;
 
 /// Shorter beginnings of a run say nothing: the first characters are the time.
@@ -48,9 +48,7 @@ pub(super) async fn resolve(api: &Api, peer: &Peer, text: &str) -> Result<Target
             .run(id)
             .await?
             .filter(|run| peer.owns(&run.requester.0));
-        return run
-            .map(of_run)
-            .ok_or_else(|| ApiError::not_found("cattle, run or server", text));
+        return run.map(of_run).ok_or_else(|| unknown(api, peer, text));
     }
     let upper = text.to_ascii_uppercase();
     let server = text.parse::<u64>().ok();
@@ -68,7 +66,7 @@ pub(super) async fn resolve(api: &Api, peer: &Peer, text: &str) -> Result<Target
     let mut found: Vec<Run> = api.store.runs(filter).await?;
     found.retain(|run| peer.owns(&run.requester.0) && means(run));
     match found.len() {
-        0 => Err(ApiError::not_found("cattle, run or server", text)),
+        0 => Err(unknown(api, peer, text)),
         1 => Ok(of_run(found.remove(0))),
         many => {
             let mut listed: Vec<String> = found
@@ -84,6 +82,17 @@ pub(super) async fn resolve(api: &Api, peer: &Peer, text: &str) -> Result<Target
                 format!("`{text}` fits {many} runs: {}", listed.join(", ")),
             ))
         }
+    }
+}
+
+/// Nothing of the ledger goes by that. A server that the list shows all the same is not denied.
+fn unknown(api: &Api, peer: &Peer, text: &str) -> ApiError {
+    match read::stray(api, peer, text).and_then(|stray| stray.message) {
+        Some(message) => ApiError::new(
+            ErrorCode::WrongPhase,
+            format!("`{text}` is no run of this ledger, and can only be looked at: {message}"),
+        ),
+        None => ApiError::not_found("cattle, run or server", text),
     }
 }
 

@@ -28,13 +28,13 @@ fn refused(output: &Output, code: i32) -> &str {
 fn help_shows_every_command_that_is_for_people() {
     let output = run(&["--help"]);
     let help = stdout(&output);
-    for command in ["run", "once", "reap", "openapi", "completions"] {
+    for command in ["run", "once", "reap", "stop", "openapi", "completions"] {
         let line = format!("\n  {command} ");
         assert!(help.contains(&line), "{command}: {help}");
+        let output = run(&[command, "--help"]);
+        assert!(stdout(&output).contains("Examples:"), "{command}");
     }
     assert!(!help.contains("\n  guest "), "{help}");
-    let output = run(&["run", "--help"]);
-    assert!(stdout(&output).contains("Examples:"));
 }
 
 #[test]
@@ -51,7 +51,11 @@ fn the_openapi_document_names_the_sockets_routes() {
 fn completions_are_printed_for_the_usual_shells() {
     for shell in ["bash", "zsh", "fish"] {
         let output = run(&["completions", shell]);
-        assert!(stdout(&output).contains("clf-orchestrator"), "{shell}");
+        let script = stdout(&output);
+        assert!(script.contains("clf-orchestrator"), "{shell}");
+        // A word of its own, not a part of `--guest-listen`.
+        let mut words = script.split(|one: char| !(one.is_alphanumeric() || "-_".contains(one)));
+        assert!(!words.any(|word| word == "guest"), "{shell} offers `guest`");
     }
 }
 
@@ -60,7 +64,7 @@ fn what_cannot_be_meant_is_a_usage_error() {
     for (arguments, said) in [
         (&[][..], "Usage:"),
         (&["start"], "unrecognized subcommand 'start'"),
-        (&["reap"], "--fleet <NAME>"),
+        (&["reap"], "<--fleet <NAME>|--all-fleets>"),
         (
             &["reap", "--fleet", "a", "--all-fleets"],
             "cannot be used with",

@@ -305,7 +305,7 @@ fn verdict(source: &Requester, seen: &Source<'_>, held: bool) -> Option<(String,
         format!("{who} lost all of its specs at once: {wanted} runs would end")
     } else if seen.recent + wanted > limit {
         format!(
-            "{wanted} runs of {who} would end for their specs, and no more than {limit} of it may within ten minutes"
+            "{wanted} runs of {who} would end for their specs, and no more than {limit} may within ten minutes"
         )
     } else if held {
         format!("{wanted} runs of {who} would still end for their specs")

@@ -215,7 +215,19 @@ async fn a_server_that_nobody_asked_for_is_shown_to_operators() {
     let list = controller.get("/v1/cattle").await.ok();
     assert_eq!(names(&list), ["cattle-lost-abcdef"]);
     assert_eq!(list["items"][0]["conditions"][0]["type"], "Orphan");
+    // What the list names can be looked at, by the server's id too; and nothing else.
+    for named in ["cattle-lost-abcdef", "9"] {
+        let path = format!("/v1/cattle/{named}");
+        let one = controller.get(&path).await.ok();
+        assert_eq!(one["conditions"][0]["type"], "Orphan", "{named}");
+        let refused = controller.delete(&path).await;
+        let refused = refused.problem(409, "wrong-phase");
+        let detail = refused["detail"].as_str().unwrap();
+        assert!(detail.contains("has no run in the ledger"), "{detail}");
+    }
     controller.become_bot(1001);
+    let hidden = controller.get("/v1/cattle/cattle-lost-abcdef").await;
+    hidden.problem(404, "not-found");
     assert_eq!(
         names(&controller.get("/v1/cattle").await.ok()),
         Vec::<&str>::new()

@@ -118,7 +118,7 @@ fn what_is_held_back_is_said_once_with_its_list() {
     let pause = &world.ledger.pauses[0];
     assert_eq!(
         pause.message,
-        "4 runs of dir:/specs would end for their specs, and no more than 3 of it may within ten minutes"
+        "4 runs of dir:/specs would end for their specs, and no more than 3 may within ten minutes"
     );
     assert!(!pause.starts && pause.ends && !pause.is_whole());
     // A pending one is not closed either: its place in the queue is somebody's too.
