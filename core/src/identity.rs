@@ -15,6 +15,7 @@ use std::fmt;
 use cattle_schemas::{Timestamp, status::PauseReason};
 
 use crate::{
+    clock::AGREES,
     desired::{Desired, RootState, SpecState},
     labels,
     ledger::{Ledger, Run},
@@ -409,6 +410,8 @@ pub fn pauses(
         let ends = ledger.pauses.iter().filter(|pause| pause.reason == reason);
         let ended = ends
             .filter_map(|pause| Some(pause.resumed.as_ref()?.at))
+            // One of the future was ended before the clock went back.
+            .filter(|at| *at - now <= AGREES)
             .max();
         ended.is_some_and(|ended| own.looked_at.is_none_or(|looked| looked <= ended))
     };

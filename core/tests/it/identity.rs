@@ -11,7 +11,7 @@ use cattle_core::{
     },
     lifecycle::{self, deadlines::SILENCE},
     observed::{FirewallView, ServerState},
-    pause::Unread,
+    pause::{Resumed, Unread},
     plan,
 };
 use cattle_schemas::{
@@ -824,4 +824,25 @@ fn what_cannot_be_read_yet_joins_the_list_of_a_lost_ledger() {
     assert_eq!(last.unread, []);
     world.ledger.pauses[0] = last;
     assert_eq!(pauses_of(&world, &own()), []);
+}
+
+#[test]
+fn a_pause_that_was_ended_tomorrow_keeps_no_second_controller_from_being_told() {
+    let mut world = World::running().with_firewall(ours());
+    let beside = Own {
+        rival: Some(life("c9")),
+        settled: true,
+        looked_at: Some(world.now),
+        ..own()
+    };
+    let mut ended = pauses_of(&world, &beside).remove(0);
+    for (at, begins) in [(world.now + secs(90_000), 1), (world.now, 0)] {
+        ended.resumed = Some(Resumed {
+            at,
+            by: "operator".to_owned(),
+            confirmed: false,
+        });
+        world.ledger.pauses = vec![ended.clone()];
+        assert_eq!(pauses_of(&world, &beside).len(), begins, "{at}");
+    }
 }
