@@ -178,7 +178,6 @@ impl Ground {
             project_told: Project::Unknown,
             serves_guests: self.serves_guests,
             hearing: Hearing::default(),
-            guests_heard_since: None,
             pulse: self.pulse,
             alarm: ClockAlarm::default(),
             bell: self.bell,

@@ -99,8 +99,6 @@ pub struct Reconciler {
     pub serves_guests: bool,
     /// Whether they could be heard from pass to pass.
     pub hearing: Hearing,
-    /// Since when without a break, by Hetzner's clock, which is known from the first list on.
-    pub guests_heard_since: Option<Timestamp>,
     /// What they were heard of.
     pub pulse: Arc<Pulse>,
     /// Says when clocks part.
@@ -186,7 +184,7 @@ impl Reconciler {
         let hears = self.pulse.took_all() && self.serves_guests && listed;
         let moment = self.clock.moment();
         self.scanner.clock_moved(self.hearing.moved(moment));
-        self.guests_heard_since = self.hearing.pass(moment, hears);
+        self.hearing.pass(moment, hears);
         let socket_specs = self.store.socket_specs().await?;
         let scan = tokio::task::block_in_place(|| {
             self.scanner.scan(&fleet, self.clock.now(), &socket_specs)
@@ -363,7 +361,10 @@ impl Reconciler {
         // look is in the ledger though not in the list.
         let in_flight = self.executor.in_flight();
         let observed = self.observed.borrow().clone();
-        let now = self.clock.now();
+        let moment = self.clock.moment();
+        let now = moment.now;
+        // The pass may have been held up since it began.
+        let heard_since = self.hearing.still(moment);
         let wanted = wanted(desired);
         let heard = self.pulse.heard();
         let mut ledger = self.store.ledger(wanted, now - CREATES_WINDOW).await?;
@@ -397,7 +398,7 @@ impl Reconciler {
         let project = identity::project(&own, &observed, &ledger, &fleet.name);
         self.grounds.send_replace(Grounds {
             project,
-            heard_since: self.guests_heard_since,
+            heard_since,
             judges: self.clock.clocks().trust.judges(),
         });
         let limits = Limits {
@@ -408,7 +409,7 @@ impl Reconciler {
             unequipped: tokio::task::block_in_place(|| {
                 equipment::lacking(fleet, &self.secrets, desired, &ledger)
             }),
-            guests_heard_since: self.guests_heard_since,
+            guests_heard_since: heard_since,
             clocks: self.clock.clocks(),
             catalogue: self.catalogue.borrow().clone(),
             token: self.token.borrow().clone(),

@@ -54,6 +54,14 @@ impl Hearing {
         self.since
     }
 
+    /// Since when, at a later moment of the same pass: one that is held up in its middle must not take
+    /// for silence what went by meanwhile.
+    #[must_use]
+    pub fn still(&self, at: Moment) -> Option<Timestamp> {
+        self.since
+            .filter(|_| self.last.is_some_and(|last| goes_on(last, at)))
+    }
+
     /// How far the time has moved since the pass before, beyond what went by.
     #[must_use]
     pub fn moved(&self, at: Moment) -> TimeDelta {
@@ -119,6 +127,14 @@ mod tests {
         let mut hearing = heard_for(60);
         assert_eq!(hearing.pass(at(260), true), Some(at(260).now));
         assert_eq!(hearing.pass(at(275), true), Some(at(260).now));
+    }
+
+    #[test]
+    fn a_stop_in_the_middle_of_a_pass_is_no_silence_either() {
+        let mut hearing = heard_for(60);
+        assert_eq!(hearing.still(at(61)), Some(noon()));
+        assert_eq!(hearing.still(at(260)), None);
+        assert_eq!(hearing.pass(at(261), true), Some(at(261).now));
     }
 
     #[test]

@@ -166,6 +166,15 @@ impl Stage {
         self.daemon.handle.clone().next_pass().await.unwrap();
     }
 
+    /// The same in the middle of a pass, as far as so many turns lead into one.
+    pub(crate) async fn stand_still_in_a_pass(&mut self, turns: usize, seconds: u64) {
+        self.daemon.handle.bell().ring();
+        for _ in 0..turns {
+            tokio::task::yield_now().await;
+        }
+        self.stand_still(seconds).await;
+    }
+
     /// Somebody sets this machine's clock, and a pass comes before the next list.
     pub(crate) async fn set_wall(&mut self, seconds: i64) {
         self.hands.set_wall(chrono::TimeDelta::seconds(seconds));

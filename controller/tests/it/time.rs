@@ -75,6 +75,21 @@ async fn a_controller_that_stood_still_gives_its_guests_their_time_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_pass_that_is_held_up_in_its_middle_ends_nothing() {
+    let mut stage = Stage::open().await;
+    stage.drop_spec("rex");
+    stage.until("rex", boots).await;
+    stage.pass_time(ALMOST_BOOTED).await;
+    // Where in a pass it strikes is up to the scheduler; some of them do.
+    for turns in 0..30 {
+        stage.stand_still_in_a_pass(turns, 200).await;
+        let status = stage.get("cattle/rex").await;
+        assert!(boots(&status), "{turns}: {status:#}");
+    }
+    stage.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_the_socket_answers_is_dated_by_the_time_that_counts() {
     let mut stage = Stage::open().await;
     stage.set_wall(-86_400).await;

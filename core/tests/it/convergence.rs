@@ -218,6 +218,10 @@ fn calm_down(model: &mut Model) {
     }
 }
 
+/// After so many rounds all that goes on is somebody who tries each minute, for a day at most: to make
+/// a server whose name another owner's has.
+const LONG_AGO: usize = 300;
+
 /// Goes from deadline to deadline until there are none.
 fn rest(model: &mut Model) {
     for round in 0..400 {
@@ -239,12 +243,13 @@ fn rest(model: &mut Model) {
             Some(at) => {
                 assert!(at > model.world.now, "a wake in the past");
                 // Guests go on meanwhile.
-                let step = if round % 8 == 7 {
+                model.world.now = if round >= LONG_AGO {
+                    model.world.now + secs(3600)
+                } else if round % 8 == 7 {
                     at
                 } else {
                     at.min(model.world.now + secs(15))
                 };
-                model.world.now = step;
                 model.heartbeats();
             }
             None if plan.waiting.is_empty() && model.findable() == 0 => return,
@@ -280,6 +285,35 @@ proptest! {
         rest(&mut model);
         model.check_rest();
     }
+}
+
+#[test]
+fn who_waits_for_a_name_that_another_owners_server_has_comes_to_rest_too() {
+    let mut model = Model::new(MAX_INSTANCES);
+    model.add_orphan(NAMES[0], 1, 60);
+    let drop = |cattle| Event::Drop {
+        cattle,
+        hash: 1,
+        ttl: 60,
+    };
+    let take_over = || Event::TakeOver(0, 0);
+    for event in [
+        Event::List,
+        drop(1),
+        Event::Pass(vec![Fate::Works, Fate::Crash]),
+        take_over(),
+        take_over(),
+        drop(2),
+        Event::List,
+        Event::Pass(vec![Fate::Works, Fate::Works]),
+        take_over(),
+    ] {
+        happen(&mut model, &event);
+        model.check();
+    }
+    calm_down(&mut model);
+    rest(&mut model);
+    model.check_rest();
 }
 
 #[test]
