@@ -6,14 +6,8 @@ use std::{
 };
 
 use cattle_core::{
-    action::Plan,
-    catalogue::Catalogue,
-    desired::Desired,
-    fleet::Fleet,
-    hearing::Hearing,
-    identity::{Grounds, Project},
-    ledger::Ledger,
-    observed::Observed,
+    action::Plan, catalogue::Catalogue, desired::Desired, fleet::Fleet, grounds::LastPass,
+    hearing::Hearing, identity::Project, ledger::Ledger, observed::Observed,
 };
 use tokio::sync::watch;
 
@@ -104,7 +98,7 @@ impl Ground {
         let (catalogue_sender, catalogue) = watch::channel(Arc::new(Catalogue::default()));
         let (images, wanted) = watch::channel(BTreeSet::new());
         let (doubt, doubts) = Doubt::channel();
-        let (grounds_sender, grounds) = watch::channel(Grounds::default());
+        let (last_pass_sender, last_pass) = watch::channel(LastPass::default());
         let own = self.identity.own();
         let again = self.settings.patience.again.survey;
         let archives = Arc::new(PersonaArchives::new(self.settings.personas()));
@@ -134,7 +128,7 @@ impl Ground {
             bell: self.bell.clone(),
             guest_url: self.guest_url,
             sessions: self.sessions,
-            grounds,
+            last_pass,
             birth_marks: self.identity.birth_marks(),
         });
         let survey = Survey {
@@ -174,7 +168,7 @@ impl Ground {
             executor: executor.clone(),
             clock: self.clock,
             own,
-            grounds: grounds_sender,
+            last_pass: last_pass_sender,
             project_told: Project::Unknown,
             serves_guests: self.serves_guests,
             hearing: Hearing::default(),

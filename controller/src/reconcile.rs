@@ -21,9 +21,10 @@ use cattle_core::{
     catalogue::Catalogue,
     desired::{Desired, SpecState},
     fleet::Fleet,
+    grounds::LastPass,
     guard::{self, guard},
     hearing::{Hearing, PASS_EVERY},
-    identity::{self, Grounds, Own, Project},
+    identity::{self, Own, Project},
     ledger::Ledger,
     lifecycle,
     names::RunId,
@@ -92,7 +93,7 @@ pub struct Reconciler {
     /// What this controller knows of itself.
     pub own: watch::Receiver<Arc<Own>>,
     /// What a 404 is judged by, for who asks Hetzner.
-    pub grounds: watch::Sender<Grounds>,
+    pub last_pass: watch::Sender<LastPass>,
     /// What was last told of the project.
     pub project_told: Project,
     /// Whether guests are listened to.
@@ -147,6 +148,8 @@ impl Reconciler {
                 Err(error) => {
                     tracing::error!(error = %crate::report(&error), "the pass failed");
                     self.hearing.broken();
+                    let hearing = self.hearing;
+                    self.last_pass.send_modify(|last| last.hearing = hearing);
                     AFTER_FAILURE
                 }
             };
@@ -396,10 +399,9 @@ impl Reconciler {
         }
         let own = self.own.borrow().clone();
         let project = identity::project(&own, &observed, &ledger, &fleet.name);
-        self.grounds.send_replace(Grounds {
+        self.last_pass.send_replace(LastPass {
             project,
-            heard_since,
-            judges: self.clock.clocks().trust.judges(),
+            hearing: self.hearing,
         });
         let limits = Limits {
             own: Some(own),

@@ -583,14 +583,3 @@ fn is_open(item: &PauseItem, desired: &Desired, ledger: &Ledger) -> bool {
         .any(|run| run.cattle == item.cattle && run.is_live() && run.server.is_some());
     stands && !spent && !lives
 }
-
-/// What a 404 is judged by.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Grounds {
-    /// Whether the project is ours.
-    pub project: Project,
-    /// Since when guests could be heard without a break; `None` while they cannot.
-    pub heard_since: Option<Timestamp>,
-    /// Whether anything may be called over by the time that is carried.
-    pub judges: bool,
-}

@@ -15,6 +15,7 @@ pub mod desired;
 pub mod example;
 pub mod expiry;
 pub mod fleet;
+pub mod grounds;
 pub mod guard;
 pub mod hearing;
 pub mod identity;

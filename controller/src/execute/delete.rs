@@ -68,9 +68,11 @@ impl Executor {
 
     /// Hetzner knows no such server. What that proves is the core's matter.
     pub(super) async fn not_found(&self, run: RunId) {
-        let now = self.0.needs.clock.now();
+        let needs = &self.0.needs;
+        let moment = needs.clock.moment();
+        let now = moment.now;
         *self.gone_at() = Some(now);
-        let grounds = *self.0.needs.grounds.borrow();
+        let grounds = (*needs.last_pass.borrow()).grounds(moment, needs.clock.judges());
         self.tell_for_sure(run, || {
             move |run: &mut Run, assignment: Option<&mut Assignment>| {
                 lifecycle::not_found(run, assignment, grounds, now)

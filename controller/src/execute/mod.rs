@@ -23,7 +23,7 @@ use cattle_core::{
     catalogue::{Catalogue, ImageAnswer},
     desired::Placement,
     fleet::Fleet,
-    identity::Grounds,
+    grounds::LastPass,
     ledger::{Assignment, Ledger, Run},
     lifecycle::Transition,
     names::{RunId, ServerId},
@@ -86,7 +86,7 @@ pub struct Needs {
     /// Session tokens until they are handed out.
     pub sessions: Sessions,
     /// What a 404 is judged by, as of the last pass.
-    pub grounds: watch::Receiver<Grounds>,
+    pub last_pass: watch::Receiver<LastPass>,
     /// What a firewall is marked with that is made.
     pub birth_marks: BirthMarks,
 }

@@ -166,7 +166,7 @@ impl Executor {
         let found = match needs.client.find_server(name, self.lifetimes()).await {
             Ok(Some(found)) => found,
             // Nothing is concluded from what a project that is not ours does not have.
-            Ok(None) if needs.grounds.borrow().project != Project::Ours => {
+            Ok(None) if needs.last_pass.borrow().project != Project::Ours => {
                 return self.called(run).await;
             }
             Ok(None) => {

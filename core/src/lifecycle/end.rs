@@ -10,7 +10,8 @@ use super::{
 };
 use crate::{
     clock::Wait,
-    identity::{Grounds, Project},
+    grounds::Grounds,
+    identity::Project,
     ledger::{Assignment, Run, RunEnd},
 };
 

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use cattle_core::{
     desired::{RootState, SpecState},
+    grounds::Grounds,
     guard,
     identity::{
-        self, ControllerMark, Grounds, LedgerMark, Marks, Own, Project, Standing, claim, project,
-        rival, standing,
+        self, ControllerMark, LedgerMark, Marks, Own, Project, Standing, claim, project, rival,
+        standing,
     },
     lifecycle::{self, deadlines::SILENCE},
     observed::{FirewallView, ServerState},
