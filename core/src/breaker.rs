@@ -51,7 +51,9 @@ impl ImageRecord {
             }
             ImageFact::TimedOut(at) => {
                 self.timeouts = self.timeouts.saturating_add(1);
-                self.timed_out_at = self.timed_out_at.max(Some(at));
+                // Not the later of two: one of the future was noted before the clock went back, and would
+                // leave no time between probes.
+                self.timed_out_at = Some(at);
             }
         }
     }

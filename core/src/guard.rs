@@ -173,13 +173,15 @@ impl<'a> Tally<'a> {
                 self.is_not_taken(*run)
             }
             Action::Adopt { server, .. } => self.is_ours(*server),
-            Action::Rejoin { run, server } => require(
-                self.run(*run)?
-                    .server
-                    .as_ref()
-                    .is_some_and(|own| own.id == *server),
-                "a run is taken as it is with its own server",
-            ),
+            Action::Rejoin { run, server } => {
+                self.is_nobody_elses(*server)?;
+                // It need not be listed: that it may be gone is why its task counts as begun.
+                let own = self.run(*run)?.server.as_ref();
+                require(
+                    own.is_some_and(|own| own.id == *server),
+                    "a run is taken as it is with its own server",
+                )
+            }
             Action::Redate { run } => self.may_redate(*run),
             Action::MarkGone { run } => self.may_mark_gone(*run),
             Action::HandedOver { run, stored } => self.may_close_handover(*run, *stored),

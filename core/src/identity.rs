@@ -15,12 +15,13 @@ use std::fmt;
 use cattle_schemas::{Timestamp, status::PauseReason};
 
 use crate::{
-    desired::{Desired, SpecState},
+    clock::AGREES,
+    desired::{Desired, RootState, SpecState},
     labels,
     ledger::{Ledger, Run},
-    names::FleetName,
+    names::{CattleName, FleetName},
     observed::{FirewallView, Observed, ObservedServer},
-    pause::{Pause, PauseItem},
+    pause::{Pause, PauseItem, Unread},
 };
 
 /// The label with the ledger's id and its count of steps.
@@ -409,6 +410,8 @@ pub fn pauses(
         let ends = ledger.pauses.iter().filter(|pause| pause.reason == reason);
         let ended = ends
             .filter_map(|pause| Some(pause.resumed.as_ref()?.at))
+            // One of the future was ended before the clock went back.
+            .filter(|at| *at - now <= AGREES)
             .max();
         ended.is_some_and(|ended| own.looked_at.is_none_or(|looked| looked <= ended))
     };
@@ -427,15 +430,24 @@ pub fn pauses(
         });
     }
     match held(PauseReason::Ledger) {
-        Some(held) => wanted.push(Pause {
-            items: held
-                .items
-                .iter()
-                .filter(|item| is_open(item, desired, ledger))
-                .cloned()
-                .collect(),
-            ..held.clone()
-        }),
+        Some(held) => {
+            let (unread, read) = still_unread(&held.unread, desired);
+            let joins = |item: &PauseItem| {
+                let known = held
+                    .items
+                    .iter()
+                    .any(|it| (&it.cattle, &it.hash) == (&item.cattle, &item.hash));
+                !known && read.iter().any(|place| is_in(place, &item.cattle, desired))
+            };
+            let mut items = held.items.clone();
+            items.extend(found(observed, desired, ledger).into_iter().filter(joins));
+            items.retain(|item| is_open(item, desired, ledger));
+            wanted.push(Pause {
+                items,
+                unread,
+                ..held.clone()
+            });
+        }
         None => {
             let lost = standing(own, observed, fleet).lost();
             if let Some(why) =
@@ -444,6 +456,7 @@ pub fn pauses(
                 wanted.push(Pause {
                     starts: true,
                     items: found(observed, desired, ledger),
+                    unread: unread(desired),
                     ..Pause::by_controller(PauseReason::Ledger, why, now)
                 });
             }
@@ -451,11 +464,73 @@ pub fn pauses(
     }
     wanted.retain(|wanted| {
         held(wanted.reason).is_none_or(|held| {
-            (held.starts, held.ends, &held.message, &held.items)
-                != (wanted.starts, wanted.ends, &wanted.message, &wanted.items)
+            (held.starts, held.ends, &held.message) != (wanted.starts, wanted.ends, &wanted.message)
+                || (&held.items, &held.unread) != (&wanted.items, &wanted.unread)
         })
     });
     wanted
+}
+
+/// Directories and specs that cannot be read: what is in them was there as well.
+fn unread(desired: &Desired) -> Vec<Unread> {
+    let roots = desired
+        .roots
+        .iter()
+        .filter_map(|(root, state)| match state {
+            RootState::Unreadable(_) => Some(Unread::Root(root.clone())),
+            RootState::Readable => None,
+        });
+    roots.chain(broken(desired, |_| true)).collect()
+}
+
+fn broken<'a>(
+    desired: &'a Desired,
+    of: impl Fn(&str) -> bool + 'a,
+) -> impl Iterator<Item = Unread> + 'a {
+    desired.specs.iter().filter_map(move |(name, entry)| {
+        let broken = matches!(entry.state, SpecState::Broken(_)) && of(&entry.origin.root);
+        broken.then(|| Unread::Spec(name.clone()))
+    })
+}
+
+/// What of it cannot be read yet, and what can. Of a directory that can, specs that do not validate
+/// are waited for one by one.
+fn still_unread(held: &[Unread], desired: &Desired) -> (Vec<Unread>, Vec<Unread>) {
+    let (mut still, read): (Vec<_>, Vec<_>) = held.iter().cloned().partition(|place| match place {
+        Unread::Root(root) => {
+            matches!(desired.roots.get(root), Some(RootState::Unreadable(_)))
+        }
+        Unread::Spec(name) => {
+            let entry = desired.specs.get(name);
+            entry.is_some_and(|entry| match &entry.state {
+                SpecState::Broken(_) => true,
+                // It says nothing while its directory cannot be read.
+                SpecState::Absent { .. } => matches!(
+                    desired.roots.get(&entry.origin.root),
+                    Some(RootState::Unreadable(_))
+                ),
+                SpecState::Valid(_) => false,
+            })
+        }
+    });
+    for place in &read {
+        if let Unread::Root(root) = place {
+            still.extend(broken(desired, |of| of == root));
+        }
+    }
+    still.sort_unstable();
+    still.dedup();
+    (still, read)
+}
+
+fn is_in(place: &Unread, name: &CattleName, desired: &Desired) -> bool {
+    match place {
+        Unread::Root(root) => {
+            let entry = desired.specs.get(name);
+            entry.is_some_and(|entry| entry.origin.root == *root)
+        }
+        Unread::Spec(spec) => spec == name,
+    }
 }
 
 /// The specs that a lost ledger finds and could start: each may have run already.

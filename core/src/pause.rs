@@ -4,7 +4,7 @@
 //! holds at a time. What `plan` makes of them: a pause of everything ([`Pause::subject`] is empty)
 //! holds back all starts, or all ends for specs; one of a part holds back that part.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use cattle_schemas::{
     Timestamp,
@@ -14,7 +14,10 @@ use cattle_schemas::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::names::{CattleName, RunId, SpecHash};
+use crate::{
+    candidates::told,
+    names::{CattleName, RunId, SpecHash},
+};
 
 /// Who begins pauses that nobody asked for.
 pub const CONTROLLER: &str = "the controller";
@@ -44,6 +47,10 @@ pub struct Pause {
     /// What is held back, or was found: what a digest stands for.
     #[serde(default)]
     pub items: Vec<PauseItem>,
+    /// What could not be read when that was found. Its specs were there as well, and join the list
+    /// once they can be read.
+    #[serde(default)]
+    pub unread: Vec<Unread>,
     /// Set when it is over; never changes again.
     #[serde(default)]
     pub resumed: Option<Resumed>,
@@ -62,6 +69,25 @@ pub struct PauseItem {
     pub run: Option<RunId>,
     /// A sentence for people; not part of the digest.
     pub message: String,
+}
+
+/// A place of specs that could not be read.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Unread {
+    /// A spec directory.
+    Root(String),
+    /// A spec that did not validate.
+    Spec(CattleName),
+}
+
+impl fmt::Display for Unread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Root(root) => write!(f, "directory {root}"),
+            Self::Spec(name) => write!(f, "spec {name}"),
+        }
+    }
 }
 
 /// The end of a pause.
@@ -89,6 +115,7 @@ impl Pause {
             by: CONTROLLER.to_owned(),
             message: message.into(),
             items: Vec::new(),
+            unread: Vec::new(),
             resumed: None,
         }
     }
@@ -117,6 +144,9 @@ impl Pause {
         for item in items {
             let run = item.run.map(|run| run.to_string()).unwrap_or_default();
             let _ = writeln!(text, "{} {} {run}", item.cattle, item.hash);
+        }
+        for unread in &self.unread {
+            let _ = writeln!(text, "{unread}");
         }
         let mut digest = String::with_capacity(DIGEST_LENGTH);
         for byte in &Sha256::digest(text)[..DIGEST_LENGTH / 2] {
@@ -161,8 +191,23 @@ impl Pause {
                     self.by, self.message
                 )
             }
-            _ => format!("{} (since {since}); {way_out}", self.message),
+            _ => format!(
+                "{}{} (since {since}); {way_out}",
+                self.message,
+                self.unread_in_words()
+            ),
         }
+    }
+
+    /// What is missing in the list, where something is.
+    fn unread_in_words(&self) -> String {
+        if self.unread.is_empty() {
+            return String::new();
+        }
+        format!(
+            "; {} cannot be read yet, and joins the list when it can",
+            told(&self.unread)
+        )
     }
 
     /// As the socket answers it.

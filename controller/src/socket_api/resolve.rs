@@ -89,7 +89,7 @@ pub(super) async fn resolve(api: &Api, peer: &Peer, text: &str) -> Result<Target
 fn unknown(api: &Api, peer: &Peer, text: &str) -> ApiError {
     match read::stray(api, peer, text).and_then(|stray| stray.message) {
         Some(message) => ApiError::new(
-            ErrorCode::WrongPhase,
+            ErrorCode::NotFound,
             format!("`{text}` is no run of this ledger, and can only be looked at: {message}"),
         ),
         None => ApiError::not_found("cattle, run or server", text),

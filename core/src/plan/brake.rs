@@ -20,6 +20,7 @@ use cattle_schemas::{
 use super::{Pass, Wish};
 use crate::{
     action::Action,
+    clock::AGREES,
     desired::{Requester, RootState, SpecState},
     ledger::Run,
     lifecycle::deadlines,
@@ -162,8 +163,12 @@ fn unreadable<'a>(pass: &Pass<'a>, run: &'a Run) -> Option<&'a str> {
 fn counts_since(pass: &Pass<'_>, source: &Requester) -> Timestamp {
     let confirmed = pass.ledger.pauses.iter().filter_map(|pause| {
         let resumed = pause.resumed.as_ref()?;
-        (pause.reason == PauseReason::Deletes && resumed.confirmed && pause.subject == source.0)
-            .then_some(resumed.at)
+        let counts = pause.reason == PauseReason::Deletes
+            && resumed.confirmed
+            && pause.subject == source.0
+            // One of the future was confirmed before the clock went back.
+            && resumed.at - pass.now <= AGREES;
+        counts.then_some(resumed.at)
     });
     let window = pass.now - WINDOW;
     confirmed.max().map_or(window, |at| at.max(window))

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use cattle_core::{
+    desired::{RootState, SpecState},
     guard,
     identity::{
         self, ControllerMark, Grounds, LedgerMark, Marks, Own, Project, Standing, claim, project,
@@ -10,6 +11,7 @@ use cattle_core::{
     },
     lifecycle::{self, deadlines::SILENCE},
     observed::{FirewallView, ServerState},
+    pause::{Resumed, Unread},
     plan,
 };
 use cattle_schemas::{
@@ -780,4 +782,67 @@ fn a_later_expiry_is_written_beside_a_second_controller_too() {
         [""; 0],
         "an earlier one they would correct for ever"
     );
+}
+
+/// A directory that is mounted late, and a file that is mended later, were there when the ledger was
+/// lost: what is in them may have run before.
+#[test]
+fn what_cannot_be_read_yet_joins_the_list_of_a_lost_ledger() {
+    let mut world = World::dropped().with_firewall(seen(Some(mark("l0", 9)), None));
+    let unreadable = RootState::Unreadable("not mounted".to_owned());
+    world.desired.roots.insert(ROOT.to_owned(), unreadable);
+    let specs = std::mem::take(&mut world.desired.specs);
+    let begun = pauses_of(&world, &own()).remove(0);
+    assert_eq!(begun.items, []);
+    let sentence = begun.sentence();
+    assert!(
+        sentence.contains(&format!("directory {ROOT} cannot be read yet")),
+        "{sentence}"
+    );
+    let empty = begun.digest();
+    world.ledger.pauses.push(begun);
+    assert_eq!(pauses_of(&world, &own()), [], "nothing new");
+    // Mounted, with one that does not validate.
+    world
+        .desired
+        .roots
+        .insert(ROOT.to_owned(), RootState::Readable);
+    world.desired.specs = specs.clone();
+    let broken = SpecState::Broken(vec![]);
+    world = world.with_spec(cattle("max"));
+    world.set_spec(broken, &name("max"));
+    let next = pauses_of(&world, &own()).remove(0);
+    assert_eq!(next.items[0].cattle, name("rex"));
+    assert_eq!(next.unread, [Unread::Spec(name("max"))]);
+    assert_ne!(next.digest(), empty, "whoever confirms has seen it");
+    world.ledger.pauses[0] = next;
+    // Mended; and what comes now is new.
+    let mut world = world.with_spec(cattle("max")).with_spec(cattle("new"));
+    let last = pauses_of(&world, &own()).remove(0);
+    let listed: Vec<_> = last.items.iter().map(|item| item.cattle.as_str()).collect();
+    assert_eq!(listed, ["rex", "max"]);
+    assert_eq!(last.unread, []);
+    world.ledger.pauses[0] = last;
+    assert_eq!(pauses_of(&world, &own()), []);
+}
+
+#[test]
+fn a_pause_that_was_ended_tomorrow_keeps_no_second_controller_from_being_told() {
+    let mut world = World::running().with_firewall(ours());
+    let beside = Own {
+        rival: Some(life("c9")),
+        settled: true,
+        looked_at: Some(world.now),
+        ..own()
+    };
+    let mut ended = pauses_of(&world, &beside).remove(0);
+    for (at, begins) in [(world.now + secs(90_000), 1), (world.now, 0)] {
+        ended.resumed = Some(Resumed {
+            at,
+            by: "operator".to_owned(),
+            confirmed: false,
+        });
+        world.ledger.pauses = vec![ended.clone()];
+        assert_eq!(pauses_of(&world, &beside).len(), begins, "{at}");
+    }
 }

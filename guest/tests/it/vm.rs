@@ -187,7 +187,8 @@ pub(crate) async fn crashes_with_a_core(child: &mut Child) -> bool {
     };
     // Where that is not ours to lift, no core is written of anybody.
     let _ = prlimit(Some(pid), Resource::Core, unlimited);
-    kill_process(pid, Signal::QUIT).unwrap();
+    // Shells let what they start in the background ignore QUIT.
+    kill_process(pid, Signal::ABORT).unwrap();
     let ended = tokio::time::timeout(DEADLINE, child.wait()).await;
     ended.expect("it ends").unwrap().core_dumped()
 }

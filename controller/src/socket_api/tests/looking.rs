@@ -221,7 +221,7 @@ async fn a_server_that_nobody_asked_for_is_shown_to_operators() {
         let one = controller.get(&path).await.ok();
         assert_eq!(one["conditions"][0]["type"], "Orphan", "{named}");
         let refused = controller.delete(&path).await;
-        let refused = refused.problem(409, "wrong-phase");
+        let refused = refused.problem(404, "not-found");
         let detail = refused["detail"].as_str().unwrap();
         assert!(detail.contains("has no run in the ledger"), "{detail}");
     }

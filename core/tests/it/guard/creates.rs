@@ -108,6 +108,14 @@ fn never_a_second_attempt_beyond_what_is_allowed() {
         broken_by(&full, [retry(&full)]),
         ["there are never more servers than maxInstances"]
     );
+    let mut unproven = refused();
+    unproven.limits.unproven_image = Some(0);
+    assert_eq!(
+        broken_by(&unproven, [retry(&unproven)]),
+        [
+            "of an image that no guest has reported from there are never more servers than unprovenImage"
+        ]
+    );
     let poor = refused().with_budget(Some("1"), None);
     assert_eq!(
         broken_by(&poor, [retry(&poor)]),

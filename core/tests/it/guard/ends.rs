@@ -1,6 +1,6 @@
 //! What the guard says of ends, and of what comes after one.
 
-use cattle_core::observed::ServerState;
+use cattle_core::{clock::Trust, observed::ServerState};
 use cattle_schemas::status::PendingReason;
 
 use super::*;
@@ -97,6 +97,23 @@ fn never_the_end_of_a_handover_while_more_is_to_come() {
     assert_eq!(broken_by(&off, [handed(0)]), [""; 0]);
     world.now = at(500);
     assert_eq!(broken_by(&world, [handed(0)]), [""; 0]);
+}
+
+#[test]
+fn never_another_date_but_for_what_was_asked_for_in_the_future() {
+    let redate = || [Action::Redate { run: run_id(1) }];
+    let mut world = World::running();
+    assert_eq!(
+        broken_by(&world, redate()),
+        ["only what was asked for in the future is dated anew"]
+    );
+    world.rex().posted_at = at(90_000);
+    assert_eq!(broken_by(&world, redate()), [""; 0]);
+    world.limits.clocks.trust = Trust::Unheard;
+    assert_eq!(
+        broken_by(&world, redate()),
+        ["nothing is over by a clock that does not tell the time"]
+    );
 }
 
 #[test]

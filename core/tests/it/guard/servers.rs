@@ -55,10 +55,15 @@ fn never_a_server_for_ours_that_is_not() {
     let mut world = World::running();
     assert_eq!(broken_by(&world, takes()), [""; 0]);
     world.limits.fleet = "other".parse().unwrap();
-    assert_eq!(broken_by(&world, takes()), [OURS, OURS]);
+    assert_eq!(broken_by(&world, takes()), [OURS, FOREIGN]);
     let mut world = World::running();
     world.observed.servers.clear();
-    assert_eq!(broken_by(&world, takes()), [OURS, OURS]);
+    assert_eq!(broken_by(&world, takes()), [OURS], "it may be gone");
+    world.rex().server.as_mut().unwrap().id = ServerId(8);
+    assert_eq!(
+        broken_by(&world, takes()),
+        [OURS, "a run is taken as it is with its own server"]
+    );
 }
 
 #[test]

@@ -5,7 +5,7 @@ use cattle_core::{
     desired::{Requester, RootState, SpecState},
     lifecycle::{self, deadlines},
     names::ServerId,
-    pause::CONTROLLER,
+    pause::{CONTROLLER, Pause, Resumed},
     plan::brake,
 };
 use cattle_schemas::status::{EndReason, PauseReason};
@@ -319,6 +319,27 @@ fn what_was_confirmed_is_not_lost_once_more() {
     assert_eq!(ends(&world), 1);
     act(&mut world);
     assert_eq!(held(&world), [""; 0]);
+}
+
+/// It was confirmed before the clock went back a day.
+#[test]
+fn a_list_that_was_confirmed_tomorrow_excuses_no_directory_that_is_emptied_now() {
+    for (ahead, may_end) in [(0, 3), (90_000, 0)] {
+        let mut world = herd(3);
+        let confirmed = Pause {
+            subject: Requester::directory(ROOT).0,
+            ends: true,
+            resumed: Some(Resumed {
+                at: world.now + secs(ahead),
+                by: "operator".to_owned(),
+                confirmed: true,
+            }),
+            ..Pause::by_controller(PauseReason::Deletes, "emptied", world.now)
+        };
+        world.ledger.pauses.push(confirmed);
+        remove(&mut world, 3);
+        assert_eq!(ends(&world), may_end, "{ahead}");
+    }
 }
 
 #[test]

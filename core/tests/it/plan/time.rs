@@ -352,3 +352,14 @@ fn no_server_outlives_its_time_because_a_clock_went_back() {
     world.rex().posted_at = now + TimeDelta::seconds(30);
     assert!(!world.verbs().contains(&"redate"));
 }
+
+#[test]
+fn probes_are_an_hour_apart_though_a_timeout_was_noted_tomorrow() {
+    let mut record = cattle_core::breaker::ImageRecord::default();
+    for _ in 0..3 {
+        record.learn(cattle_core::breaker::ImageFact::TimedOut(at(90_000)));
+    }
+    assert_eq!(record.probe_at(at(100)), Some(at(100)), "the first is due");
+    record.learn(cattle_core::breaker::ImageFact::TimedOut(at(700)));
+    assert_eq!(record.probe_at(at(700)), Some(at(700 + 3_600)));
+}
