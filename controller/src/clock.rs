@@ -119,22 +119,30 @@ impl Clock {
     /// All clocks at one moment.
     #[must_use]
     pub fn moment(&self) -> Moment {
-        let reading = self.reading();
-        Moment {
-            reading,
-            now: self.at(reading),
-            wall: self.source.wall(),
-        }
+        self.look().0
     }
 
     /// What is known of the clocks, for a plan and for people.
     #[must_use]
     pub fn clocks(&self) -> Clocks {
-        let moment = self.moment();
-        Clocks {
-            trust: self.lock().trust(),
-            wall_ahead: moment.wall - moment.now,
-        }
+        self.look().1
+    }
+
+    /// All clocks at one moment, and what is known of them then. Read apart, a time from before Hetzner
+    /// was heard would be judged by as if it were Hetzner's.
+    #[must_use]
+    pub fn look(&self) -> (Moment, Clocks) {
+        let (reading, wall) = (self.reading(), self.source.wall());
+        let (now, trust) = {
+            let carried = self.lock();
+            (carried.at(reading), carried.trust())
+        };
+        let clocks = Clocks {
+            trust,
+            wall_ahead: wall - now,
+        };
+        let moment = Moment { reading, now, wall };
+        (moment, clocks)
     }
 
     /// Whether something may be called over by it.
@@ -147,8 +155,9 @@ impl Clock {
     /// of time, by which nothing is.
     #[must_use]
     pub fn judged(&self) -> Timestamp {
-        if self.judges() {
-            self.now()
+        let (moment, clocks) = self.look();
+        if clocks.trust.judges() {
+            moment.now
         } else {
             Timestamp::MIN_UTC
         }
@@ -230,6 +239,32 @@ mod tests {
         assert_eq!(clock.judged(), Timestamp::MIN_UTC);
         clock.hear(clock.reading(), Utc::now());
         assert!(clock.judged() > Timestamp::UNIX_EPOCH);
+    }
+
+    #[test]
+    fn a_time_and_whether_it_judges_are_read_at_one_moment() {
+        for _ in 0..20 {
+            let hands = Hands::default();
+            hands.set_wall(TimeDelta::days(1));
+            let clock = Clock::start(hands.source());
+            // A day ahead until somebody sets it right, and the next reply agrees.
+            hear(&clock, &hands, TimeDelta::zero());
+            let other = clock.clone();
+            let looks = std::thread::spawn(move || {
+                let deadline = std::time::Instant::now() + Duration::from_secs(10);
+                while std::time::Instant::now() < deadline {
+                    let (moment, clocks) = other.look();
+                    if clocks.trust.judges() {
+                        return moment.now;
+                    }
+                }
+                panic!("it never agrees");
+            });
+            hands.set_wall(TimeDelta::zero());
+            hear(&clock, &hands, TimeDelta::zero());
+            let judged_by = looks.join().expect("it agrees");
+            assert!(judged_by < Utc::now() + TimeDelta::hours(1), "{judged_by}");
+        }
     }
 
     #[test]

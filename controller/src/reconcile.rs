@@ -257,10 +257,11 @@ impl Reconciler {
             return;
         }
         let observed = self.observed.borrow().clone();
-        let now = self.clock.now();
+        let (moment, clocks) = self.clock.look();
+        let now = moment.now;
         let limits = Limits {
             in_flight: self.executor.in_flight(),
-            clocks: self.clock.clocks(),
+            clocks,
             ..(*world.limits).clone()
         };
         let inputs = guard::Inputs {
@@ -364,7 +365,7 @@ impl Reconciler {
         // look is in the ledger though not in the list.
         let in_flight = self.executor.in_flight();
         let observed = self.observed.borrow().clone();
-        let moment = self.clock.moment();
+        let (moment, clocks) = self.clock.look();
         let now = moment.now;
         // The pass may have been held up since it began.
         let heard_since = self.hearing.still(moment);
@@ -412,7 +413,7 @@ impl Reconciler {
                 equipment::lacking(fleet, &self.secrets, desired, &ledger)
             }),
             guests_heard_since: heard_since,
-            clocks: self.clock.clocks(),
+            clocks,
             catalogue: self.catalogue.borrow().clone(),
             token: self.token.borrow().clone(),
             ledger: self.store.writable().borrow().clone(),

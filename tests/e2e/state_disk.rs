@@ -80,10 +80,14 @@ impl Drop for Disk {
     }
 }
 
-/// Until not a byte fits.
+/// Until not a byte more fits.
 pub(super) fn fill(file: &Path) {
     use std::io::Write;
-    let mut file = fs::File::create(file).unwrap();
+    let mut file = fs::File::options()
+        .append(true)
+        .create(true)
+        .open(file)
+        .unwrap();
     let mut block = 64 * 1024;
     while block > 0 {
         if file.write_all(&vec![0; block]).is_err() {
@@ -301,7 +305,7 @@ fn a_controller_that_is_started_on_a_full_disk_keeps_no_server_alive_and_recover
     controller.kill();
     let mut controller = disk.start(&project, &sim);
     let _ = controller.terminate();
-    fill(&disk.state().join("filler-2"));
+    fill(&disk.filler());
     let _controller = disk.start(&project, &sim);
 
     // Its time, what a hand-over may take beyond it, and a list.
@@ -313,9 +317,7 @@ fn a_controller_that_is_started_on_a_full_disk_keeps_no_server_alive_and_recover
     says_full(&project);
     assert_eq!(sim.servers_of("long").len(), 1);
 
-    for filler in ["filler", "filler-2"] {
-        fs::remove_file(disk.state().join(filler)).unwrap();
-    }
+    fs::remove_file(disk.filler()).unwrap();
 
     is_ready(&project);
     project.wait_for("short", "/run/endReason", &json!("ttl-expired"));

@@ -137,15 +137,15 @@ fn a_step_of_our_wall_clock_ends_no_healthy_task() {
         let name = format!("after-{ahead}");
         project.drop_spec(&name, &Project::spec("wait go", &["ttl: 10m"]));
         until_told(&project, true, said);
+        for one in &running {
+            is_running(&project, one);
+        }
         project.wait_for(&name, "/phase", &json!("Running"));
         let label = &sim.servers_of(&name)[0]["labels"]["expires-at"];
         let expires: u64 = label.as_str().unwrap().parse().unwrap();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         let lives = expires.checked_sub(now.as_secs()).unwrap();
         assert!((500..=601).contains(&lives), "{name} lives for {lives} s");
-        for one in &running {
-            is_running(&project, one);
-        }
     }
     until_listed(&project, &sim);
     for one in &running {

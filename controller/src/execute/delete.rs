@@ -69,10 +69,10 @@ impl Executor {
     /// Hetzner knows no such server. What that proves is the core's matter.
     pub(super) async fn not_found(&self, run: RunId) {
         let needs = &self.0.needs;
-        let moment = needs.clock.moment();
+        let (moment, clocks) = needs.clock.look();
         let now = moment.now;
         *self.gone_at() = Some(now);
-        let grounds = (*needs.last_pass.borrow()).grounds(moment, needs.clock.judges());
+        let grounds = (*needs.last_pass.borrow()).grounds(moment, clocks.trust.judges());
         self.tell_for_sure(run, || {
             move |run: &mut Run, assignment: Option<&mut Assignment>| {
                 lifecycle::not_found(run, assignment, grounds, now)

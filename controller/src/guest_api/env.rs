@@ -115,8 +115,9 @@ async fn hand_out(desk: &Arc<Desk>, caller: Caller, key: [u8; 32]) -> Answer<Res
         )
     })?;
 
-    let mut now = desk.clock.now();
-    if !desk.clock.judges() {
+    let (moment, clocks) = desk.clock.look();
+    let mut now = moment.now;
+    if !clocks.trust.judges() {
         // Nothing is past its expiry by a clock that does not tell the time.
         now = now.min(run.expires_at - Duration::from_secs(1));
     }
@@ -162,7 +163,7 @@ async fn hand_out(desk: &Arc<Desk>, caller: Caller, key: [u8; 32]) -> Answer<Res
         env,
         session_token: session.expose_secret().to_owned().into(),
         persona_digest,
-        seconds_left: Some(seconds_left(desk, &run, now)),
+        seconds_left: Some(seconds_left(desk, &run)),
         model: run.spec.model,
     }))
 }

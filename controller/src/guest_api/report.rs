@@ -148,22 +148,23 @@ fn reply(desk: &Desk, run: &Run, now: Timestamp) -> Json<ReportReply> {
     Json(ReportReply {
         stop: stop(run, now),
         stay: run.guest_stays(now),
-        seconds_left: Some(seconds_left(desk, run, now)),
+        seconds_left: Some(seconds_left(desk, run)),
         expires_at: run.expires_at,
     })
 }
 
 /// Seconds until its guest has to stop, rounded up; of a run that is over, until its server goes
 /// whatever happens.
-pub(super) fn seconds_left(desk: &Desk, run: &Run, now: Timestamp) -> u64 {
+pub(super) fn seconds_left(desk: &Desk, run: &Run) -> u64 {
+    let (moment, clocks) = desk.clock.look();
     let until = if run.is_live() {
         deadlines::time_is_up(run)
     } else {
         run.expires_at
     };
-    let left = (until - now).to_std().unwrap_or_default();
+    let left = (until - moment.now).to_std().unwrap_or_default();
     let left = left.as_secs() + u64::from(left.subsec_nanos() > 0);
-    if desk.clock.judges() {
+    if clocks.trust.judges() {
         left
     } else {
         left.max(UNKNOWN_TIME)
