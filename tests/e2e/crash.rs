@@ -13,8 +13,12 @@ const CRASHES: usize = 10;
 /// New work for every life, so that each crash falls into the midst of it.
 const SPECS_A_LIFE: usize = 20;
 
-/// From before the socket is open to when the first results come in.
+/// From before the socket is open to when the first results come in: of every other life from its
+/// beginning, of the rest from its first create, which a busy machine may take long to come to.
 const LIFE_MS: std::ops::Range<u64> = 20..1_200;
+
+/// A start and a pass, on a machine that does much else.
+const FIRST_CREATE: Duration = Duration::from_secs(60);
 
 /// Numbers that differ from run to run, and come again with the seed that was printed.
 struct Dice(u64);
@@ -48,6 +52,7 @@ fn ten_crashes_in_a_batch_run_nothing_twice_and_leave_nothing_behind() {
     let project = Project::new();
     let sim = Sim::start(&project, &SimOptions::default());
     let mut names = Vec::new();
+    let mut in_the_midst = 0;
 
     for life in 0..CRASHES {
         for n in 0..SPECS_A_LIFE {
@@ -59,10 +64,16 @@ fn ten_crashes_in_a_batch_run_nothing_twice_and_leave_nothing_behind() {
         let mut controller = Controller::spawn(&project, &sim, &[]);
         let ms = dice.within(&LIFE_MS);
         println!("life {life}: {ms} ms");
+        if life % 2 == 1 {
+            let before = sim.state()["serversCreated"].clone();
+            eventually_within(FIRST_CREATE, "a server is created", || {
+                (sim.state()["serversCreated"] != before).then_some(())
+            });
+        }
         thread::sleep(Duration::from_millis(ms));
         controller.kill();
+        in_the_midst += usize::from(!sim.living().is_empty());
     }
-    let under_way = sim.living().len();
     let _controller = Controller::start(&project, &sim, &[]);
 
     eventually_within(Duration::from_secs(240), "all have ended", || {
@@ -91,5 +102,5 @@ fn ten_crashes_in_a_batch_run_nothing_twice_and_leave_nothing_behind() {
         assert_eq!(servers.count(), 1, "{name} had more than one server");
     }
     assert_eq!(sim.state()["serversCreated"], names.len());
-    assert!(under_way > 0, "no crash fell into the batch");
+    assert!(in_the_midst > 0, "no crash fell into the batch");
 }

@@ -12,6 +12,7 @@ mod budget;
 mod crash;
 mod deaf;
 mod defaults;
+mod demo;
 mod dry_run;
 mod emergency_stop;
 mod fault_matrix;

@@ -131,7 +131,7 @@ impl Controller {
             Signal::TERM,
         )
         .unwrap();
-        let status = self.child.wait().unwrap();
+        let status = eventually("it ends after SIGTERM", || self.child.try_wait().unwrap());
         (status, began.elapsed().as_secs_f64())
     }
 }

@@ -45,9 +45,10 @@ pub async fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
             _ = terminate.recv() => {}
         }
     };
+    tokio::pin!(interrupted);
     let finished = tokio::select! {
         finished = tokio::time::timeout(DEADLINE, watch(&mut stage, &mut live)) => finished,
-        () = interrupted => {
+        () = &mut interrupted => {
             live.finish();
             stage.strike().await;
             anyhow::bail!("interrupted; everything was taken down");
@@ -73,9 +74,7 @@ pub async fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     }
     if args.keep {
         report::keep(&stage);
-        tokio::signal::ctrl_c()
-            .await
-            .context("cannot wait for Ctrl-C")?;
+        interrupted.await;
     }
     let clean = ended.is_clean();
     stage.strike().await;
