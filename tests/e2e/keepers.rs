@@ -61,6 +61,19 @@ fn start(project: &Project, sim: &Sim) -> Controller {
     controller
 }
 
+/// Waits until the firewall says how many steps of runs the ledger has.
+fn steps_are_counted(sim: &Sim, steps: u32) {
+    eventually_within(
+        RAISED,
+        &format!("the firewall counts {steps} steps"),
+        || {
+            let firewalls = sim.call("GET", "/v1/firewalls", None);
+            let label = firewalls["firewalls"][0]["labels"]["ledger"].as_str()?;
+            label.ends_with(&format!(".{steps}")).then_some(())
+        },
+    );
+}
+
 /// Two tasks that are done and one that works; the controller is gone then.
 fn two_done_and_one_working(project: &Project, sim: &Sim) -> Controller {
     let controller = start(project, sim);
@@ -158,11 +171,7 @@ fn an_older_copy_of_the_ledger_starts_nothing_it_finds_and_its_guests_are_heard_
     project.remove_spec("first");
     let mut controller = two_done_and_one_working(&project, &sim);
     // That more was done is on the firewall within a minute.
-    eventually_within(RAISED, "the firewall knows of all runs", || {
-        let firewalls = sim.call("GET", "/v1/firewalls", None);
-        let label = firewalls["firewalls"][0]["labels"]["ledger"].as_str()?;
-        label.ends_with(".11").then_some(())
-    });
+    steps_are_counted(&sim, 11);
     controller.kill();
     fs::remove_dir_all(project.state()).unwrap();
     copy(&kept, &project.state());
@@ -208,11 +217,7 @@ fn a_copy_from_before_a_task_was_done_runs_it_no_second_time() {
     project.wait_until("worker", "it is done and gone", |status| {
         status["phase"] == "Succeeded" && status["run"]["goneAt"].is_string()
     });
-    eventually_within(RAISED, "the firewall knows that it is done", || {
-        let firewalls = sim.call("GET", "/v1/firewalls", None);
-        let label = firewalls["firewalls"][0]["labels"]["ledger"].as_str()?;
-        label.ends_with(".3").then_some(())
-    });
+    steps_are_counted(&sim, 3);
     controller.kill();
     fs::remove_dir_all(project.state()).unwrap();
     copy(&kept, &project.state());

@@ -305,6 +305,11 @@ pub fn found_gone(
                 Ending::new(reason, message)
             }
         };
+        // Nobody is left to hand anything over.
+        let ending = Ending {
+            at_once: true,
+            ..ending
+        };
         told = end(run, assignment, &ending, now);
     }
     let gone = mark_gone(run, now);

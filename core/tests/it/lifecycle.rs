@@ -311,6 +311,16 @@ fn no_further_attempt_once_a_guest_has_its_env() {
 }
 
 #[test]
+fn nobody_is_said_to_hand_over_from_a_server_that_is_gone() {
+    let mut with_a_log = World::handed_over(0);
+    with_a_log.rex().outcome.as_mut().unwrap().log_bytes = 100;
+    for mut world in [with_a_log, World::running()] {
+        let told = lifecycle::found_gone(world.rex(), None, at(200));
+        assert_eq!(reasons(&told), [EventReason::Ended, EventReason::Gone]);
+    }
+}
+
+#[test]
 fn a_server_gone_without_our_doing_ends_its_run() {
     let found_gone = |mut world: World, now| {
         let key = (name("rex"), hash(1));
