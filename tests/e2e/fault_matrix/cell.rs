@@ -228,6 +228,18 @@ fn held_until(world: &World) -> Option<Timestamp> {
     deadlines::heard_of_until(run, world.limits.guests_heard_since)
 }
 
+/// A live run's server is not listed: it is asked for after every list, between two looks of ours too,
+/// until Hetzner answers.
+fn asks_for_a_server(world: &World) -> bool {
+    let listed = |id| world.observed.servers.iter().any(|server| server.id == id);
+    world
+        .ledger
+        .runs
+        .values()
+        .filter(|run| run.is_live() && !run.is_missing())
+        .any(|run| run.server.as_ref().is_some_and(|own| !listed(own.id)))
+}
+
 /// Nothing is left and nothing is to be done.
 fn is_over(world: &World, account: &Value) -> bool {
     let assignments = &world.ledger.assignments;
@@ -271,7 +283,9 @@ impl Stillness {
             self.lists += 1;
         }
         let alive = servers.iter().any(|server| server["status"] == "running");
-        let busy = !world.limits.in_flight.is_empty() || !world.plan.actions.is_empty();
+        let busy = !world.limits.in_flight.is_empty()
+            || !world.plan.actions.is_empty()
+            || asks_for_a_server(world);
         if alive || busy || self.lists < 2 {
             return None;
         }
