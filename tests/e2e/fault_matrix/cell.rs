@@ -283,10 +283,15 @@ impl Stillness {
             self.lists += 1;
         }
         let alive = servers.iter().any(|server| server["status"] == "running");
+        // Not before a list has shown that a server is gone: a snapshot may be older than the account.
+        let stale = world.observed.servers.iter().any(|seen| {
+            let same = |server: &Value| server["id"] == json!(seen.id.0);
+            !servers.iter().any(same)
+        });
         let busy = !world.limits.in_flight.is_empty()
             || !world.plan.actions.is_empty()
             || asks_for_a_server(world);
-        if alive || busy || self.lists < 2 {
+        if alive || stale || busy || self.lists < 2 {
             return None;
         }
         // What is further away is a ttl or a `startWithin`: a run that gets there has not waited for
