@@ -20,6 +20,8 @@ use tokio_util::sync::CancellationToken;
 const TOKEN: &str = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ01";
 /// For anything that must come about; far longer than it ever takes.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Between two looks.
+const GAP: Duration = Duration::from_millis(10);
 /// Seconds that go by between two passes when time passes quickly; more, and the controller would
 /// rightly say that it could not hear its guests.
 const STEP: u64 = 30;
@@ -197,15 +199,14 @@ impl Stage {
 
     /// Waits for a condition of the controller to be so, for this reason.
     pub(crate) async fn until_condition(&self, kind: &str, reason: &str) -> Value {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
+        poll(async || {
             let condition = self.condition(kind).await;
             if condition["reason"] == reason {
-                return condition;
+                return Ok(condition);
             }
-            assert!(Instant::now() < deadline, "{condition:#}");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+            Err(format!("{condition:#}"))
+        })
+        .await
     }
 
     /// Drops a spec file.
@@ -236,40 +237,31 @@ impl Stage {
 
     /// Waits for a cattle to be so; answers its status.
     pub(crate) async fn until(&self, name: &str, holds: impl Fn(&Value) -> bool) -> Value {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
+        poll(async || {
             let status = self.get(&format!("cattle/{name}")).await;
             if holds(&status) {
-                return status;
+                return Ok(status);
             }
-            assert!(Instant::now() < deadline, "{name} stays {status:#}");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+            Err(format!("{name} stays {status:#}"))
+        })
+        .await
     }
 
     /// Waits for something at Hetzner.
     pub(crate) async fn until_there<T>(&self, what: &str, find: impl Fn(&Self) -> Option<T>) -> T {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            if let Some(found) = find(self) {
-                return found;
-            }
-            assert!(Instant::now() < deadline, "{what}: {:#?}", self.servers());
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        poll(async || find(self).ok_or_else(|| format!("{what}: {:#?}", self.servers()))).await
     }
 
     /// Waits for an event of a cattle whose message has these words.
     pub(crate) async fn until_told(&self, name: &str, words: &str) {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
+        poll(async || {
             let events = self.get(&format!("cattle/{name}/events")).await;
             if events.to_string().contains(words) {
-                return;
+                return Ok(());
             }
-            assert!(Instant::now() < deadline, "no `{words}` in {events:#}");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+            Err(format!("no `{words}` in {events:#}"))
+        })
+        .await;
     }
 
     /// Servers that exist.
@@ -302,4 +294,16 @@ pub(crate) fn ended(status: &Value) -> Option<&Value> {
     std::iter::once(&status["run"])
         .chain(earlier)
         .find(|run| run["endReason"].is_string())
+}
+
+/// Looks until it finds; past the deadline it fails with what it saw last.
+async fn poll<T>(look: impl AsyncFn() -> Result<T, String>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match look().await {
+            Ok(found) => return found,
+            Err(seen) => assert!(Instant::now() < deadline, "{seen}"),
+        }
+        tokio::time::sleep(GAP).await;
+    }
 }

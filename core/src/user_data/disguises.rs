@@ -218,7 +218,7 @@ fn the_forms_that_were_seen_to_pass_are_found() {
                 Encoding::PercentWhereNeeded.write(secret)
             ),
         ),
-        ("\\uXXXX", Encoding::BackslashU.write(secret)),
+        ("\\u0041", Encoding::BackslashU.write(secret)),
         ("HTML", Encoding::EntityDecimal.write(secret)),
         ("spaces", spread(secret, " ", 1)),
         ("line breaks", spread(secret, "\n", 4)),

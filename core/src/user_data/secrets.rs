@@ -1,6 +1,6 @@
 //! Finding secret values in what is about to leave, also where they are written another way.
 //!
-//! Two things are undone before the search: **encodings** (percent, `\uXXXX` and its relatives,
+//! Two things are undone before the search: **encodings** (percent, `\u0041` and its relatives,
 //! HTML entities), up to [`MAX_LAYERS`] on top of each other, and **what stands between** (white
 //! space, line breaks, invisible characters). Both give further texts, and each text is searched,
 //! since undoing may also spoil what stood there as it is. Where a value itself holds
