@@ -61,6 +61,16 @@ fn start(project: &Project, sim: &Sim) -> Controller {
     controller
 }
 
+/// Puts an older copy of the state directory back, starts on it, and waits until it is told so.
+fn start_on_the_older_copy(project: &Project, sim: &Sim, kept: &Path) -> Controller {
+    fs::remove_dir_all(project.state()).unwrap();
+    copy(kept, &project.state());
+    let controller = start(project, sim);
+    let said = paused(project, "StartsPaused", "ledger");
+    assert!(said.contains("an older copy"), "{said}");
+    controller
+}
+
 /// Waits until the firewall says how many steps of runs the ledger has.
 fn steps_are_counted(sim: &Sim, steps: u32) {
     eventually_within(
@@ -173,12 +183,7 @@ fn an_older_copy_of_the_ledger_starts_nothing_it_finds_and_its_guests_are_heard_
     // That more was done is on the firewall within a minute.
     steps_are_counted(&sim, 11);
     controller.kill();
-    fs::remove_dir_all(project.state()).unwrap();
-    copy(&kept, &project.state());
-
-    let _controller = start(&project, &sim);
-    let said = paused(&project, "StartsPaused", "ledger");
-    assert!(said.contains("an older copy"), "{said}");
+    let _controller = start_on_the_older_copy(&project, &sim, &kept);
     project.wait_for("worker", "/phase", &json!("Running"));
     goes_on_after_resume(&project, &sim);
 }
@@ -219,12 +224,7 @@ fn a_copy_from_before_a_task_was_done_runs_it_no_second_time() {
     });
     steps_are_counted(&sim, 3);
     controller.kill();
-    fs::remove_dir_all(project.state()).unwrap();
-    copy(&kept, &project.state());
-
-    let _controller = start(&project, &sim);
-    let said = paused(&project, "StartsPaused", "ledger");
-    assert!(said.contains("an older copy"), "{said}");
+    let _controller = start_on_the_older_copy(&project, &sim, &kept);
     // Its task counts as begun.
     project.wait_for("worker", "/phase", &json!("Running"));
     let shown = pause(&project, "ledger").unwrap();
